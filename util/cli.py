@@ -1,0 +1,37 @@
+"""How every command line of the project ends: normally, with one sentence, or with a traceback of our own mistake."""
+import sys
+
+
+class UserError(Exception):
+    """A mistake the user can fix: what was found, what is needed, the flag or command that cures it.
+
+    Several mistakes found together are several messages. A worker process of the data loader sends its
+    exceptions as text with a traceback around it; only the sentence is kept.
+    """
+
+    def __init__(self, *messages):
+        super().__init__(*(str(message).rsplit('UserError: ', 1)[-1].strip() for message in messages))
+
+    def __str__(self):
+        return '\n'.join(self.args)
+
+
+def warn(message):
+    """One line on stderr; the run goes on."""
+    print(f'warning: {message}', file=sys.stderr, flush=True)
+
+
+def run(main, argv=None):
+    """Run `main(argv)` and return its exit code: 2 for a `UserError`, told in one line per mistake."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        return main(argv) or 0
+    except UserError as error:
+        if '--verbose' in argv:
+            raise
+        for message in error.args:
+            print(f'error: {message}', file=sys.stderr, flush=True)
+        return 2
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr, flush=True)
+        return 130
