@@ -1,0 +1,81 @@
+"""What all datasets share: an index that carries its own randomness, and the folders of a phase."""
+import random
+from pathlib import Path
+
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from util.seeding import derive_seed
+
+from .image_folder import list_images
+from .transforms import Preparation
+
+
+class BaseDataset(Dataset):
+    """A dataset is one file: option tables, `__init__`, `__len__`, and `load(index, rng)` for one sample.
+
+    A sample is a dict of tensors and strings with at least 'A' and 'A_paths'. `--direction` is settled here:
+    what models see as A is always translated to B.
+    """
+
+    defaults = {}           # other defaults for existing options
+    options = {}            # own options: {name: (default, meaning[, choices])}
+    train_options = {}
+    test_options = {}
+
+    def __init__(self, opt):
+        self.dataroot = Path(opt.dataroot)
+        self.phase = opt.phase
+        self.limit = opt.max_dataset_size
+        self.reversed = opt.direction == 'BtoA'
+        self.random_pairs = not opt.serial_batches
+        self.prepare = Preparation(opt.preprocess, opt.load_size, opt.crop_size, flip=not opt.no_flip)
+        # stored A and B have the channels of the model's A and B, which --direction may have swapped
+        channels = opt.input_nc, opt.output_nc
+        self.channels_A, self.channels_B = reversed(channels) if self.reversed else channels
+
+    def __getitem__(self, key):
+        """Sample `key`: an index, or (index, seed) for a random crop, flip and partner given by the seed."""
+        index, seed = key if isinstance(key, tuple) else (key, 0)
+        return self.load(index, random.Random(seed))
+
+    def load(self, index: int, rng: random.Random) -> dict:
+        raise NotImplementedError
+
+    def list_folder(self, name: str) -> list[str]:
+        """The sorted images of a sub-folder of the dataroot ('' for itself), at most --max_dataset_size."""
+        return list_images(self.dataroot / name, self.dataroot, self.limit)
+
+    def directed(self, sample: dict) -> dict:
+        """The sample with A and B exchanged if --direction is BtoA."""
+        if not self.reversed:
+            return sample
+        return {'A': sample['B'], 'B': sample['A'], 'A_paths': sample['B_paths'], 'B_paths': sample['A_paths']}
+
+    @property
+    def folder_A(self) -> Path:
+        """The folder that result names are relative to."""
+        return self.dataroot / self.phase
+
+
+class EpochSampler(Sampler):
+    """Indices of one epoch, each with the seed of its augmentation; both depend on (seed, epoch) alone."""
+
+    def __init__(self, size: int, shuffle: bool, seed: int):
+        self.size, self.shuffle, self.seed = size, shuffle, seed
+        self.epoch, self.start = 1, 0
+
+    def set_epoch(self, epoch: int, start: int = 0):
+        """Choose an epoch; its first `start` samples are left out (an interrupted epoch is continued)."""
+        self.epoch, self.start = epoch, start
+
+    def __len__(self):
+        return self.size - self.start
+
+    def __iter__(self):
+        order = range(self.size)
+        if self.shuffle:
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch))
+            order = torch.randperm(self.size, generator=generator).tolist()
+        for index in order[self.start:]:
+            yield index, derive_seed(self.seed, self.epoch, index)

@@ -1,0 +1,33 @@
+"""Colour photographs in <dataroot>/<phase>, split into lightness and colour."""
+import numpy as np
+import torch
+
+from util.cli import UserError
+from util.images import rgb_to_lab
+
+from .base_dataset import BaseDataset
+from .image_folder import read_image
+
+
+class ColorizationDataset(BaseDataset):
+    """A is L / 50 - 1, (1, H, W); B is ab / 110, (2, H, W), of CIELAB."""
+
+    defaults = {'input_nc': 1, 'output_nc': 2, 'direction': 'AtoB'}
+
+    def __init__(self, opt):
+        super().__init__(opt)
+        given = opt.input_nc, opt.output_nc, opt.direction
+        if given != (1, 2, 'AtoB'):
+            raise UserError(f'--dataset_mode colorization makes --input_nc 1, --output_nc 2, --direction AtoB, not '
+                            f'{given[0]}, {given[1]}, {given[2]}; drop these options')
+        self.paths = self.list_folder(self.phase)
+
+    def __len__(self):
+        return len(self.paths)
+
+    def load(self, index, rng):
+        path = self.paths[index]
+        image = self.prepare.resize(read_image(path))
+        image = self.prepare.cut(image, self.prepare.draw(image.size, rng), path)
+        lab = torch.from_numpy(rgb_to_lab(np.asarray(image))).permute(2, 0, 1).contiguous()
+        return {'A': lab[:1] / 50 - 1, 'B': lab[1:] / 110, 'A_paths': path, 'B_paths': path}

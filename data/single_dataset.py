@@ -1,0 +1,22 @@
+"""Images of one domain in the dataroot itself, sub-folders included; there is no target."""
+from .base_dataset import BaseDataset
+from .image_folder import read_image
+
+
+class SingleDataset(BaseDataset):
+
+    def __init__(self, opt):
+        super().__init__(opt)
+        self.paths = self.list_folder('')
+        self.channels = opt.input_nc
+
+    def __len__(self):
+        return len(self.paths)
+
+    def load(self, index, rng):
+        path = self.paths[index]
+        return {'A': self.prepare.apply(read_image(path), rng, path, self.channels), 'A_paths': path}
+
+    @property
+    def folder_A(self):
+        return self.dataroot

@@ -1,0 +1,9 @@
+"""Models: `--model foo` is the class FooModel of models/foo_model.py. See template_model.py to add one."""
+from util.registry import Registry
+
+registry = Registry(package='models', kind='model', option='model')
+
+
+def create_model(opt, runtime):
+    """The model that the options ask for."""
+    return registry.load(opt.model)(opt, runtime)

@@ -1,0 +1,226 @@
+"""What all models share: making networks, one optimizer step, logs, and saving. The arithmetic is theirs."""
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from util import checkpoint
+from util.cli import UserError
+from util.image_pool import ImagePool
+from util.schedule import Plateau, lr_multiplier
+from util.seeding import derive_seed
+
+from . import networks
+from .losses import gradient_penalty
+
+
+class BaseModel:
+    """A model is one file: option tables, `__init__`, `forward`, `optimize_parameters`, `get_current_visuals`.
+
+    Networks are attributes named `net*`: `self.netG_A` is saved as `<label>_net_G_A.pth`. Optimizers are
+    attributes named `optimizer*`. Both are found by their names, and so is an `ImagePool`.
+    """
+
+    defaults = {}           # other defaults for existing options
+    options = {}            # own options of training and test: {name: (default, meaning[, choices])}
+    train_options = {}
+    test_options = {}
+    loss_names = ()         # order of the losses in the log
+    plateau_losses = ()     # losses whose sum, as a mean over an epoch, steers --lr_policy plateau
+
+    def __init__(self, opt, runtime):
+        self.opt = opt
+        self.device = runtime.device
+        self.losses = {}
+        self.plateau = Plateau()
+        self.epoch_metric, self.epoch_batches = 0.0, 0
+
+    # ---- networks and optimizers
+
+    def define_G(self, input_nc: int, output_nc: int) -> nn.Module:
+        opt = self.opt
+        net = networks.create_generator(opt.netG, input_nc, output_nc, opt.ngf, opt.norm, not opt.no_dropout)
+        return self.prepare(net)
+
+    def define_D(self, input_nc: int) -> nn.Module:
+        opt = self.opt
+        return self.prepare(networks.create_discriminator(opt.netD, input_nc, opt.ndf, opt.n_layers_D, opt.norm))
+
+    def prepare(self, net: nn.Module) -> nn.Module:
+        """Initial weights, and onto the device."""
+        return networks.init_weights(net, self.opt.init_type, self.opt.init_gain).to(self.device)
+
+    def define_optimizer(self, *nets: nn.Module) -> torch.optim.Optimizer:
+        """One Adam over all parameters of `nets`."""
+        parameters = [parameter for net in nets for parameter in net.parameters()]
+        return torch.optim.Adam(parameters, lr=self.opt.lr, betas=(self.opt.beta1, 0.999))
+
+    def named(self, prefix: str, kind: type) -> dict:
+        return {name.removeprefix(prefix): value for name, value in vars(self).items()
+                if name.startswith(prefix) and isinstance(value, kind)}
+
+    @property
+    def nets(self) -> dict[str, nn.Module]:
+        return self.named('net', nn.Module)
+
+    @property
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return self.named('optimizer', torch.optim.Optimizer)
+
+    @property
+    def pools(self) -> dict[str, ImagePool]:
+        return self.named('', ImagePool)
+
+    # ---- one step
+
+    def set_input(self, batch: dict):
+        """Images of the batch as `real_A`, `real_B`: (N, C, H, W) in [-1, 1] on the device."""
+        for domain in 'AB':
+            if domain in batch:
+                setattr(self, f'real_{domain}', batch[domain].to(self.device, non_blocking=True))
+        self.image_paths = batch['A_paths']
+
+    def train_step(self, batch: dict):
+        self.set_input(batch)
+        self.forward()
+        self.optimize_parameters()
+        if self.opt.lr_policy == 'plateau':
+            self.epoch_metric = self.epoch_metric + sum(self.losses[name] for name in self.plateau_losses)
+            self.epoch_batches += 1
+
+    def minimize(self, loss, optimizer: torch.optim.Optimizer, frozen=()):
+        """One optimizer step down the function `loss`; the networks in `frozen` are constants to it."""
+        with without_gradients(*frozen):
+            value = loss()
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        optimizer.step()
+
+    def total(self, **terms):
+        """The sum of the weighted terms of a loss, each noted for the log under its own name."""
+        self.note(**terms)
+        return sum(terms.values())
+
+    def critic_penalty(self, netD, real, fake):
+        """The gradient penalty that a Wasserstein critic needs; 0 for other objectives."""
+        if self.opt.gan_mode != 'wgangp' or self.opt.lambda_gp == 0:
+            return 0.0
+        return gradient_penalty(netD, real, fake, self.opt.lambda_gp)
+
+    def note(self, **terms):
+        """Keep losses for the log; they stay on the device until somebody reads them."""
+        self.losses.update((name, term.detach()) for name, term in terms.items())
+
+    @torch.no_grad()
+    def translate(self, batch: dict):
+        """Translate a batch; every image comes out as it would alone, whatever the size of the batch.
+
+        Where a network mixes the images of a batch (statistics of a batch norm in training mode, dropout),
+        they go through one by one, each with its own noise, given by --seed and the image's name.
+        """
+        if not any(networks.mixes_batch(net) for net in self.nets.values()):
+            self.set_input(batch)
+            self.forward()
+            return self.get_current_visuals()
+        singles = []
+        for index, path in enumerate(batch['A_paths']):
+            torch.manual_seed(derive_seed(self.opt.seed, Path(path).name))
+            self.set_input({key: value[index:index + 1] for key, value in batch.items()})
+            self.forward()
+            singles.append(self.get_current_visuals())
+        return {name: torch.cat([single[name] for single in singles]) for name in singles[0]}
+
+    def eval(self):
+        """Running statistics for batch norms, no dropout (--eval)."""
+        for net in self.nets.values():
+            net.eval()
+
+    # ---- logs and schedule
+
+    def get_current_losses(self) -> dict[str, float]:
+        """The losses of the last step, in the order of `loss_names`. Waits for the device."""
+        known = {name: self.losses.get(name) for name in self.loss_names}
+        tensors = [value for value in known.values() if value is not None]
+        values = iter(torch.stack([tensor.float() for tensor in tensors]).tolist() if tensors else [])
+        return {name: 0.0 if value is None else next(values) for name, value in known.items()}
+
+    def update_learning_rate(self, epoch: int) -> tuple[float, float]:
+        """Set the rate of `epoch` in all optimizers; returns the rate before and after."""
+        opt = self.opt
+        before = self.learning_rate
+        if opt.lr_policy == 'plateau':
+            if self.epoch_batches:
+                self.plateau.update(float(self.epoch_metric) / self.epoch_batches)
+            self.epoch_metric, self.epoch_batches = 0.0, 0
+            multiplier = self.plateau.multiplier
+        else:
+            multiplier = lr_multiplier(opt.lr_policy, epoch, opt.n_epochs, opt.n_epochs_decay, opt.lr_decay_iters)
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group['lr'] = opt.lr * multiplier
+        return before, self.learning_rate
+
+    @property
+    def learning_rate(self) -> float:
+        return next(iter(self.optimizers.values())).param_groups[0]['lr']
+
+    # ---- checkpoints
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.opt.checkpoints_dir) / self.opt.name
+
+    def weight_files(self, label: str) -> dict[str, Path]:
+        """Which file each network is loaded from."""
+        return {name: checkpoint.network_path(self.folder, label, name) for name in self.nets}
+
+    def load_networks(self, label: str):
+        """Load all networks of this model; a `UserError` tells what is missing or does not fit."""
+        for name, path in self.weight_files(label).items():
+            if not path.exists():
+                raise UserError(f'no checkpoint {path.absolute()}: {checkpoint.what_is_there(self.folder)}')
+            checkpoint.load_weights(path, self.nets[name], networks.describe_generator)
+
+    def save(self, label: str, progress) -> Path:
+        """Write all networks and the state under a label; returns the folder."""
+        for name, net in self.nets.items():
+            checkpoint.save_weights(checkpoint.network_path(self.folder, label, name), net)
+        checkpoint.save_state(self.folder, label, dict(
+            options=self.opt.as_dict(), progress=progress.state_dict(), networks=list(self.nets),
+            training=self.training_state()))
+        return self.folder.absolute()
+
+    def training_state(self) -> dict:
+        return dict(
+            optimizers={name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            pools={name: pool.state_dict() for name, pool in self.pools.items()},
+            plateau=self.plateau.state_dict())
+
+    def load_training_state(self, training: dict):
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(training['optimizers'][name])
+        for name, pool in self.pools.items():
+            pool.load_state_dict(training['pools'][name], self.device)
+        self.plateau.load_state_dict(training['plateau'])
+
+    def describe_networks(self, verbose: bool = False) -> str:
+        """Names and sizes of the networks, with their structure if `verbose`."""
+        lines = ['---------- Networks initialized -------------']
+        for name, net in self.nets.items():
+            count = sum(parameter.numel() for parameter in net.parameters())
+            lines += [str(net)] * verbose + [f'[Network {name}] Total number of parameters : {count / 1e6:.3f} M']
+        return '\n'.join([*lines, '-----------------------------------------------'])
+
+
+@contextmanager
+def without_gradients(*nets: nn.Module):
+    """Inside, the parameters of `nets` take no gradients; afterwards they are as they were."""
+    frozen = [parameter for net in nets for parameter in net.parameters() if parameter.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(True)

@@ -1,0 +1,43 @@
+"""The names of all network variants, what they mean, and the image sizes they can take. Needs no torch."""
+import re
+
+NORMS = ('batch', 'instance', 'none', 'syncbatch')
+GAN_MODES = ('vanilla', 'lsgan', 'wgangp')
+INIT_TYPES = ('normal', 'xavier', 'kaiming', 'orthogonal')
+
+# PatchGAN layers by name; the receptive field is 16, 70 and 286 pixels (pix2pix, section 4.4)
+PATCH_LAYERS = {'basic': 3, 'patch16': 1, 'patch70': 3, 'patch286': 5}
+NET_D = ('basic', 'n_layers', 'pixel', 'patch16', 'patch70', 'patch286')
+NET_G_HELP = ('resnet_9blocks, resnet_6blocks or any resnet_<n>blocks; unet_256, unet_128 or any unet_<power of 2>; '
+              'encdec_256, encdec_128, ...: the same without skip connections')
+
+
+def parse_netG(name: str) -> tuple[str, int]:
+    """Family and depth of a generator: ('resnet', blocks), ('unet', levels) or ('encdec', levels).
+
+    Raises ValueError for any other name.
+    """
+    if match := re.fullmatch(r'resnet_(\d+)blocks', name):
+        return 'resnet', int(match[1])
+    if match := re.fullmatch(r'(unet|encdec)_(\d+)', name):
+        levels = int(match[2]).bit_length() - 1
+        if levels >= 5 and 2**levels == int(match[2]):
+            return match[1], levels
+    raise ValueError(f'{name} is not a generator (there are: {NET_G_HELP})')
+
+
+def size_multiple(netG: str) -> int:
+    """Both sides of an image must be multiples of this for the output to have the same size."""
+    family, depth = parse_netG(netG)
+    return 4 if family == 'resnet' else 2**depth
+
+
+def patch_layers(netD: str, n_layers_D: int) -> int:
+    """Layers of a PatchGAN; 0 for the pixel discriminator."""
+    return {'n_layers': n_layers_D, 'pixel': 0, **PATCH_LAYERS}[netD]
+
+
+def smallest_image(netD: str, n_layers_D: int) -> int:
+    """The smallest image side that a discriminator can judge: its last norm needs 2x2 values."""
+    layers = patch_layers(netD, n_layers_D)
+    return 3 * 2**layers if layers else 1

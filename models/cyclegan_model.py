@@ -1,0 +1,89 @@
+"""CycleGAN: unpaired image-to-image translation (Zhu et al. 2017, https://arxiv.org/abs/1703.10593).
+
+G_A turns A into B and G_B turns B into A (the paper's G and F);
+D_A judges images of B and D_B images of A (the paper's D_Y and D_X).
+"""
+import torch.nn.functional as F
+
+from util.cli import UserError
+from util.image_pool import ImagePool
+
+from .base_model import BaseModel
+from .losses import GAN_LOSSES
+
+
+class CycleGANModel(BaseModel):
+    defaults = {'dataset_mode': 'unaligned', 'netG': 'resnet_9blocks', 'norm': 'instance', 'no_dropout': True,
+                'gan_mode': 'lsgan', 'pool_size': 50}
+    train_options = {
+        'lambda_A': (10.0, 'weight of the cycle loss A -> B -> A'),
+        'lambda_B': (10.0, 'weight of the cycle loss B -> A -> B'),
+        'lambda_identity': (0.5, 'weight of the identity loss relative to the cycle losses; 0 leaves it out'),
+    }
+    loss_names = ('D_A', 'G_A', 'cycle_A', 'idt_A', 'D_B', 'G_B', 'cycle_B', 'idt_B')
+    plateau_losses = ('cycle_A', 'cycle_B')
+
+    def __init__(self, opt, runtime):
+        super().__init__(opt, runtime)
+        self.netG_A = self.define_G(opt.input_nc, opt.output_nc)
+        self.netG_B = self.define_G(opt.output_nc, opt.input_nc)
+        if not opt.isTrain:
+            return
+        if opt.lambda_identity > 0 and opt.input_nc != opt.output_nc:
+            raise UserError(f'--lambda_identity {opt.lambda_identity} needs --input_nc equal to --output_nc, not '
+                            f'{opt.input_nc} and {opt.output_nc}; set --lambda_identity 0')
+        self.netD_A = self.define_D(opt.output_nc)
+        self.netD_B = self.define_D(opt.input_nc)
+        self.gan_loss = GAN_LOSSES[opt.gan_mode]
+        self.fake_A_pool = ImagePool(opt.pool_size)
+        self.fake_B_pool = ImagePool(opt.pool_size)
+        self.optimizer_G = self.define_optimizer(self.netG_A, self.netG_B)
+        self.optimizer_D = self.define_optimizer(self.netD_A, self.netD_B)
+
+    def forward(self):
+        self.fake_B = self.netG_A(self.real_A)
+        self.rec_A = self.netG_B(self.fake_B)
+        self.fake_A = self.netG_B(self.real_B)
+        self.rec_B = self.netG_A(self.fake_A)
+
+    def optimize_parameters(self):
+        self.minimize(self.loss_G, self.optimizer_G, frozen=(self.netD_A, self.netD_B))
+        self.minimize(self.loss_D, self.optimizer_D)
+
+    def loss_G(self):
+        """Fool both discriminators, return from every round trip, and leave the target domain alone (eq. 3)."""
+        opt = self.opt
+        terms = dict(
+            G_A=self.gan_loss(self.netD_A(self.fake_B), True),
+            G_B=self.gan_loss(self.netD_B(self.fake_A), True),
+            cycle_A=opt.lambda_A * F.l1_loss(self.rec_A, self.real_A),
+            cycle_B=opt.lambda_B * F.l1_loss(self.rec_B, self.real_B))
+        if opt.lambda_identity > 0:
+            self.idt_A, self.idt_B = self.netG_A(self.real_B), self.netG_B(self.real_A)
+            terms.update(
+                idt_A=opt.lambda_identity * opt.lambda_B * F.l1_loss(self.idt_A, self.real_B),
+                idt_B=opt.lambda_identity * opt.lambda_A * F.l1_loss(self.idt_B, self.real_A))
+        return self.total(**terms)
+
+    def loss_D(self):
+        """Tell real images from fakes, new and old."""
+        return self.total(
+            D_A=self.loss_D_basic(self.netD_A, self.real_B, self.fake_B_pool.query(self.fake_B)),
+            D_B=self.loss_D_basic(self.netD_B, self.real_A, self.fake_A_pool.query(self.fake_A)))
+
+    def loss_D_basic(self, netD, real, fake):
+        loss = 0.5 * (self.gan_loss(netD(real), True) + self.gan_loss(netD(fake), False))
+        return loss + self.critic_penalty(netD, real, fake)
+
+    def get_current_visuals(self):
+        with_identity = self.opt.isTrain and self.opt.lambda_identity > 0
+        names = ['real_A', 'fake_B', 'rec_A', *['idt_B'] * with_identity,
+                 'real_B', 'fake_A', 'rec_B', *['idt_A'] * with_identity]
+        return {name: getattr(self, name) for name in names}
+
+    def weight_files(self, label):
+        """With --direction opposite to that of training, each generator takes the other's place."""
+        files = super().weight_files(label)
+        if not self.opt.isTrain and self.opt.trained_direction not in ('', self.opt.direction):
+            files = dict(zip(files, reversed(files.values()), strict=True))
+        return files

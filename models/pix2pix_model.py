@@ -1,0 +1,64 @@
+"""pix2pix: image-to-image translation with a conditional GAN (Isola et al. 2017, https://arxiv.org/abs/1611.07004).
+
+The noise z of the paper is dropout, in training and at test time. Each row of the paper's ablations is one
+command line: --lambda_GAN 0 (L1), --lambda_L1 0 (cGAN), --unconditional_D (GAN), --netG encdec_256,
+--netD pixel|patch16|patch286, --no_dropout.
+"""
+import torch
+import torch.nn.functional as F
+
+from .base_model import BaseModel
+from .losses import GAN_LOSSES
+
+
+class Pix2PixModel(BaseModel):
+    defaults = {'dataset_mode': 'aligned', 'netG': 'unet_256', 'norm': 'batch', 'gan_mode': 'vanilla',
+                'pool_size': 0}
+    train_options = {
+        'lambda_L1': (100.0, 'weight of the L1 loss; 0 for the GAN alone'),
+        'lambda_GAN': (1.0, 'weight of the GAN loss; 0 for L1 alone'),
+        'unconditional_D': (False, 'the discriminator does not see the input image'),
+    }
+    loss_names = ('G_GAN', 'G_L1', 'D_real', 'D_fake')
+    plateau_losses = ('G_L1',)
+
+    def __init__(self, opt, runtime):
+        super().__init__(opt, runtime)
+        self.netG = self.define_G(opt.input_nc, opt.output_nc)
+        if not opt.isTrain:
+            return
+        self.netD = self.define_D(opt.output_nc if opt.unconditional_D else opt.input_nc + opt.output_nc)
+        self.gan_loss = GAN_LOSSES[opt.gan_mode]
+        self.optimizer_G = self.define_optimizer(self.netG)
+        self.optimizer_D = self.define_optimizer(self.netD)
+
+    def forward(self):
+        self.fake_B = self.netG(self.real_A)
+
+    def optimize_parameters(self):
+        if self.opt.lambda_GAN > 0:
+            self.minimize(self.loss_D, self.optimizer_D)
+        self.minimize(self.loss_G, self.optimizer_G, frozen=(self.netD,))
+
+    def loss_D(self):
+        """Tell real pairs from pairs with a generated image; halved, so that D learns slower than G."""
+        real, fake = self.judged(self.real_B), self.judged(self.fake_B.detach())
+        D_fake = self.gan_loss(self.netD(fake), False)
+        D_real = self.gan_loss(self.netD(real), True)
+        self.note(D_real=D_real, D_fake=D_fake)
+        return 0.5 * (D_fake + D_real) + self.critic_penalty(self.netD, real, fake)
+
+    def loss_G(self):
+        """Fool the discriminator and stay near the target (eq. 4)."""
+        opt = self.opt
+        terms = dict(G_L1=opt.lambda_L1 * F.l1_loss(self.fake_B, self.real_B))
+        if opt.lambda_GAN > 0:
+            terms.update(G_GAN=opt.lambda_GAN * self.gan_loss(self.netD(self.judged(self.fake_B)), True))
+        return self.total(**terms)
+
+    def judged(self, image):
+        """What the discriminator sees: the image, behind the input it was made from."""
+        return image if self.opt.unconditional_D else torch.cat([self.real_A, image], 1)
+
+    def get_current_visuals(self):
+        return {'real_A': self.real_A, 'fake_B': self.fake_B, 'real_B': self.real_B}

@@ -1,0 +1,39 @@
+"""Images between files, tensors and arrays."""
+import numpy as np
+import torch
+from PIL import Image
+
+
+def tensor_to_image(tensor: torch.Tensor) -> np.ndarray:
+    """An image (C, H, W) in [-1, 1] as uint8 (H, W, 3), rounded to the nearest level and clipped.
+
+    One channel becomes grey; of other numbers of channels than 3 the first three are shown.
+    """
+    array = ((tensor.detach().float().cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    if len(array) < 3:
+        array = array[:1].expand(3, -1, -1)
+    return array[:3].permute(1, 2, 0).contiguous().numpy()
+
+
+def save_image(array: np.ndarray, path, aspect_ratio: float = 1.0):
+    """Write uint8 (H, W, 3) as a file; `aspect_ratio` r makes it r times higher, or 1/r times wider if r < 1."""
+    image = Image.fromarray(array)
+    width, height = image.size
+    if aspect_ratio > 1:
+        image = image.resize((width, int(height * aspect_ratio)), Image.Resampling.BICUBIC)
+    elif aspect_ratio < 1:
+        image = image.resize((int(width / aspect_ratio), height), Image.Resampling.BICUBIC)
+    image.save(path)
+
+
+def rgb_to_lab(rgb: np.ndarray) -> np.ndarray:
+    """uint8 RGB (H, W, 3) as CIELAB (D65, 2 degrees), float32: L in [0, 100], a and b about [-110, 110]."""
+    from skimage.color import rgb2lab
+    return rgb2lab(rgb).astype(np.float32)
+
+
+def lab_to_rgb(scaled: torch.Tensor) -> torch.Tensor:
+    """Channels L / 50 - 1, a / 110, b / 110, (N, 3, H, W), as RGB in [-1, 1] on the CPU; colours are clipped."""
+    from skimage.color import lab2rgb
+    lab = scaled.double().cpu().permute(0, 2, 3, 1).numpy() * [50.0, 110.0, 110.0] + [50.0, 0.0, 0.0]
+    return torch.from_numpy(lab2rgb(lab)).permute(0, 3, 1, 2) * 2 - 1
