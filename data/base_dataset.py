@@ -3,8 +3,9 @@ import random
 from pathlib import Path
 
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, default_collate
 
+from util.cli import UserError
 from util.seeding import derive_seed
 
 from .image_folder import list_images
@@ -79,3 +80,16 @@ class EpochSampler(Sampler):
             order = torch.randperm(self.size, generator=generator).tolist()
         for index in order[self.start:]:
             yield index, derive_seed(self.seed, self.epoch, index)
+
+
+def collate(samples: list[dict]) -> dict:
+    """Samples as one batch; images of different sizes are answered with a sentence."""
+    first = samples[0]
+    for sample in samples[1:]:
+        for domain in 'AB':
+            if domain in first and sample[domain].shape != first[domain].shape:
+                sizes = ' and '.join(f'{s[f"{domain}_paths"]} ({s[domain].shape[-1]}x{s[domain].shape[-2]})'
+                                     for s in (first, sample))
+                raise UserError(f'images of different sizes cannot be one batch: {sizes}; use --batch_size 1 or '
+                                f'--preprocess resize_and_crop')
+    return default_collate(samples)

@@ -5,13 +5,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from util import checkpoint
+from util import checkpoint, run_folder
 from util.cli import UserError
 from util.image_pool import ImagePool
+from util.progress import Progress
 from util.schedule import Plateau, lr_multiplier
-from util.seeding import derive_seed
+from util.seeding import derive_seed, restore_rng_state, rng_state
 
-from . import networks
+from . import catalog, networks
 from .losses import gradient_penalty
 
 
@@ -80,6 +81,17 @@ class BaseModel:
             if domain in batch:
                 setattr(self, f'real_{domain}', batch[domain].to(self.device, non_blocking=True))
         self.image_paths = batch['A_paths']
+        self.check_sizes()
+
+    def check_sizes(self):
+        """A `UserError` for images that the generator cannot take, or would return in another size."""
+        multiple = catalog.size_multiple(self.opt.netG)
+        needed = multiple if self.opt.isTrain or multiple > 4 else 1
+        height, width = self.real_A.shape[-2:]
+        if height % needed or width % needed:
+            raise UserError(f'{self.image_paths[0]} is {width}x{height} after --preprocess {self.opt.preprocess}, and '
+                            f'--netG {self.opt.netG} needs multiples of {needed}; use --preprocess resize_and_crop '
+                            f'or another --netG')
 
     def train_step(self, batch: dict):
         self.set_input(batch)
@@ -145,21 +157,22 @@ class BaseModel:
         values = iter(torch.stack([tensor.float() for tensor in tensors]).tolist() if tensors else [])
         return {name: 0.0 if value is None else next(values) for name, value in known.items()}
 
-    def update_learning_rate(self, epoch: int) -> tuple[float, float]:
-        """Set the rate of `epoch` in all optimizers; returns the rate before and after."""
+    def set_learning_rate(self, epoch: int):
+        """Give all optimizers the rate of `epoch`."""
         opt = self.opt
-        before = self.learning_rate
         if opt.lr_policy == 'plateau':
-            if self.epoch_batches:
-                self.plateau.update(float(self.epoch_metric) / self.epoch_batches)
-            self.epoch_metric, self.epoch_batches = 0.0, 0
             multiplier = self.plateau.multiplier
         else:
             multiplier = lr_multiplier(opt.lr_policy, epoch, opt.n_epochs, opt.n_epochs_decay, opt.lr_decay_iters)
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 group['lr'] = opt.lr * multiplier
-        return before, self.learning_rate
+
+    def finish_epoch(self):
+        """Let --lr_policy plateau see the epoch's mean loss."""
+        if self.epoch_batches:
+            self.plateau.update(float(self.epoch_metric) / self.epoch_batches)
+        self.epoch_metric, self.epoch_batches = 0.0, 0
 
     @property
     def learning_rate(self) -> float:
@@ -171,31 +184,57 @@ class BaseModel:
     def folder(self) -> Path:
         return Path(self.opt.checkpoints_dir) / self.opt.name
 
-    def weight_files(self, label: str) -> dict[str, Path]:
-        """Which file each network is loaded from."""
-        return {name: checkpoint.network_path(self.folder, label, name) for name in self.nets}
+    @property
+    def label(self) -> str:
+        """The checkpoint to load: `latest`, an epoch's number or `iter_N`."""
+        return f'iter_{self.opt.load_iter}' if self.opt.load_iter else self.opt.epoch
 
-    def load_networks(self, label: str):
+    def weight_files(self) -> dict[str, Path]:
+        """Which file each network is loaded from."""
+        return {name: run_folder.network_path(self.folder, self.label, name) for name in self.nets}
+
+    def load_networks(self):
         """Load all networks of this model; a `UserError` tells what is missing or does not fit."""
-        for name, path in self.weight_files(label).items():
+        for name, path in self.weight_files().items():
             if not path.exists():
-                raise UserError(f'no checkpoint {path.absolute()}: {checkpoint.what_is_there(self.folder)}')
+                raise UserError(f'no checkpoint {path.absolute()}: {run_folder.what_is_there(self.folder)}')
             checkpoint.load_weights(path, self.nets[name], networks.describe_generator)
+
+    def resume(self) -> Progress:
+        """Load everything and return where the run goes on; bare weights go on at --epoch_count."""
+        self.load_networks()
+        state = checkpoint.load_state(self.folder, self.label)
+        if state is None:
+            return Progress(epoch=self.opt.epoch_count)
+        progress = Progress(**state['progress'])
+        last = self.opt.n_epochs + self.opt.n_epochs_decay
+        if progress.epoch > last:
+            raise UserError(f'{self.folder.absolute()} is trained to its last epoch {last}; '
+                            f'raise --n_epochs or --n_epochs_decay to go on')
+        if 'epoch_count' in self.opt.given and self.opt.epoch_count != progress.epoch:
+            raise UserError(f'--epoch_count {self.opt.epoch_count} contradicts {self.folder.absolute()}, '
+                            f'which goes on with epoch {progress.epoch}; drop the option')
+        if 'training' in state:
+            self.load_training_state(state['training'])
+        return progress
 
     def save(self, label: str, progress) -> Path:
         """Write all networks and the state under a label; returns the folder."""
         for name, net in self.nets.items():
-            checkpoint.save_weights(checkpoint.network_path(self.folder, label, name), net)
+            checkpoint.save_weights(run_folder.network_path(self.folder, label, name), net)
         checkpoint.save_state(self.folder, label, dict(
             options=self.opt.as_dict(), progress=progress.state_dict(), networks=list(self.nets),
             training=self.training_state()))
         return self.folder.absolute()
 
     def training_state(self) -> dict:
+        """All that the next step depends on, besides the networks."""
         return dict(
             optimizers={name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             pools={name: pool.state_dict() for name, pool in self.pools.items()},
-            plateau=self.plateau.state_dict())
+            plateau=self.plateau.state_dict(),
+            epoch_metric=float(self.epoch_metric), epoch_batches=self.epoch_batches,
+            rng=rng_state())
 
     def load_training_state(self, training: dict):
         for name, optimizer in self.optimizers.items():
@@ -203,6 +242,8 @@ class BaseModel:
         for name, pool in self.pools.items():
             pool.load_state_dict(training['pools'][name], self.device)
         self.plateau.load_state_dict(training['plateau'])
+        self.epoch_metric, self.epoch_batches = training['epoch_metric'], training['epoch_batches']
+        restore_rng_state(training['rng'])
 
     def describe_networks(self, verbose: bool = False) -> str:
         """Names and sizes of the networks, with their structure if `verbose`."""

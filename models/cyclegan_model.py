@@ -81,9 +81,9 @@ class CycleGANModel(BaseModel):
                  'real_B', 'fake_A', 'rec_B', *['idt_A'] * with_identity]
         return {name: getattr(self, name) for name in names}
 
-    def weight_files(self, label):
+    def weight_files(self):
         """With --direction opposite to that of training, each generator takes the other's place."""
-        files = super().weight_files(label)
+        files = super().weight_files()
         if not self.opt.isTrain and self.opt.trained_direction not in ('', self.opt.direction):
             files = dict(zip(files, reversed(files.values()), strict=True))
         return files

@@ -3,7 +3,7 @@
 The generator is found by itself: `<label>_net_G.pth`, or of a CycleGAN the one for --direction. The option
 --model_suffix names another: `_A` loads `<label>_net_G_A.pth`.
 """
-from util import checkpoint
+from util import run_folder
 
 from .base_model import BaseModel
 
@@ -25,14 +25,13 @@ class TestModel(BaseModel):
     def get_current_visuals(self):
         return {'real': self.real_A, 'fake': self.fake}
 
-    def weight_files(self, label):
-        suffix = self.opt.model_suffix or self.suffix_of_direction(label)
-        return {'G': checkpoint.network_path(self.folder, label, f'G{suffix}')}
+    def weight_files(self):
+        suffix = self.opt.model_suffix or self.suffix_of_direction()
+        return {'G': run_folder.network_path(self.folder, self.label, f'G{suffix}')}
 
-    def suffix_of_direction(self, label: str) -> str:
-        """'' where there is a generator G; otherwise '_A' or '_B', the one that translates in --direction."""
-        if checkpoint.network_path(self.folder, label, 'G').exists():
-            return ''
-        if 'G_A' not in checkpoint.labels(self.folder).get(label, []):
+    def suffix_of_direction(self) -> str:
+        """'_A' or '_B' where a CycleGAN was trained, for the generator that translates in --direction; else ''."""
+        found = run_folder.labels(self.folder).get(self.label, [])
+        if 'G' in found or 'G_A' not in found:
             return ''
         return '_A' if self.opt.direction == (self.opt.trained_direction or 'AtoB') else '_B'

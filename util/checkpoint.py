@@ -14,17 +14,10 @@ from torch import nn
 
 from util.cli import UserError
 from util.files import atomic_write
+from util.run_folder import state_path
 
 STATE_FORMAT = 1
 FULL_STATES = 3     # how many of the newest state files keep what training needs to go on
-
-
-def network_path(folder, label: str, name: str) -> Path:
-    return Path(folder) / f'{label}_net_{name}.pth'
-
-
-def state_path(folder, label: str) -> Path:
-    return Path(folder) / f'{label}_state.pth'
 
 
 def save_weights(path: Path, net: nn.Module):
@@ -102,7 +95,7 @@ def load_weights(path: Path, net: nn.Module, described=None):
     problem = mismatch(weights, net)
     if problem:
         found = described(weights) if described else None
-        hint = 'the file holds a network of ' + as_flags(found) if found else 'it is of another network'
+        hint = f'the file is of a network with {as_flags(found)}' if found else 'it is of another network'
         raise UserError(f'{Path(path).absolute()} does not fit the network: {problem}; {hint}')
     net.load_state_dict(weights)
 
@@ -140,33 +133,3 @@ def as_flags(options: dict) -> str:
     words = (f'--{name}' if value is True else f'--{name} {value}'
              for name, value in options.items() if value is not False)
     return ' '.join(words)
-
-
-def labels(folder) -> dict[str, list[str]]:
-    """Which networks a folder holds for each label: {'latest': ['D', 'G'], '5': [...]}."""
-    found = {}
-    for path in sorted(Path(folder).glob('*_net_*.pth')):
-        label, _, name = path.stem.partition('_net_')
-        found.setdefault(label, []).append(name)
-    return found
-
-
-def what_is_there(folder) -> str:
-    """The checkpoints in a folder, for messages."""
-    folder = Path(folder).absolute()
-    if not folder.is_dir():
-        runs = sorted(path.name for path in folder.parent.glob('*') if path.is_dir()) if folder.parent.is_dir() else []
-        if folder.parent.name == folder.name:
-            return f'there is no folder {folder}; give --checkpoints_dir {folder.parent.parent}'
-        listing = f'{folder.parent} has: {", ".join(runs)}' if runs else f'{folder.parent} has no runs'
-        return f'there is no folder {folder} ({listing}); correct --name or --checkpoints_dir'
-    found = labels(folder)
-    if not found:
-        return f'{folder} has no *_net_*.pth files; train first, or correct --name or --checkpoints_dir'
-    listing = ', '.join(f'{label} ({" ".join(names)})' for label, names in sorted(found.items(), key=by_label))
-    return f'{folder} has: {listing}; choose one with --epoch (or --load_iter N for iter_N)'
-
-
-def by_label(item):
-    label = item[0]
-    return (0, int(label), label) if label.isdigit() else (1, 0, label)

@@ -20,3 +20,24 @@ def seed_everything(seed: int):
     random.seed(seed)
     numpy.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def rng_state() -> dict:
+    """The state of all generators, of plain types and tensors only."""
+    import numpy
+    import torch
+    name, keys, *rest = numpy.random.get_state()
+    return dict(python=random.getstate(), numpy=(name, torch.from_numpy(keys.astype('int64')), *rest),
+                torch=torch.get_rng_state(), cuda=torch.cuda.get_rng_state_all())
+
+
+def restore_rng_state(state: dict):
+    """Set all generators to a state of `rng_state`; GPUs that are not there are left out."""
+    import numpy
+    import torch
+    random.setstate(state['python'])
+    name, keys, *rest = state['numpy']
+    numpy.random.set_state((name, keys.numpy().astype('uint32'), *rest))
+    torch.set_rng_state(state['torch'])
+    for device, rng in zip(range(torch.cuda.device_count()), state['cuda'], strict=False):
+        torch.cuda.set_rng_state(rng, device)

@@ -1,4 +1,4 @@
-"""The folder the visdom server serves its page from: a patched copy of the package's own, in the user's cache."""
+"""What visdom needs beside its package, and a copy of its page, made to work, in the user's cache."""
 
 import os
 import shutil
@@ -7,6 +7,10 @@ from pathlib import Path
 
 from util.files import atomic_write
 
+INSTALL = (
+    '`python scripts/quickstart.py` or `PIP_CONSTRAINT=constraints-build.txt '
+    'PIP_BUILD_CONSTRAINT=constraints-build.txt pip install -r requirements-visdom.txt` installs it'
+)
 # What the page needs and the package does not bring; main.js has React inside.
 ASSETS = (
     'js/jquery.min.js',
@@ -32,10 +36,10 @@ def cache_folder() -> Path:
 
 
 def stage(package: Path, version: str) -> Path:
-    """Copy the static files of the visdom package to the cache, made to work with every tornado; return the copy."""
-    static = cache_folder() / f'visdom-{version}'
-    shutil.copytree(package / 'static', static, ignore=shutil.ignore_patterns('index.html'), dirs_exist_ok=True)
-    page = (package / 'static' / 'index.html').read_text(encoding='utf-8')
+    """Copy the static files of the visdom package to the cache and make the page work; return the copy."""
+    original, static = package / 'static', cache_folder() / f'visdom-{version}'
+    shutil.copytree(original, static, ignore=shutil.ignore_patterns('index.html'), dirs_exist_ok=True)
+    page = (original / 'index.html').read_text(encoding='utf-8')
     with atomic_write(static / 'index.html') as file:
         # tornado >= 6.6 answers 403 to a static_url outside of the static folder.
         file.write(page.replace('{{ static_url("../user/style.css") }}', '"/user/style.css"'))

@@ -1,4 +1,4 @@
-"""The visdom monitor: curves and images on a live page, sent by a thread that may fail without harm to the run."""
+"""The visdom monitor: curves and images on a live page, sent by a thread that may fail without harm."""
 
 import html
 import logging
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from util.cli import warn
+from util.visdom_assets import INSTALL
 
 CURVE_POINTS = 500
 FLUSH_SECONDS = 1.0
@@ -20,10 +21,7 @@ TIMEOUT = (2, 5)  # seconds to connect, seconds to answer
 LONGEST_DELAY = 30.0
 SAME_NOTICES = 3  # a server that comes and goes all night fills no log
 IMAGE_PADDING = 2
-INSTALL = (
-    '`python scripts/quickstart.py` or `PIP_CONSTRAINT=constraints-build.txt '
-    'PIP_BUILD_CONSTRAINT=constraints-build.txt pip install -r requirements-visdom.txt` installs it'
-)
+JPEG_QUALITY = 85  # as PNG, images early in training take several times the time and space
 
 
 class Unreachable(Exception):
@@ -31,7 +29,7 @@ class Unreachable(Exception):
 
 
 class Curve:
-    """Window means of a series, however long: at most `CURVE_POINTS` points; NaN (a gap) for what is not finite."""
+    """At most `CURVE_POINTS` window means of a series of any length; NaN, a gap, for what is not finite."""
 
     def __init__(self):
         self.stride = 1
@@ -73,7 +71,7 @@ def side_by_side(curves: list[Curve]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def image_grid(images: list[np.ndarray], columns: int) -> np.ndarray:
-    """One H x W x 3 uint8 image of `images` (H x W, H x W x 1 or H x W x 3, any sizes), white between them."""
+    """One H x W x 3 uint8 image of uint8 images (H x W, or with 1 or 3 channels; any sizes) on white."""
     images = [np.atleast_3d(image) for image in images]
     height = max(image.shape[0] for image in images) + 2 * IMAGE_PADDING
     width = max(image.shape[1] for image in images) + 2 * IMAGE_PADDING
@@ -97,7 +95,7 @@ def html_table(rows: list[list[str]]) -> str:
 def client_class() -> type:
     """visdom's client without its ways to hang, to report failures as successes and to talk on the console.
 
-    Imported here because visdom takes seconds to import. Every call of the class raises `Unreachable` or succeeded.
+    Importing visdom takes seconds, so not at the top. A call of the class succeeds or raises `Unreachable`.
     """
     import requests
     import visdom
@@ -121,9 +119,9 @@ def client_class() -> type:
 
 
 class Sender:
-    """Brings windows to the server from a daemon thread: at most once a second, only the newest content of each.
+    """Brings windows to the server from a daemon thread: at most once a second, the newest content of each.
 
-    A server that came late or was restarted gets all windows again. `prepare` runs in the thread every second.
+    A server that came late or was restarted gets all windows again. The thread calls `prepare` every second.
     """
 
     def __init__(self, server: str, port: int, env: str, notify: Callable, where: str, prepare: Callable):
@@ -131,25 +129,24 @@ class Sender:
         self.url = f'{server}:{port}'
         # The server would take what follows a slash for another address.
         self._address = {'server': server, 'port': port, 'env': env.replace('/', '_')}
-        self._notify, self._where, self._prepare = notify, where, prepare
+        self._advice = f'training goes on; curves are in {where} (--display_id -1 to silence)'
+        self._notify, self._prepare = notify, prepare
         self._told: Counter[str] = Counter()
 
         self._lock = threading.Lock()  # guards the next two; held for moments only
         self._windows: dict[str, Callable] = {}  # window id -> draw(client, window id)
         self._changed: set[str] = set()
 
-        self._client_class = self._client = None
+        self._connect = self._client = None
         self._landmark = None  # a window that the server has, unless it was restarted
         self._reached: bool | None = None
         self._retry_at, self._delay = 0.0, FLUSH_SECONDS
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name='visdom', daemon=True)
-
-    def start(self):
         self._thread.start()
 
     def show(self, window: str, draw: Callable):
-        """Let the thread call `draw(client, window)` soon, and again for a server that has lost the window."""
+        """Let the thread call `draw(client, window)` soon, and again for a server that lost the window."""
         if self._thread.is_alive():
             with self._lock:
                 self._windows[window] = draw
@@ -161,7 +158,8 @@ class Sender:
 
     def _work(self):
         try:
-            self._client_class = client_class()
+            Client = client_class()
+            self._connect = partial(Client, **self._address, raise_exceptions=True, use_incoming_socket=False)
             self._flush()
             while not self._closing.wait(FLUSH_SECONDS):
                 self._prepare()
@@ -169,9 +167,9 @@ class Sender:
                     self._flush()
             self._flush()
         except ImportError as error:
-            self._tell(f'visdom is missing ({error}) - training goes on; curves are in {self._where}; {INSTALL}')
+            self._tell(f'visdom cannot be imported ({error}) - {self._advice}; {INSTALL}')
         except Exception as error:
-            self._tell(f'visdom switched off by {error!r} - training goes on; curves are in {self._where}')
+            self._tell(f'visdom switched off by {error!r} - {self._advice}')
 
     def _flush(self):
         try:
@@ -180,8 +178,7 @@ class Sender:
             self._client = None
             self._retry_at = time.monotonic() + self._delay
             self._delay = min(2 * self._delay, LONGEST_DELAY)
-            advice = f'training goes on; curves are in {self._where} (--display_id -1 to silence)'
-            self._now(False, f'visdom not reachable at {self.url}{error} - {advice}')
+            self._now(False, f'visdom not reachable at {self.url}{error} - {self._advice}')
         else:
             self._delay = FLUSH_SECONDS
             self._now(True, f'visdom reached at {self.url}; all curves and images are there')
@@ -201,7 +198,7 @@ class Sender:
         with self._lock:
             windows, changed, self._changed = dict(self._windows), self._changed, set()
         if self._client is None:
-            self._client = self._client_class(**self._address, raise_exceptions=True, use_incoming_socket=False)
+            self._client = self._connect()
             changed = set(windows)
         elif changed and self._landmark and not self._client.win_exists(self._landmark):
             changed = set(windows)
@@ -220,13 +217,13 @@ class Sender:
 
 
 class VisdomBoard:
-    """Shows losses, images and tables on a visdom page. No method raises, waits or does work worth a millisecond.
+    """Losses, images and tables on a visdom page. No method raises, waits or does work worth a millisecond.
 
-    Windows are `display_id` (losses), the numbers after it (images, labels) and `display_id` with a title (tables).
+    Windows: `display_id` (losses), the numbers after it (images, labels), `display_id` and a title (tables).
 
-    server: address with or without http://; where: what to look at while the server is away, for the notice;
-    ncols: images per row of the grid, <= 0 for a window per image; winsize: shown width of one image in pixels;
-    notify: called with one line, from another thread.
+    server: address with or without http://; ncols: images per row of the grid, <= 0 for a window per image;
+    winsize: shown width of one image in pixels; notify: called with one line, from another thread;
+    where: what to look at while the server is away, for the notices.
     """
 
     def __init__(
@@ -242,10 +239,9 @@ class VisdomBoard:
         where: str = 'the log',
     ):
         self.name, self.ncols, self.display_id, self.winsize = name, ncols, display_id, winsize
-        self._samples: deque = deque(maxlen=100_000)  # the newest losses, on their way into the curves
+        self._samples: deque = deque(maxlen=10_000)  # the newest losses, on their way into the curves
         self._curves: dict[str, Curve] = {}  # belongs to the sender's thread
         self._sender = Sender(server, port, env, notify, where, prepare=self._collect)
-        self._sender.start()
 
     def losses(self, progress, values: Mapping[str, float]) -> None:
         """One point per loss at epoch `progress.epoch + progress.fraction`."""
@@ -297,7 +293,8 @@ class VisdomBoard:
     def _draw_images(self, images, columns, title, client, window):
         grid = image_grid(images, columns)
         width = self.winsize * columns
-        opts = {'title': title, 'jpgquality': 85, 'width': width, 'height': width * grid.shape[0] // grid.shape[1]}
+        height = width * grid.shape[0] // grid.shape[1]
+        opts = {'title': title, 'jpgquality': JPEG_QUALITY, 'width': width, 'height': height}
         client.image(grid.transpose(2, 0, 1), win=window, opts=opts)
 
     def _draw_table(self, rows, title, client, window):

@@ -1,4 +1,4 @@
-"""The Weights & Biases monitor: losses under their names, images under results/, one step per training image."""
+"""The Weights & Biases monitor: losses under their names, images under results/, a step per image seen."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,7 +8,7 @@ from util.cli import warn
 
 
 class WandbBoard:
-    """A run on wandb. No method raises: the first failure is told in one line and ends the logging, not the run."""
+    """A run on wandb. No method raises: the first failure is told in a line and ends the logging only."""
 
     def __init__(self, project: str, name: str, config: Mapping, notify: Callable[[str], None] = warn):
         self._notify = notify

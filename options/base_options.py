@@ -1,0 +1,196 @@
+"""Options of train.py and test.py alike, and how a command line becomes read-only options.
+
+Precedence: shared defaults < the model's < the dataset's < the checkpoint's < the command line.
+"""
+import argparse
+import re
+import sys
+from pathlib import Path
+
+import data
+import models
+from models import catalog
+from util.cli import UserError
+from util.files import atomic_write
+
+from . import checks
+from .parser import OptionParser, device_list, file_name, modernised, number, whole
+from .restore import changes, contradictions
+
+PREPROCESS = ('resize_and_crop', 'crop', 'scale_width', 'scale_width_and_crop', 'none', 'resize')
+
+
+class Options:
+    """Read-only options: `opt.batch_size`. `opt.given` are the names that stood on the command line."""
+
+    def __init__(self, values: dict, given=()):
+        object.__setattr__(self, '_values', dict(values))
+        object.__setattr__(self, 'given', frozenset(given))
+
+    def __getattr__(self, name):
+        try:
+            return self.__dict__['_values'][name]
+        except KeyError:
+            raise AttributeError(f'there is no option {name}') from None
+
+    def __setattr__(self, name, value):
+        raise AttributeError(f'options are read-only after parsing; make a copy with opt.replace({name}=...)')
+
+    def as_dict(self) -> dict:
+        return dict(self._values)
+
+    def replace(self, **changes) -> 'Options':
+        """A copy with other values."""
+        return Options({**self._values, **changes}, self.given)
+
+
+class BaseOptions:
+    """The parser that TrainOptions and TestOptions share and extend."""
+
+    is_train = None     # set by the sub-classes, and so is `program`
+    program = ''
+
+    def add_options(self, parser):
+        """Options of both programs; sub-classes add their own."""
+        group = parser.add_argument_group('run')
+        group.add_argument('--dataroot', metavar='DIR', help='folder of the images (required)')
+        group.add_argument('--name', type=file_name, default='experiment_name', help='name of the run: a sub-folder of --checkpoints_dir')
+        group.add_argument('--gpu_ids', type=device_list, default='0', help='number of the GPU; -1: CPU. Without the option: GPU 0 if there is one')
+        group.add_argument('--checkpoints_dir', metavar='DIR', default='./checkpoints', help='where runs are saved')
+        group.add_argument('--cpu_threads', type=whole(0), default=0, help='threads for computing on the CPU; 0: chosen by free cores')
+        group.add_argument('--seed', type=whole(0), default=None, help='seed of all randomness (default: drawn and printed when training, 0 when testing)')
+        group.add_argument('--verbose', action='store_true', help='print the structure of the networks, and tracebacks')
+        group.add_argument('--suffix', default='', help="added to --name, options in braces: --suffix '{model}_{netG}_size{load_size}'")
+        group.add_argument('--use_wandb', action='store_true', help='log to Weights & Biases too')
+        group.add_argument('--wandb_project_name', default='CycleGAN-and-pix2pix', help='project in Weights & Biases')
+
+        group = parser.add_argument_group('model')
+        group.add_argument('--model', default='cycle_gan', help=f'one of {", ".join(models.registry.names())}')
+        group.add_argument('--input_nc', type=whole(1), default=3, help='channels of the input images: 3 for RGB, 1 for grey')
+        group.add_argument('--output_nc', type=whole(1), default=3, help='channels of the output images')
+        group.add_argument('--ngf', type=whole(1), default=64, help='channels after the first layer of the generator')
+        group.add_argument('--ndf', type=whole(1), default=64, help='channels after the first layer of the discriminator')
+        group.add_argument('--netG', default='resnet_9blocks', help=catalog.NET_G_HELP)
+        group.add_argument('--netD', default='basic', choices=catalog.NET_D, metavar='NET', help=f'one of {", ".join(catalog.NET_D)}; basic is a 70x70 PatchGAN')
+        group.add_argument('--n_layers_D', type=whole(1), default=3, help='layers of the discriminator for --netD n_layers')
+        group.add_argument('--norm', default='instance', choices=(*catalog.NORMS, 'sync_batch', 'sync_instance'), metavar='NORM', help='instance, batch, none, or syncbatch (statistics of all processes)')
+        group.add_argument('--init_type', default='normal', choices=catalog.INIT_TYPES, metavar='TYPE', help=f'initial weights: {", ".join(catalog.INIT_TYPES)}')
+        group.add_argument('--init_gain', type=number(0), default=0.02, help='scale of the initial weights for normal, xavier and orthogonal')
+        group.add_argument('--no_dropout', action='store_true', help='no dropout in the generator')
+        group.add_argument('--dropout', dest='no_dropout', action='store_false', default=False, help='dropout in the generator where the model has none by default')
+
+        group = parser.add_argument_group('data')
+        group.add_argument('--dataset_mode', default='unaligned', help=f'one of {", ".join(data.registry.names())}')
+        group.add_argument('--direction', default='AtoB', choices=('AtoB', 'BtoA'), metavar='DIR', help='AtoB or BtoA')
+        group.add_argument('--serial_batches', action='store_true', help='images in order instead of shuffled')
+        group.add_argument('--num_threads', type=whole(0), default=4, help='processes that load images; 0: in the main process')
+        group.add_argument('--batch_size', type=whole(1), default=1, help='images in a batch')
+        group.add_argument('--load_size', type=whole(1), default=286, help='images are resized to this size')
+        group.add_argument('--crop_size', type=whole(1), default=256, help='then windows of this size are cut')
+        group.add_argument('--max_dataset_size', type=whole(1), default=float('inf'), help='use only the first N images of each folder')
+        group.add_argument('--preprocess', default='resize_and_crop', choices=PREPROCESS, metavar='HOW', help=', '.join(PREPROCESS))
+        group.add_argument('--no_flip', action='store_true', help='no random mirroring')
+        group.add_argument('--display_winsize', type=whole(1), default=256, help='width of images on pages, in pixels')
+
+        group = parser.add_argument_group('checkpoint')
+        group.add_argument('--epoch', type=file_name, default='latest', help='which checkpoint to load: latest or a number')
+        group.add_argument('--load_iter', type=whole(0), default=0, help='load the checkpoint iter_N instead')
+
+    def build_parser(self, argv, stored: dict | None = None) -> OptionParser:
+        """The full parser for this command line: shared options, then the model's, then the dataset's."""
+        stored = stored or {}
+        parser = OptionParser(prog=f'python {self.program}', usage=f'python {self.program} --dataroot DIR --name NAME [options]')
+        self.add_options(parser)
+        parser.set_defaults(**stored)
+        for option, registry in (('model', models.registry), ('dataset_mode', data.registry)):
+            name, = parser.peek(argv, option)
+            self.extend(parser, registry, name, stored)
+        parser.add_argument('-h', '--help', action='help', help='show this and exit; with --model M the options of M too')
+        return parser
+
+    def extend(self, parser, registry, name, stored):
+        """Add a class's own options and give existing ones its defaults; what a checkpoint holds beats them."""
+        tables = registry.declarations(name)
+        phase_table = 'train_options' if self.is_train else 'test_options'
+        parser.add_table(f'of --{registry.option} {name}', {**tables['options'], **tables[phase_table]})
+        parser.set_defaults(**{**tables['defaults'], **stored})
+
+    def parse(self, argv=None) -> Options:
+        """Options of a command line; a `UserError` lists every mistake in it."""
+        argv = modernised(sys.argv[1:] if argv is None else list(argv))
+        stored = {} if {'-h', '--help'} & set(argv) else self.stored_options(argv)
+        parser = self.build_parser(argv, stored)
+        values, given = parser.parse_all(argv, self.options_elsewhere())
+        self.defaults = {name: parser.get_default(name) for name in values}
+        values = self.complete(values, given, stored)
+        source = Path(values['checkpoints_dir']) / values['name']
+        problems = [*parser.problems, *contradictions(values, given, stored, source),
+                    *checks.problems_of(values, self.is_train)]
+        if problems:
+            raise UserError(*problems)
+        self.changes = changes(values, given, stored)
+        return Options(values, given)
+
+    def stored_options(self, argv) -> dict:
+        """Options that a checkpoint brings along."""
+        raise NotImplementedError
+
+    def complete(self, values: dict, given: set, stored: dict) -> dict:
+        """Values that follow from others."""
+        norm = {'sync_batch': 'syncbatch', 'sync_instance': 'instance'}.get(values['norm'], values['norm'])
+        return {**values, 'norm': norm, 'name': full_name(values), 'isTrain': self.is_train}
+
+    def options_elsewhere(self) -> dict[str, str]:
+        """Options of the other program and of other models, for the message when they are given here."""
+        other = next(cls for cls in BaseOptions.__subclasses__() if cls.is_train != self.is_train)
+        parser = OptionParser()
+        other().add_options(parser)
+        found = dict.fromkeys(parser._option_string_actions, f'an option of {other.program}')
+        for name in models.registry.names():
+            for table in ('options', 'train_options', 'test_options'):
+                for option in models.registry.declarations(name)[table]:
+                    found[f'--{option}'] = f'an option of --model {name}' + {
+                        'train_options': ' in train.py', 'test_options': ' in test.py'}.get(table, '')
+        return found
+
+    def run_folder(self, argv) -> tuple[Path, str]:
+        """The folder and the label of the checkpoint that a command line speaks of."""
+        parser = OptionParser()
+        self.add_options(parser)
+        names = [action.dest for action in parser._actions]
+        values = dict(zip(names, parser.peek(argv, *names), strict=True))
+        label = f'iter_{values["load_iter"]}' if values['load_iter'] else values['epoch']
+        return Path(values['checkpoints_dir']) / full_name(values), label
+
+
+def full_name(values: dict) -> str:
+    """`--name` with `--suffix`; only names of options stand in its braces."""
+    if not values['suffix']:
+        return values['name']
+
+    def value_of(match):
+        if match[1] not in values:
+            raise UserError(f'--suffix {values["suffix"]}: there is no option {match[1]}')
+        return str(values[match[1]])
+    name = f'{values["name"]}_{re.sub(r"{([^{}]*)}", value_of, values["suffix"])}'
+    try:
+        return file_name(name)
+    except argparse.ArgumentTypeError as error:
+        raise UserError(f'--suffix gives the name {name}: {error}')
+
+
+def option_text(opt: Options, defaults: dict) -> str:
+    """All options as the block that is printed and saved, with defaults where the values differ."""
+    lines = ['----------------- Options ---------------']
+    for name, value in sorted(opt.as_dict().items()):
+        note = f'\t[default: {defaults.get(name)}]' if value != defaults.get(name) else ''
+        lines.append(f'{name:>25}: {str(value):<30}{note}')
+    return '\n'.join([*lines, '----------------- End -------------------'])
+
+
+def save_options(opt: Options, defaults: dict) -> str:
+    """Write `<phase>_opt.txt` into the run's folder and return its text."""
+    text = option_text(opt, defaults)
+    with atomic_write(Path(opt.checkpoints_dir) / opt.name / f'{opt.phase}_opt.txt') as file:
+        file.write(text + '\n')
+    return text

@@ -1,0 +1,71 @@
+"""Mistakes that the options alone show, before any image or network is touched. Needs no torch."""
+from pathlib import Path
+
+from models import catalog
+
+
+def problems_of(values: dict, is_train: bool) -> list[str]:
+    """A sentence for each mistake; an empty list if there is none."""
+    checks = [data_folder, generator, sizes, channels]
+    if is_train:
+        checks += [training]
+    return [problem for check in checks for problem in check(values)]
+
+
+def data_folder(opt):
+    if not opt['dataroot']:
+        yield 'give the folder of the images with --dataroot DIR'
+    elif not Path(opt['dataroot']).is_dir():
+        yield f'there is no folder {Path(opt["dataroot"]).absolute()}; correct --dataroot'
+
+
+def generator(opt):
+    try:
+        catalog.parse_netG(opt['netG'])
+    except ValueError as error:
+        from util.registry import nearest
+        yield f'--netG {error}{nearest(opt["netG"], ("resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128"))}'
+
+
+def cut_size(opt) -> int | None:
+    """The side of the squares that a network sees, if the options fix it."""
+    if 'crop' in opt['preprocess']:
+        return opt['crop_size']
+    return opt['load_size'] if opt['preprocess'] == 'resize' else None
+
+
+def sizes(opt):
+    load, crop = opt['load_size'], opt['crop_size']
+    if opt['preprocess'] in ('resize_and_crop', 'scale_width_and_crop') and load < crop:
+        yield (f'--load_size {load} is smaller than --crop_size {crop}; add --load_size {crop} '
+               f'(or {round(crop * 286 / 256)} for random jitter)')
+    side = cut_size(opt)
+    if side is None or next(generator(opt), None):
+        return
+    multiple = catalog.size_multiple(opt['netG'])
+    if side % multiple and (opt['isTrain'] or multiple > 4):
+        which = '--load_size' if opt['preprocess'] == 'resize' else '--crop_size'
+        nearest = max(multiple, round(side / multiple) * multiple)
+        yield (f'{which} {side} does not suit --netG {opt["netG"]}, which needs a multiple of {multiple}; '
+               f'use {which} {nearest} or another --netG, such as unet_128 or resnet_9blocks')
+
+
+def channels(opt):
+    if opt['dataset_mode'] in ('aligned', 'unaligned', 'single', 'template'):
+        for name in ('input_nc', 'output_nc'):
+            if opt[name] not in (1, 3):
+                yield f'--{name} {opt[name]}: images have 1 (grey) or 3 (RGB) channels'
+
+
+def training(opt):
+    if opt['model'] == 'test':
+        yield '--model test only translates; train with --model cyclegan, pix2pix or colorization'
+    last = opt['n_epochs'] + opt['n_epochs_decay']
+    if opt['epoch_count'] > last:
+        yield (f'nothing to train: --epoch_count {opt["epoch_count"]} is after the last epoch {last}; '
+               f'raise --n_epochs or --n_epochs_decay')
+    side = cut_size(opt)
+    smallest = catalog.smallest_image(opt['netD'], opt['n_layers_D'])
+    if side is not None and side < smallest:
+        yield (f'--crop_size {side} is too small for --netD {opt["netD"]}, which needs {smallest}; '
+               f'use a larger --crop_size, --netD n_layers --n_layers_D 1 or --netD pixel')

@@ -1,0 +1,169 @@
+"""An argument parser that answers mistakes with sentences, all of them together."""
+import argparse
+import math
+import re
+import sys
+
+from util.cli import UserError
+from util.registry import nearest
+
+# names of older command lines; a value of None takes the place of the option and its value
+ALIASES = {
+    '--niter': '--n_epochs', '--niter_decay': '--n_epochs_decay', '--which_direction': '--direction',
+    '--fineSize': '--crop_size', '--loadSize': '--load_size', '--resize_or_crop': '--preprocess',
+    '--which_model_netG': '--netG', '--which_model_netD': '--netD', '--batchSize': '--batch_size',
+    '--nThreads': '--num_threads', '--which_epoch': '--epoch', '--how_many': '--num_test',
+    '--ntest': '--num_test', '--identity': '--lambda_identity', '--gpu': '--gpu_ids', '--resume': '--continue_train',
+    '--display_single_pane_ncols': '--display_ncols',
+}
+REPLACED = {'--no_lsgan': ['--gan_mode', 'vanilla']}
+
+
+def modernised(argv: list[str]) -> list[str]:
+    """The command line with older option names replaced by today's, each told in one line."""
+    tokens = []
+    for token in argv:
+        name, equals, value = token.partition('=')
+        if name in REPLACED:
+            tokens += REPLACED[name]
+        else:
+            tokens.append(ALIASES.get(name, name) + equals + value)
+    old = {token.partition('=')[0] for token in argv} & {*ALIASES, *REPLACED}
+    for name in sorted(old):
+        new = ALIASES.get(name) or ' '.join(REPLACED[name])
+        print(f'note: {name} is an older name of {new}', file=sys.stderr)
+    return tokens
+
+
+class OptionParser(argparse.ArgumentParser):
+    """Unambiguous beginnings of names are accepted; wrong values are collected in `problems`."""
+
+    def __init__(self, **settings):
+        super().__init__(add_help=False, formatter_class=HelpFormatter, **settings)
+        self.problems = []
+
+    def error(self, message):
+        raise UserError(*self.problems, re.sub(r'^argument ', '', message))
+
+    def _get_value(self, action, arg_string):
+        try:
+            return super()._get_value(action, arg_string)
+        except argparse.ArgumentError as error:
+            self.problems.append(f'{action.option_strings[0]} {arg_string}: {error.message}')
+            return action.default
+
+    def _check_value(self, action, value):
+        if action.choices is not None and value not in action.choices:
+            self.problems.append(f'{action.option_strings[0]} {value} does not exist'
+                                 f'{nearest(str(value), action.choices)} (there are: {", ".join(action.choices)})')
+
+    def peek(self, argv: list[str], *names: str) -> list:
+        """Values that options will have, before the rest of the command line can be understood."""
+        values = self.parse_known_args(argv)[0]
+        self.problems.clear()
+        return [getattr(values, name) for name in names]
+
+    def parse_all(self, argv: list[str], elsewhere: dict[str, str]) -> tuple[dict, set[str]]:
+        """All values, and the names of those that were given; mistakes are added to `problems`.
+
+        `elsewhere` tells of options that exist, but not here: {'--lambda_L1': 'an option of train.py'}.
+        """
+        dests = [action.dest for action in self._actions if action.dest != 'help']
+        untouched = object()
+        namespace = argparse.Namespace(**{dest: untouched for dest in dests})
+        namespace, unknown = self.parse_known_args(argv, namespace)
+        for token in unknown:
+            self.problems += self.about_unknown(token, elsewhere)
+        given = {dest for dest in dests if getattr(namespace, dest) is not untouched}
+        values = {dest: getattr(namespace, dest) if dest in given else self.get_default(dest) for dest in dests}
+        return values, given
+
+    def about_unknown(self, token: str, elsewhere: dict[str, str]) -> list[str]:
+        name = token.partition('=')[0]
+        if not name.startswith('--'):
+            return [] if self.problems_are_options() else [f'unexpected argument {token}; options begin with --']
+        if name in elsewhere:
+            return [f'{name} is {elsewhere[name]}; drop it here']
+        return [f'unknown option {name}{nearest(name, self._option_string_actions)}']
+
+    def problems_are_options(self) -> bool:
+        """Was the last problem an unknown option, so that a loose word after it is only its value?"""
+        return bool(self.problems) and re.search(r'^unknown option|^--\w+ is ', self.problems[-1]) is not None
+
+    def add_table(self, title: str, table: dict[str, tuple]):
+        """Add options from a table {name: (default, meaning[, choices])}; a default of False makes a switch."""
+        group = self.add_argument_group(title)
+        for name, (default, meaning, *choices) in table.items():
+            if default is False:
+                group.add_argument(f'--{name}', action='store_true', help=meaning)
+            else:
+                group.add_argument(f'--{name}', default=default, help=meaning, type=type_like(name, default),
+                                   choices=choices[0] if choices else None, metavar=metavar(default))
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    def __init__(self, prog):
+        super().__init__(prog, max_help_position=32, width=110)
+
+    def _get_help_string(self, action):
+        if action.default in (None, '', False) or action.nargs == 0:
+            return action.help
+        return super()._get_help_string(action)
+
+
+def metavar(default) -> str:
+    return 'TEXT' if isinstance(default, str) else 'N' if isinstance(default, int) else 'X'
+
+
+def type_like(name: str, default):
+    """The type of an option from a table: that of its default; weights (lambda_*) are never negative."""
+    if isinstance(default, str):
+        return str
+    if isinstance(default, int):
+        return whole()
+    return number(0) if name.startswith('lambda') else number()
+
+
+def whole(low: int | None = None):
+    """A whole number of at least `low`."""
+    def convert(text):
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or (low is not None and value < low):
+            limit = '' if low is None else f' of at least {low}'
+            raise argparse.ArgumentTypeError(f'needs a whole number{limit}')
+        return value
+    return convert
+
+
+def number(low: float | None = None, above: float | None = None, below: float | None = None):
+    """A finite number of at least `low`, or greater than `above`, and less than `below`."""
+    def convert(text):
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        ok = math.isfinite(value) and (low is None or value >= low) and (above is None or value > above)
+        if not ok or (below is not None and value >= below):
+            limits = {'of at least': low, 'above': above, 'below': below}
+            words = ' and '.join(f'{word} {limit:g}' for word, limit in limits.items() if limit is not None)
+            raise argparse.ArgumentTypeError(f'needs a finite number {words}'.strip())
+        return value
+    return convert
+
+
+def file_name(text: str) -> str:
+    """A word that is safe as a part of a file name."""
+    if not re.fullmatch(r'[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}', text):
+        raise argparse.ArgumentTypeError('needs a name of letters, digits, "_", "-" and ".", at most 100, '
+                                         'not beginning with "."')
+    return text
+
+
+def device_list(text: str) -> str:
+    """`-1` for the CPU, or numbers of GPUs separated by commas."""
+    if not re.fullmatch(r'\s*-?\d+(\s*,\s*-?\d+)*\s*', text):
+        raise argparse.ArgumentTypeError('needs -1 for the CPU or the number of a GPU, such as 0')
+    return text

@@ -1,0 +1,51 @@
+"""Options that a checkpoint brings along, and what on a command line contradicts them."""
+from pathlib import Path
+
+from models import catalog, registry
+from util import run_folder
+from util.cli import UserError
+
+ARCHITECTURE = ('model', 'input_nc', 'output_nc', 'ngf', 'ndf', 'netG', 'netD', 'n_layers_D', 'norm', 'no_dropout',
+                'unconditional_D')
+
+
+def load_run(folder: Path, label: str) -> dict | None:
+    """The state file of a run, or None where there are bare weights; a `UserError` where there is nothing."""
+    if label not in run_folder.labels(folder):
+        raise UserError(f'no checkpoint {label} of this run: {run_folder.what_is_there(folder)}')
+    if not run_folder.state_path(folder, label).exists():
+        return None
+    from util.checkpoint import load_state
+    return load_state(folder, label)
+
+
+def contradictions(values: dict, given: set, stored: dict, source: Path) -> list[str]:
+    """A sentence for each given option that the stored networks cannot have."""
+    names = [name for name in (*ARCHITECTURE, 'direction') if name in given and name in stored]
+    return [f'{as_flag(name, values[name])} contradicts {source.absolute()}, which was trained with '
+            f'{as_flag(name, stored[name])}; drop the option'
+            for name in names if not compatible(name, values[name], stored)]
+
+
+def compatible(name: str, value, stored: dict) -> bool:
+    if name == 'model':
+        return registry.resolve(value) == registry.resolve(stored[name])
+    if name == 'no_dropout' and catalog.parse_netG(stored['netG'])[0] != 'resnet':
+        return True         # dropout leaves no trace in the weights of a U-Net
+    if name == 'norm':      # synchronized statistics are a matter of running, not of the weights
+        return value.replace('syncbatch', 'batch') == stored[name].replace('syncbatch', 'batch')
+    if name == 'n_layers_D' and stored['netD'] != 'n_layers':
+        return True
+    return value == stored[name]
+
+
+def as_flag(name: str, value) -> str:
+    if name == 'no_dropout':
+        return '--no_dropout' if value else '--dropout'
+    return f'--{name}' if value is True else f'no --{name}' if value is False else f'--{name} {value}'
+
+
+def changes(values: dict, given: set, stored: dict) -> list[str]:
+    """One line for each option that differs from the run that goes on."""
+    return [f'{name}: {stored[name]} -> {values[name]}' for name in sorted(given & stored.keys())
+            if values[name] != stored[name]]

@@ -1,0 +1,67 @@
+"""Options of test.py."""
+import models
+from util.cli import UserError
+
+from .base_options import BaseOptions
+from .parser import file_name, number, whole
+from .restore import load_run
+
+# what test.py takes over from training; the rest of its options concern the way of testing
+RESTORED = ('dataroot', 'model', 'input_nc', 'output_nc', 'ngf', 'netG', 'norm', 'no_dropout', 'dataset_mode',
+            'direction', 'preprocess', 'crop_size', 'display_winsize')
+
+
+class TestOptions(BaseOptions):
+    is_train = False
+    program = 'test.py'
+    __test__ = False    # not a test class of pytest
+
+    def add_options(self, parser):
+        super().add_options(parser)
+        parser.set_defaults(model='test', load_size=None)
+        group = parser.add_argument_group('testing')
+        group.add_argument('--phase', type=file_name, default='test', help='which part of the data: test, val, train')
+        group.add_argument('--results_dir', metavar='DIR', default='./results/', help='where results are saved')
+        group.add_argument('--num_test', type=whole(1), default=float('inf'), help='translate at most N images')
+        group.add_argument('--eval', action='store_true', help='running statistics for batch norms, no dropout')
+        group.add_argument('--aspect_ratio', type=number(above=0), default=1.0, help='saved images are this much higher (above 1) or wider (below 1)')
+
+    def stored_options(self, argv):
+        """What the checkpoint knows of its networks and data, seen in the direction of this test."""
+        self.trained = {}
+        state = load_run(*self.run_folder(argv))
+        if state is None:
+            return {}
+        self.trained = trained = state['options']
+        own = models.registry.declarations(trained['model'])['options']
+        stored = {name: trained[name] for name in (*RESTORED, *own) if name in trained}
+        model, dataset_mode, direction = self.asked_for(argv)
+        if model == 'test' or (not model and dataset_mode == 'single'):
+            stored.update(one_sided(trained))
+        if direction != trained['direction'] and works_both_ways(trained['model']):
+            stored.update(direction=direction, input_nc=trained['output_nc'], output_nc=trained['input_nc'])
+        return stored
+
+    def asked_for(self, argv) -> tuple[str, str, str]:
+        """Model, dataset mode and direction if they stand on the command line; else '', '', that of training."""
+        parser = self.build_parser(argv)
+        parser.set_defaults(model='', dataset_mode='', direction=self.trained['direction'])
+        return parser.peek(argv, 'model', 'dataset_mode', 'direction')
+
+    def complete(self, values, given, stored):
+        values = super().complete(values, given, stored)
+        load_size = values['crop_size'] if values['load_size'] is None else values['load_size']
+        return {**values, 'load_size': load_size, 'seed': values['seed'] or 0, 'serial_batches': True,
+                'no_flip': True, 'trained_direction': self.trained.get('direction', '')}
+
+
+def one_sided(trained: dict) -> dict:
+    """Options to use one generator of a run on single images."""
+    if models.registry.resolve(trained['model']) == 'colorization':
+        raise UserError('--model test cannot make lightness and colour of an image; a colorization run is tested '
+                        'by its own model: drop --model and --dataset_mode')
+    return dict(model='test', dataset_mode='single')
+
+
+def works_both_ways(model: str) -> bool:
+    return models.registry.resolve(model) == 'cyclegan'

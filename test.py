@@ -1,0 +1,56 @@
+"""Translate images with a trained model.
+
+    python test.py --dataroot ./datasets/facades --name facades_pix2pix
+    python test.py --dataroot ./photos --name maps_cyclegan --model test --direction BtoA
+
+The checkpoint knows its networks: no option of the training is repeated. Results and a page to look at them
+are in <results_dir>/<name>/<phase>_<epoch>/. Add --help for all options.
+"""
+import sys
+
+from options import TestOptions
+from options.base_options import save_options
+from util.cli import run
+
+
+def translate(opt, dataset, model, pin_memory):
+    """Translate the dataset and return how many images were done, and where the results are."""
+    from data import create_loader
+    from util.console import ProgressBar
+    from util.results import Results
+    wanted = int(min(len(dataset), opt.num_test))
+    loader = create_loader(dataset, opt, wanted, pin_memory)
+    with Results(opt, dataset.folder_A) as results, ProgressBar(wanted) as bar:
+        bar.line(f'creating web directory {results.folder.absolute()}')
+        for batch in loader:
+            if bar.done % 5 < opt.batch_size:
+                bar.line(f'processing ({bar.done:04d})-th image... {batch["A_paths"]}', terminal=False)
+            results.add(batch['A_paths'], model.translate(batch))
+            bar.advance(len(batch['A_paths']))
+    return wanted, results.folder.absolute()
+
+
+def main(argv):
+    options = TestOptions()
+    opt = options.parse(argv)
+
+    from data import create_dataset
+    from models import create_model
+    from util.runtime import start_runtime
+
+    dataset = create_dataset(opt)
+    runtime = start_runtime(opt.gpu_ids, opt.cpu_threads, opt.seed, gpu_wanted='gpu_ids' in opt.given)
+    model = create_model(opt, runtime)
+    model.load_networks()
+    if opt.eval:
+        model.eval()
+    print(save_options(opt, options.defaults))
+    print(model.describe_networks(opt.verbose))
+    print(f'device: {runtime.description}')
+    done, folder = translate(opt, dataset, model, pin_memory=runtime.device.type == 'cuda')
+    limited = f' (stopped at --num_test {opt.num_test})' if done < len(dataset) else ''
+    print(f'wrote {done} of {len(dataset)} results{limited}; page: {folder / "index.html"}')
+
+
+if __name__ == '__main__':
+    sys.exit(run(main))

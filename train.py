@@ -1,0 +1,86 @@
+"""Train an image-to-image translation model.
+
+    python train.py --dataroot ./datasets/maps --name maps_cyclegan --model cyclegan
+    python train.py --dataroot ./datasets/facades --name facades_pix2pix --model pix2pix --direction BtoA
+
+Add --help for the options of the model and dataset chosen, --continue_train to go on with an interrupted run.
+"""
+import sys
+import time
+
+from options import TrainOptions
+from options.base_options import save_options
+from util import run_folder
+from util.cli import run
+
+
+def train(opt, dataset, model, visualizer, progress, pin_memory):
+    from data import create_loader
+    from util.timing import StepTimer
+    loader = create_loader(dataset, opt, pin_memory=pin_memory)
+    last_epoch = opt.n_epochs + opt.n_epochs_decay
+    model.set_learning_rate(progress.epoch)
+
+    while progress.epoch <= last_epoch:
+        epoch_start = time.monotonic()
+        loader.sampler.set_epoch(progress.epoch, start=progress.epoch_iter)
+        timer = StepTimer()
+        for batch in loader:
+            timer.data_arrived()
+            model.train_step(batch)
+            progress.advance(len(batch['A']))
+            timer.step_done(progress.step)
+
+            visualizer.step(progress)
+            if progress.every(opt.display_freq):
+                visualizer.images(progress, model.get_current_visuals())
+            if progress.every(opt.print_freq):
+                visualizer.losses(progress, model.get_current_losses(), timer.report(), model.learning_rate)
+            if progress.every(opt.save_latest_freq):
+                visualizer.line(f'saving the latest model (epoch {progress.epoch}, total_iters {progress.total_iters})')
+                model.save(f'iter_{progress.total_iters}' if opt.save_by_iter else 'latest', progress)
+            timer.skip()
+
+        if progress.epoch == last_epoch:
+            visualizer.images(progress, model.get_current_visuals())
+        finished, before = progress.finish_epoch(), model.learning_rate
+        model.finish_epoch()
+        model.set_learning_rate(min(progress.epoch, last_epoch))
+        if finished == last_epoch or (opt.save_epoch_freq and finished % opt.save_epoch_freq == 0):
+            visualizer.line(f'saving the model at the end of epoch {finished}, iters {progress.total_iters}')
+            model.save('latest', progress)
+            model.save(str(finished), progress)
+        visualizer.line(f'learning rate {before:.7f} -> {model.learning_rate:.7f}')
+        visualizer.line(f'End of epoch {finished} / {last_epoch} \t '
+                        f'Time Taken: {time.monotonic() - epoch_start:.0f} sec')
+
+
+def main(argv):
+    options = TrainOptions()
+    opt = options.parse(argv)
+
+    from data import create_dataset
+    from models import create_model
+    from util.progress import Progress
+    from util.runtime import start_runtime
+    from util.visualizer import Visualizer
+
+    dataset = create_dataset(opt)
+    runtime = start_runtime(opt.gpu_ids, opt.cpu_threads, opt.seed, gpu_wanted='gpu_ids' in opt.given)
+    model = create_model(opt, runtime)
+    progress = model.resume() if opt.continue_train else Progress(epoch=opt.epoch_count)
+    progress.epoch_size = len(dataset)
+    moved = '' if opt.continue_train else run_folder.claim(model.folder, opt.overwrite)
+    last_epoch = opt.n_epochs + opt.n_epochs_decay
+    images_to_go = (last_epoch - progress.epoch + 1) * len(dataset) - progress.epoch_iter
+    with Visualizer(opt, progress.total_iters + images_to_go, progress) as visualizer:
+        for line in (moved, save_options(opt, options.defaults), *options.changes,
+                     f'The number of training images = {len(dataset)}', model.describe_networks(opt.verbose),
+                     f'device: {runtime.description}, seed {opt.seed}'):
+            visualizer.line(line) if line else None
+        train(opt, dataset, model, visualizer, progress, pin_memory=runtime.device.type == 'cuda')
+    print(f'trained: {model.folder.absolute()}')
+
+
+if __name__ == '__main__':
+    sys.exit(run(main))
