@@ -1,0 +1,59 @@
+"""Compare the results of test.py with their targets: L1, PSNR and SSIM.
+
+    python scripts/evaluate.py results/facades_pix2pix/test_latest
+
+RESULTS is a folder that test.py wrote for paired data. Prints the means and writes `metrics.json` beside the page.
+"""
+import argparse
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from util.cli import UserError, run
+from util.files import atomic_write
+from util.metrics import compare
+
+PAIRS = (('fake_B', 'real_B'), ('fake_B_rgb', 'real_B_rgb'))
+
+
+def read_results(folder: Path) -> list[dict]:
+    """The images of a results folder; a `UserError` if there is no list of them."""
+    path = folder / 'results.json'
+    if not path.exists():
+        raise UserError(f'there is no {path.absolute()}; give a folder that test.py wrote, such as results/NAME/test_latest')
+    return json.loads(path.read_text(encoding='utf-8'))['images']
+
+
+def measure(folder: Path) -> dict[str, dict[str, float]]:
+    """{stem: {L1, PSNR, SSIM}} for each image that has a target."""
+    scores = {}
+    for image in tqdm(read_results(folder), unit='img', disable=None):
+        for fake, real in PAIRS:
+            if {fake, real} <= image['files'].keys() and 'fake_A' not in image['files']:
+                pair = (np.asarray(Image.open(folder / image['files'][label]).convert('RGB')) for label in (fake, real))
+                scores[image['stem']] = compare(*pair)
+    if not scores:
+        raise UserError(f'{folder.absolute()} has no images with targets (fake_B and real_B); only paired results '
+                        f'(pix2pix, colorization) can be compared')
+    return scores
+
+
+def main(argv):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('results', type=Path, metavar='RESULTS')
+    folder = parser.parse_args(argv).results
+    scores = measure(folder)
+    means = {name: float(np.mean([score[name] for score in scores.values()])) for name in ('L1', 'PSNR', 'SSIM')}
+    with atomic_write(folder / 'metrics.json') as file:
+        json.dump(dict(mean=means, images=scores), file, indent=1)
+    print(f'{len(scores)} images: L1 {means["L1"]:.2f} of 255, PSNR {means["PSNR"]:.2f} dB, SSIM {means["SSIM"]:.4f}')
+
+
+if __name__ == '__main__':
+    sys.exit(run(main))
