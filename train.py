@@ -11,22 +11,21 @@ import time
 from options import TrainOptions
 from options.base_options import save_options
 from util import run_folder
-from util.cli import run
+from util.cli import UserError, run
 
 
 def train(opt, dataset, model, visualizer, progress, pin_memory):
     from data import create_loader
     from util.timing import StepTimer
     loader = create_loader(dataset, opt, pin_memory=pin_memory)
-    last_epoch = opt.n_epochs + opt.n_epochs_decay
-    model.set_learning_rate(progress.epoch)
 
-    while progress.epoch <= last_epoch:
+    while not progress.finished:
         epoch_start = time.monotonic()
         loader.sampler.set_epoch(progress.epoch, start=progress.epoch_iter)
         timer = StepTimer()
         for batch in loader:
             timer.data_arrived()
+            model.set_learning_rate(progress)
             model.train_step(batch)
             progress.advance(len(batch['A']))
             timer.step_done(progress.step)
@@ -40,18 +39,20 @@ def train(opt, dataset, model, visualizer, progress, pin_memory):
                 visualizer.line(f'saving the latest model (epoch {progress.epoch}, total_iters {progress.total_iters})')
                 model.save(f'iter_{progress.total_iters}' if opt.save_by_iter else 'latest', progress)
             timer.skip()
+            if progress.finished:
+                break
 
-        if progress.epoch == last_epoch:
+        if progress.step and (progress.finished or progress.epoch == progress.last_epoch):
             visualizer.images(progress, model.get_current_visuals())
-        finished, before = progress.finish_epoch(), model.learning_rate
+        before, finished = model.learning_rate, progress.finish_epoch()
         model.finish_epoch()
-        model.set_learning_rate(min(progress.epoch, last_epoch))
-        if finished == last_epoch or (opt.save_epoch_freq and finished % opt.save_epoch_freq == 0):
+        model.set_learning_rate(progress)
+        if progress.finished or (opt.save_epoch_freq and finished % opt.save_epoch_freq == 0):
             visualizer.line(f'saving the model at the end of epoch {finished}, iters {progress.total_iters}')
             model.save('latest', progress)
             model.save(str(finished), progress)
         visualizer.line(f'learning rate {before:.7f} -> {model.learning_rate:.7f}')
-        visualizer.line(f'End of epoch {finished} / {last_epoch} \t '
+        visualizer.line(f'End of epoch {finished} / {progress.last_epoch} \t '
                         f'Time Taken: {time.monotonic() - epoch_start:.0f} sec')
 
 
@@ -69,11 +70,14 @@ def main(argv):
     runtime = start_runtime(opt.gpu_ids, opt.cpu_threads, opt.seed, gpu_wanted='gpu_ids' in opt.given)
     model = create_model(opt, runtime)
     progress = model.resume() if opt.continue_train else Progress(epoch=opt.epoch_count)
-    progress.epoch_size = len(dataset)
+    progress.epoch_size, progress.max_iters = len(dataset), opt.max_iters
+    progress.last_epoch = opt.n_epochs + opt.n_epochs_decay
+    if progress.finished:
+        raise UserError(f'{model.folder.absolute()} is trained to its end (epoch {progress.epoch - 1}); '
+                        f'raise --n_epochs, --n_epochs_decay or --max_iters to go on')
     moved = '' if opt.continue_train else run_folder.claim(model.folder, opt.overwrite)
-    last_epoch = opt.n_epochs + opt.n_epochs_decay
-    images_to_go = (last_epoch - progress.epoch + 1) * len(dataset) - progress.epoch_iter
-    with Visualizer(opt, progress.total_iters + images_to_go, progress) as visualizer:
+    total_images = progress.total_iters + progress.images_to_go(opt.batch_size)
+    with Visualizer(opt, total_images, progress) as visualizer:
         for line in (moved, save_options(opt, options.defaults), *options.changes,
                      f'The number of training images = {len(dataset)}', model.describe_networks(opt.verbose),
                      f'device: {runtime.description}, seed {opt.seed}'):

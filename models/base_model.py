@@ -48,14 +48,15 @@ class BaseModel:
         opt = self.opt
         return self.prepare(networks.create_discriminator(opt.netD, input_nc, opt.ndf, opt.n_layers_D, opt.norm))
 
-    def prepare(self, net: nn.Module) -> nn.Module:
+    def prepare(self, net: nn.Module, init_type: str = '') -> nn.Module:
         """Initial weights, and onto the device."""
-        return networks.init_weights(net, self.opt.init_type, self.opt.init_gain).to(self.device)
+        return networks.init_weights(net, init_type or self.opt.init_type, self.opt.init_gain).to(self.device)
 
     def define_optimizer(self, *nets: nn.Module) -> torch.optim.Optimizer:
         """One Adam over all parameters of `nets`."""
         parameters = [parameter for net in nets for parameter in net.parameters()]
-        return torch.optim.Adam(parameters, lr=self.opt.lr, betas=(self.opt.beta1, 0.999))
+        return torch.optim.Adam(parameters, lr=self.opt.lr, betas=(self.opt.beta1, 0.999),
+                                weight_decay=self.opt.weight_decay)
 
     def named(self, prefix: str, kind: type) -> dict:
         return {name.removeprefix(prefix): value for name, value in vars(self).items()
@@ -157,13 +158,15 @@ class BaseModel:
         values = iter(torch.stack([tensor.float() for tensor in tensors]).tolist() if tensors else [])
         return {name: 0.0 if value is None else next(values) for name, value in known.items()}
 
-    def set_learning_rate(self, epoch: int):
-        """Give all optimizers the rate of `epoch`."""
+    def set_learning_rate(self, progress: Progress):
+        """Give all optimizers the rate of the step that comes next."""
         opt = self.opt
         if opt.lr_policy == 'plateau':
             multiplier = self.plateau.multiplier
         else:
-            multiplier = lr_multiplier(opt.lr_policy, epoch, opt.n_epochs, opt.n_epochs_decay, opt.lr_decay_iters)
+            iteration = progress.iteration + 1 if opt.lr_step_unit == 'iter' else None
+            multiplier = lr_multiplier(opt.lr_policy, progress.schedule_epoch, opt.n_epochs, opt.n_epochs_decay,
+                                       opt.lr_decay_iters, opt.lr_gamma, iteration)
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 group['lr'] = opt.lr * multiplier
@@ -207,10 +210,6 @@ class BaseModel:
         if state is None:
             return Progress(epoch=self.opt.epoch_count)
         progress = Progress(**state['progress'])
-        last = self.opt.n_epochs + self.opt.n_epochs_decay
-        if progress.epoch > last:
-            raise UserError(f'{self.folder.absolute()} is trained to its last epoch {last}; '
-                            f'raise --n_epochs or --n_epochs_decay to go on')
         if 'epoch_count' in self.opt.given and self.opt.epoch_count != progress.epoch:
             raise UserError(f'--epoch_count {self.opt.epoch_count} contradicts {self.folder.absolute()}, '
                             f'which goes on with epoch {progress.epoch}; drop the option')

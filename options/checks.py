@@ -61,7 +61,9 @@ def training(opt):
     if opt['model'] == 'test':
         yield '--model test only translates; train with --model cyclegan, pix2pix or colorization'
     last = opt['n_epochs'] + opt['n_epochs_decay']
-    if opt['epoch_count'] > last:
+    if last == 0:
+        yield 'nothing to train: --n_epochs and --n_epochs_decay are both 0; raise one of them'
+    elif opt['epoch_count'] > last and not opt['max_iters']:
         yield (f'nothing to train: --epoch_count {opt["epoch_count"]} is after the last epoch {last}; '
                f'raise --n_epochs or --n_epochs_decay')
     side = cut_size(opt)

@@ -251,8 +251,11 @@ def sha256(file: Path) -> str:
 
 # ------------------------------------------------------------------------------------------------ models
 
-def model_command(argv, description: str, names, folder: str):
-    """The command line of the tools that download a pretrained generator from `folder` of the server."""
+def model_command(argv, description: str, names, folder: str, options: str):
+    """The command line of the tools that download pretrained generators from `folder` of the server.
+
+    `options` are those of test.py that fit the generators.
+    """
     parser = argparse.ArgumentParser(description=description, epilog=f'names: {", ".join(names)}')
     parser.add_argument('name', metavar='NAME', help='which model; see below')
     parser.add_argument('--checkpoints_dir', type=Path, default='./checkpoints', help='where runs are saved')
@@ -262,7 +265,7 @@ def model_command(argv, description: str, names, folder: str):
     choose(opt.name, names)
     check_server(opt.server)
     target = fetch_model(opt.name, f'{folder}/{opt.name}.pth', opt.checkpoints_dir, opt.server)
-    print(f'wrote {target.absolute()}; use it with: python test.py --model test --name {target.parent.name} '
+    print(f'wrote {target.absolute()}; use it with: python test.py --name {target.parent.name} {options} '
           f'--checkpoints_dir {opt.checkpoints_dir} --dataroot FOLDER_OF_IMAGES')
 
 

@@ -1,21 +1,27 @@
 """Where a training run is."""
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+
+COUNTERS = ('epoch', 'epoch_iter', 'total_iters', 'iteration')
 
 
 @dataclass
 class Progress:
-    """Counters of a run. All frequencies of the command line count images on `total_iters`."""
+    """Counters of a run, and where it ends. The frequencies of the command line count images on `total_iters`."""
 
     epoch: int = 1          # the epoch under way, from 1
     epoch_iter: int = 0     # images seen in this epoch
     total_iters: int = 0    # images seen since the run began, over all its starts
-    epoch_size: int = 1     # images in an epoch
+    iteration: int = 0      # batches seen since the run began
     step: int = 0           # images in the last batch
+    epoch_size: int = 1     # images in an epoch
+    last_epoch: int = 1
+    max_iters: int = 0      # if not 0, the run ends after so many batches instead of after an epoch
 
     def advance(self, n_images: int):
         self.step = n_images
         self.epoch_iter += n_images
         self.total_iters += n_images
+        self.iteration += 1
 
     def every(self, freq: int) -> bool:
         """Did the last batch reach or cross a multiple of `freq` images? Never when `freq` is 0."""
@@ -27,12 +33,25 @@ class Progress:
         return self.epoch - 1
 
     @property
+    def finished(self) -> bool:
+        return self.iteration >= self.max_iters if self.max_iters else self.epoch > self.last_epoch
+
+    @property
     def fraction(self) -> float:
         """Share of the current epoch that is done, 0 to 1."""
         return min(1.0, self.epoch_iter / max(1, self.epoch_size))
 
-    def state_dict(self) -> dict:
-        return asdict(self)
+    @property
+    def schedule_epoch(self) -> int:
+        """The epoch for the learning rate; with `max_iters` the schedule is stretched over the iterations."""
+        if not self.max_iters:
+            return min(self.epoch, self.last_epoch)
+        return 1 + min(self.iteration, self.max_iters - 1) * self.last_epoch // self.max_iters
 
-    def load_state_dict(self, state: dict):
-        vars(self).update(state)
+    def images_to_go(self, batch_size: int) -> int:
+        if self.max_iters:
+            return (self.max_iters - self.iteration) * batch_size
+        return (self.last_epoch - self.epoch + 1) * self.epoch_size - self.epoch_iter
+
+    def state_dict(self) -> dict:
+        return {name: getattr(self, name) for name in COUNTERS}

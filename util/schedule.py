@@ -2,16 +2,18 @@
 import math
 
 
-def lr_multiplier(policy: str, epoch: int, n_epochs: int, n_epochs_decay: int, lr_decay_iters: int) -> float:
+def lr_multiplier(policy: str, epoch: int, n_epochs: int, n_epochs_decay: int, lr_decay_iters: int,
+                  lr_gamma: float = 0.1, iteration: int | None = None) -> float:
     """The factor on the learning rate during `epoch` (from 1 to n_epochs + n_epochs_decay); never 0.
 
     linear: 1 for `n_epochs`, then down in equal steps that would reach 0 one epoch after the last.
-    step: times 0.1 every `lr_decay_iters` epochs.  cosine: half a cosine over all epochs.
+    step: times `lr_gamma` every `lr_decay_iters` epochs, or iterations if `iteration` (from 1) is given.
+    cosine: half a cosine over all epochs.
     """
     if policy == 'linear':
         return 1 - max(0, epoch - n_epochs) / (n_epochs_decay + 1)
     if policy == 'step':
-        return 0.1 ** ((epoch - 1) // lr_decay_iters)
+        return lr_gamma ** ((epoch - 1 if iteration is None else iteration) // lr_decay_iters)
     if policy == 'cosine':
         return (1 + math.cos(math.pi * (epoch - 1) / (n_epochs + n_epochs_decay))) / 2
     raise ValueError(f'no schedule named {policy}')
