@@ -16,16 +16,19 @@ from util.cli import run
 def translate(opt, dataset, model, pin_memory):
     """Translate the dataset and return how many images were done, and where the results are."""
     from data import create_loader
+    from data.image_folder import list_images
     from util.console import ProgressBar
     from util.results import Results
     wanted = int(min(len(dataset), opt.num_test))
     loader = create_loader(dataset, opt, wanted, pin_memory)
+    examples = model.prepare_test(dataset.read, list_images)
     with Results(opt, dataset.folder_A) as results, ProgressBar(wanted) as bar:
         bar.line(f'creating web directory {results.folder.absolute()}')
+        results.show_above(examples)
         for batch in loader:
             if bar.done % 5 < opt.batch_size:
                 bar.line(f'processing ({bar.done:04d})-th image... {batch["A_paths"]}', terminal=False)
-            results.add(batch['A_paths'], model.translate(batch))
+            results.add(batch['A_paths'], model.translate(batch), model.style_sources)
             bar.advance(len(batch['A_paths']))
     return wanted, results.folder.absolute()
 

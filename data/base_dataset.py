@@ -8,7 +8,7 @@ from torch.utils.data import Dataset, Sampler, default_collate
 from util.cli import UserError
 from util.seeding import derive_seed
 
-from .image_folder import list_images
+from .image_folder import list_images, read_image
 from .transforms import Preparation
 
 
@@ -46,6 +46,11 @@ class BaseDataset(Dataset):
     def list_folder(self, name: str) -> list[str]:
         """The sorted images of a sub-folder of the dataroot ('' for itself), at most --max_dataset_size."""
         return list_images(self.dataroot / name, self.dataroot, self.limit)
+
+    def read(self, path: str) -> torch.Tensor:
+        """Any image of the model's domain B as it would be prepared for testing, (1, C, H, W) in [-1, 1]."""
+        channels = self.channels_A if self.reversed else self.channels_B
+        return self.prepare.apply(read_image(path), random.Random(0), path, channels)[None]
 
     def directed(self, sample: dict) -> dict:
         """The sample with A and B exchanged if --direction is BtoA."""

@@ -8,7 +8,8 @@ from PIL import Image, ImageOps
 
 from util.cli import UserError
 
-PREPROCESS = ('resize_and_crop', 'crop', 'scale_width', 'scale_width_and_crop', 'none', 'resize')
+PREPROCESS = ('resize_and_crop', 'crop', 'scale_width', 'scale_width_and_crop', 'none', 'resize', 'scale_shortside',
+              'scale_shortside_and_crop')
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,9 @@ class Preparation:
 
     resize_and_crop: to load_size x load_size, then a window of crop_size x crop_size; crop: the window alone;
     scale_width: to a width of load_size and a height of at least crop_size; scale_width_and_crop: then the
-    window; resize: to load_size x load_size; none: each side to the next multiple of 4.
-    All resizing is bicubic. See section 6.1 of the pix2pix paper for jitter and mirroring.
+    window; resize: to load_size x load_size; none: each side to the nearest multiple of 4. All of these are
+    bicubic. MUNIT's scale_shortside: the shorter side to load_size, bilinear; scale_shortside_and_crop: then the
+    window. See section 6.1 of the pix2pix paper for jitter and mirroring.
     """
 
     preprocess: str
@@ -37,13 +39,17 @@ class Preparation:
     def resize(self, image: Image.Image) -> Image.Image:
         """The image at the size it is cut from."""
         size = self.resized(*image.size)
-        return image if size == image.size else image.resize(size, Image.Resampling.BICUBIC)
+        filter = Image.Resampling.BILINEAR if 'shortside' in self.preprocess else Image.Resampling.BICUBIC
+        return image if size == image.size else image.resize(size, filter)
 
     def resized(self, width: int, height: int) -> tuple[int, int]:
         if 'resize' in self.preprocess:
             return self.load_size, self.load_size
         if 'scale_width' in self.preprocess and not (width == self.load_size and height >= self.crop_size):
             return self.load_size, int(max(self.load_size * height / width, self.crop_size))
+        if 'shortside' in self.preprocess:
+            short = min(width, height)
+            return int(self.load_size * width / short), int(self.load_size * height / short)
         if self.preprocess == 'none':
             return multiple_of_4(width), multiple_of_4(height)
         return width, height

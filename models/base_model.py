@@ -27,6 +27,7 @@ class BaseModel:
     options = {}            # own options of training and test: {name: (default, meaning[, choices])}
     train_options = {}
     test_options = {}
+    two_way = False         # networks net*_A and net*_B translate both ways, --direction chooses at test time
     loss_names = ()         # order of the losses in the log
     plateau_losses = ()     # losses whose sum, as a mean over an epoch, steers --lr_policy plateau
 
@@ -36,6 +37,7 @@ class BaseModel:
         self.losses = {}
         self.plateau = Plateau()
         self.epoch_metric, self.epoch_batches = 0.0, 0
+        self.style_sources = {}     # of which image a translation has its style: {label: path}
 
     # ---- networks and optimizers
 
@@ -144,6 +146,14 @@ class BaseModel:
             singles.append(self.get_current_visuals())
         return {name: torch.cat([single[name] for single in singles]) for name in singles[0]}
 
+    def prepare_test(self, read_image, list_images) -> dict:
+        """Called before the first translation, for models that need other images than the dataset's.
+
+        `read_image(path)` gives (1, C, H, W), `list_images(folder)` sorted paths. Returns images to be shown
+        above all results, {label: (1, C, H, W)}.
+        """
+        return {}
+
     def eval(self):
         """Running statistics for batch norms, no dropout (--eval)."""
         for net in self.nets.values():
@@ -193,8 +203,16 @@ class BaseModel:
         return f'iter_{self.opt.load_iter}' if self.opt.load_iter else self.opt.epoch
 
     def weight_files(self) -> dict[str, Path]:
-        """Which file each network is loaded from."""
-        return {name: run_folder.network_path(self.folder, self.label, name) for name in self.nets}
+        """Which file each network is loaded from.
+
+        With a --direction opposite to that of training, the networks of A and B take each other's place.
+        """
+        files = {name: run_folder.network_path(self.folder, self.label, name) for name in self.nets}
+        swapped = self.two_way and not self.opt.isTrain and self.opt.trained_direction not in ('', self.opt.direction)
+        if not swapped:
+            return files
+        other = str.maketrans('AB', 'BA')
+        return {name: files[name[:-1] + name[-1].translate(other)] for name in files}
 
     def load_networks(self):
         """Load all networks of this model; a `UserError` tells what is missing or does not fit."""

@@ -20,6 +20,7 @@ class CycleGANModel(BaseModel):
         'lambda_B': (10.0, 'weight of the cycle loss B -> A -> B'),
         'lambda_identity': (0.5, 'weight of the identity loss relative to the cycle losses; 0 leaves it out'),
     }
+    two_way = True
     loss_names = ('D_A', 'G_A', 'cycle_A', 'idt_A', 'D_B', 'G_B', 'cycle_B', 'idt_B')
     plateau_losses = ('cycle_A', 'cycle_B')
 
@@ -80,10 +81,3 @@ class CycleGANModel(BaseModel):
         names = ['real_A', 'fake_B', 'rec_A', *['idt_B'] * with_identity,
                  'real_B', 'fake_A', 'rec_B', *['idt_A'] * with_identity]
         return {name: getattr(self, name) for name in names}
-
-    def weight_files(self):
-        """With --direction opposite to that of training, each generator takes the other's place."""
-        files = super().weight_files()
-        if not self.opt.isTrain and self.opt.trained_direction not in ('', self.opt.direction):
-            files = dict(zip(files, reversed(files.values()), strict=True))
-        return files

@@ -17,7 +17,8 @@ from . import checks
 from .parser import OptionParser, device_list, file_name, modernised, number, whole
 from .restore import changes, contradictions
 
-PREPROCESS = ('resize_and_crop', 'crop', 'scale_width', 'scale_width_and_crop', 'none', 'resize')
+PREPROCESS = ('resize_and_crop', 'crop', 'scale_width', 'scale_width_and_crop', 'none', 'resize', 'scale_shortside',
+              'scale_shortside_and_crop')
 
 
 class Options:
@@ -104,16 +105,22 @@ class BaseOptions:
         parser.set_defaults(**stored)
         for option, registry in (('model', models.registry), ('dataset_mode', data.registry)):
             name, = parser.peek(argv, option)
-            self.extend(parser, registry, name, stored)
+            self.extend(parser, argv, registry, name, stored)
         parser.add_argument('-h', '--help', action='help', help='show this and exit; with --model M the options of M too')
         return parser
 
-    def extend(self, parser, registry, name, stored):
+    def extend(self, parser, argv, registry, name, stored):
         """Add a class's own options and give existing ones its defaults; what a checkpoint holds beats them."""
         tables = registry.declarations(name)
-        phase_table = 'train_options' if self.is_train else 'test_options'
-        parser.add_table(f'of --{registry.option} {name}', {**tables['options'], **tables[phase_table]})
-        parser.set_defaults(**{**tables['defaults'], **stored})
+        phase = 'train' if self.is_train else 'test'
+        parser.add_table(f'of --{registry.option} {name}', {**tables['options'], **tables[f'{phase}_options']})
+        parser.set_defaults(**tables['defaults'])
+        if 'preset' in tables[f'{phase}_options']:
+            preset, = parser.peek(argv, 'preset')
+            parser.set_defaults(**tables['presets'].get(preset, {}))
+        parser.set_defaults(**stored)
+        if not self.is_train:
+            parser.set_defaults(**tables['test_defaults'])
 
     def parse(self, argv=None) -> Options:
         """Options of a command line; a `UserError` lists every mistake in it."""

@@ -36,7 +36,7 @@ def cut_size(opt) -> int | None:
 
 def sizes(opt):
     load, crop = opt['load_size'], opt['crop_size']
-    if opt['preprocess'] in ('resize_and_crop', 'scale_width_and_crop') and load < crop:
+    if opt['preprocess'].endswith('_and_crop') and load < crop:
         yield (f'--load_size {load} is smaller than --crop_size {crop}; add --load_size {crop} '
                f'(or {round(crop * 286 / 256)} for random jitter)')
     side = cut_size(opt)

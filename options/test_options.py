@@ -60,8 +60,11 @@ def one_sided(trained: dict) -> dict:
     if models.registry.resolve(trained['model']) == 'colorization':
         raise UserError('--model test cannot make lightness and colour of an image; a colorization run is tested '
                         'by its own model: drop --model and --dataset_mode')
+    if models.registry.resolve(trained['model']) == 'munit':
+        return dict(dataset_mode='single')
     return dict(model='test', dataset_mode='single')
 
 
 def works_both_ways(model: str) -> bool:
-    return models.registry.resolve(model) == 'cyclegan'
+    """Has the model a generator for each direction, so that --direction chooses one?"""
+    return models.registry.resolve(model) in ('cyclegan', 'munit')

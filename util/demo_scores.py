@@ -133,7 +133,7 @@ def open_image(path) -> Image.Image:
         with Image.open(path) as image:
             image.load()
             return image
-    except OSError as error:
+    except (OSError, SyntaxError, ValueError) as error:
         raise UserError(f'{path} cannot be read ({error}); draw the demo or run test.py again')
 
 

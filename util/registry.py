@@ -10,7 +10,7 @@ from pathlib import Path
 
 from util.cli import UserError
 
-DECLARATIONS = ('defaults', 'options', 'train_options', 'test_options')
+DECLARATIONS = ('defaults', 'test_defaults', 'options', 'train_options', 'test_options', 'presets')
 
 
 def nearest(name: str, names) -> str:

@@ -32,8 +32,19 @@ class Results:
     def __exit__(self, *_):
         self.save()
 
-    def add(self, paths: list[str], visuals: dict):
-        """Save the images of a batch, {label: (N, C, H, W) in [-1, 1]}, under the names of their sources."""
+    def show_above(self, examples: dict):
+        """Images that concern all results, {label: (1, C, H, W) in [-1, 1]}, as the first row of the page."""
+        files = {label: f'images/{label}.png' for label in examples}
+        for label, file in files.items():
+            save_image(tensor_to_image(examples[label][0]), self.folder / file)
+        if files:
+            self.page.add_row('examples', files, self.opt.display_winsize)
+
+    def add(self, paths: list[str], visuals: dict, styles: dict[str, str]):
+        """Save the images of a batch, {label: (N, C, H, W) in [-1, 1]}, under the names of their sources.
+
+        `styles`: of which image a result has its style, {label: path}; noted for programs.
+        """
         for index, path in enumerate(paths):
             stem = self.unused(stem_of(path, self.source_folder), path)
             files = {label: f'images/{stem}_{label}.png' for label in visuals}
@@ -41,7 +52,9 @@ class Results:
             for label, tensors in visuals.items():
                 save_image(tensor_to_image(tensors[index]), self.folder / files[label], self.opt.aspect_ratio)
             self.page.add_row(stem, files, self.opt.display_winsize)
-            self.images.append(dict(stem=stem, source=printable(str(Path(path).absolute())), files=files))
+            sources = {label: printable(str(Path(source).absolute())) for label, source in styles.items()}
+            self.images.append(dict(stem=stem, source=printable(str(Path(path).absolute())), files=files,
+                                    **dict(styles=sources) if styles else {}))
         if time.monotonic() - self.saved > SECONDS_BETWEEN_PAGES:
             self.save()
 

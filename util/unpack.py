@@ -133,6 +133,8 @@ def zip_members(archive):
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise refusal(archive, f'has the member {info.filename!r}, which is a link or a device,')
+            if info.header_offset < 0:
+                raise zipfile.BadZipFile('a file before the start')
             if info.flag_bits & 1:
                 raise refusal(archive, 'is encrypted')
             if info.is_dir():

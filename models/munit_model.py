@@ -1,0 +1,220 @@
+"""MUNIT: multimodal unsupervised image-to-image translation (Huang et al. 2018, https://arxiv.org/abs/1804.04732).
+
+An image is a content code and a style code. G_A is the auto-encoder *of domain A* (not A to B, as in CycleGAN):
+it encodes images of A and decodes any content with a style of A; D_A judges images of A. A translation decodes
+the content of one domain with a style of the other, drawn from N(0, I) or taken from an example.
+"""
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from util import checkpoint
+from util.cli import UserError
+from util.seeding import derive_seed
+
+from . import networks
+from .base_model import BaseModel
+from .losses import GAN_LOSSES, VggFeatures, perceptual_loss
+
+
+class MunitModel(BaseModel):
+    defaults = {'dataset_mode': 'unaligned', 'preprocess': 'scale_shortside_and_crop', 'load_size': 256,
+                'crop_size': 256, 'lr': 0.0001, 'gan_mode': 'lsgan', 'pool_size': 0, 'n_layers_D': 4,
+                'init_type': 'kaiming', 'no_dropout': True, 'lr_policy': 'step', 'lr_decay_iters': 100000,
+                'lr_gamma': 0.5, 'lr_step_unit': 'iter', 'max_iters': 1000000, 'weight_decay': 0.0001}
+    options = {
+        'style_dim': (8, 'numbers in a style code'),
+        'mlp_dim': (256, 'width of the network from style codes to AdaIN parameters'),
+        'n_downsample': (2, 'halvings in the content encoder'),
+        'n_downsample_style': (4, 'halvings in the style encoder'),
+        'n_res': (4, 'residual blocks of the content encoder and of the decoder'),
+        'pad_type': ('reflect', 'padding: reflect, replicate or zero', ('reflect', 'replicate', 'zero')),
+    }
+    train_options = {
+        'preset': ('', 'settings of a published dataset',
+                   ('edges2shoes', 'edges2handbags', 'summer2winter', 'synthia2cityscape')),
+        'num_scales_D': (3, 'sizes of the image that the discriminator judges'),
+        'norm_D': ('none', 'norm of the discriminator', ('none', 'instance', 'batch', 'layer', 'spectral')),
+        'init_type_D': ('normal', 'initial weights of the discriminator'),
+        'lambda_gan': (1.0, 'weight of the GAN loss'),
+        'lambda_recon_x': (10.0, 'weight of the reconstruction of images'),
+        'lambda_recon_s': (1.0, 'weight of the reconstruction of style codes'),
+        'lambda_recon_c': (1.0, 'weight of the reconstruction of content codes'),
+        'lambda_cyc': (0.0, 'weight of the explicit cycle loss'),
+        'lambda_vgg': (0.0, 'weight of the perceptual loss between a translation and its source'),
+        'vgg_weights': ('', 'file with weights of a VGG16; without it torchvision\'s are downloaded'),
+        'vgg_layer': ('relu5_3', 'feature maps of the perceptual loss'),
+        'detach_content': (False, 'the content code to be reconstructed takes no gradient'),
+        'share_styles': (False, 'one draw of styles for the steps of D and G'),
+    }
+    test_options = {
+        'num_styles': (10, 'random styles for each image'),
+        'style_seed': (10, 'seed of the random styles'),
+        'sync_styles': (False, 'the same random styles for all images'),
+        'interpolate': (False, 'styles in equal steps between two random ones instead'),
+        'style_image': ('', 'take the style of this image instead'),
+        'style_dir': ('', 'take the style of each image in this folder instead'),
+    }
+    test_defaults = {'preprocess': 'scale_shortside'}
+    presets = {
+        'edges2shoes': {},
+        'edges2handbags': {},
+        'summer2winter': {'lambda_cyc': 10.0},
+        'synthia2cityscape': {'lambda_cyc': 10.0, 'lambda_vgg': 1.0, 'load_size': 512, 'crop_size': 512},
+    }
+    two_way = True
+    loss_names = ('D_A', 'D_B', 'recon_x_A', 'recon_x_B', 'recon_s_A', 'recon_s_B', 'recon_c_A', 'recon_c_B',
+                  'GAN_A', 'GAN_B', 'cyc_A', 'cyc_B', 'vgg_A', 'vgg_B')
+    plateau_losses = ('recon_x_A', 'recon_x_B')
+
+    def __init__(self, opt, runtime):
+        super().__init__(opt, runtime)
+        self.netG_A = self.define_autoencoder(opt.input_nc)
+        self.netG_B = self.define_autoencoder(opt.output_nc)
+        if not opt.isTrain:
+            return
+        self.netD_A = self.define_multiscale_D(opt.input_nc)
+        self.netD_B = self.define_multiscale_D(opt.output_nc)
+        self.gan_loss = GAN_LOSSES[opt.gan_mode]
+        self.vgg = self.load_vgg() if opt.lambda_vgg > 0 else None
+        self.loss_names = [name for name in self.loss_names if not (name[:3] in ('cyc', 'vgg') and
+                                                                    getattr(opt, f'lambda_{name[:3]}') == 0)]
+        self.optimizer_G = self.define_optimizer(self.netG_A, self.netG_B)
+        self.optimizer_D = self.define_optimizer(self.netD_A, self.netD_B)
+
+    def define_autoencoder(self, nc):
+        opt = self.opt
+        return self.prepare(networks.MunitGenerator(
+            nc, opt.ngf, opt.style_dim, opt.mlp_dim, opt.n_downsample, opt.n_downsample_style, opt.n_res, opt.pad_type))
+
+    def define_multiscale_D(self, nc):
+        opt = self.opt
+        net = networks.MultiscaleDiscriminator(nc, opt.ndf, opt.n_layers_D, opt.num_scales_D, opt.norm_D, opt.pad_type)
+        return self.prepare(net, opt.init_type_D)
+
+    def forward(self):
+        self.content_A, self.style_A = self.netG_A.encode(self.real_A)
+        self.content_B, self.style_B = self.netG_B.encode(self.real_B)
+
+    def optimize_parameters(self):
+        styles = self.draw_styles(len(self.real_A))
+        self.minimize(lambda: self.loss_D(*styles), self.optimizer_D)
+        if not self.opt.share_styles:
+            styles = self.draw_styles(len(self.real_A))
+        self.minimize(lambda: self.loss_G(*styles), self.optimizer_G, frozen=(self.netD_A, self.netD_B))
+
+    def draw_styles(self, n: int):
+        """Styles of A and of B from N(0, I), (n, style_dim, 1, 1) each."""
+        return tuple(torch.randn(n, self.opt.style_dim, 1, 1, device=self.device) for _ in 'AB')
+
+    def loss_D(self, random_A, random_B):
+        """Tell real images from translations with random styles; summed over the scales, not halved."""
+        with torch.no_grad():   # the codes are those of the generator step: G does not change in between
+            fake_A = self.netG_A.decode(self.content_B, random_A)
+            fake_B = self.netG_B.decode(self.content_A, random_B)
+        weight = self.opt.lambda_gan
+        return self.total(
+            D_A=weight * (self.judged(self.netD_A, fake_A, False) + self.judged(self.netD_A, self.real_A, True)),
+            D_B=weight * (self.judged(self.netD_B, fake_B, False) + self.judged(self.netD_B, self.real_B, True)))
+
+    def judged(self, netD, image, real: bool):
+        return sum(self.gan_loss(patches, real) for patches in netD(image))
+
+    def loss_G(self, random_A, random_B):
+        """Reconstruct images within, codes across the domains, and fool the discriminators (eq. 5)."""
+        opt, G_A, G_B = self.opt, self.netG_A, self.netG_B
+        self.rec_A = G_A.decode(self.content_A, self.style_A)
+        self.rec_B = G_B.decode(self.content_B, self.style_B)
+        self.fake_A = G_A.decode(self.content_B, random_A)
+        self.fake_B = G_B.decode(self.content_A, random_B)
+        rec_content_B, rec_random_A = G_A.encode(self.fake_A)
+        rec_content_A, rec_random_B = G_B.encode(self.fake_B)
+        content_A, content_B = self.content_A, self.content_B
+        if opt.detach_content:
+            content_A, content_B = content_A.detach(), content_B.detach()
+        terms = dict(
+            recon_x_A=opt.lambda_recon_x * F.l1_loss(self.rec_A, self.real_A),
+            recon_x_B=opt.lambda_recon_x * F.l1_loss(self.rec_B, self.real_B),
+            recon_s_A=opt.lambda_recon_s * F.l1_loss(rec_random_A, random_A),
+            recon_s_B=opt.lambda_recon_s * F.l1_loss(rec_random_B, random_B),
+            recon_c_A=opt.lambda_recon_c * F.l1_loss(rec_content_A, content_A),
+            recon_c_B=opt.lambda_recon_c * F.l1_loss(rec_content_B, content_B),
+            GAN_A=opt.lambda_gan * self.judged(self.netD_A, self.fake_A, True),
+            GAN_B=opt.lambda_gan * self.judged(self.netD_B, self.fake_B, True))
+        if opt.lambda_cyc > 0:
+            terms.update(
+                cyc_A=opt.lambda_cyc * F.l1_loss(G_A.decode(rec_content_A, self.style_A), self.real_A),
+                cyc_B=opt.lambda_cyc * F.l1_loss(G_B.decode(rec_content_B, self.style_B), self.real_B))
+        if opt.lambda_vgg > 0:
+            terms.update(vgg_A=opt.lambda_vgg * perceptual_loss(self.vgg, self.fake_A, self.real_B),
+                         vgg_B=opt.lambda_vgg * perceptual_loss(self.vgg, self.fake_B, self.real_A))
+        return self.total(**terms)
+
+    def load_vgg(self):
+        """VGG16 of the perceptual loss, from --vgg_weights or torchvision."""
+        if self.opt.vgg_weights:
+            return VggFeatures(checkpoint.read(self.opt.vgg_weights), self.opt.vgg_layer).to(self.device)
+        try:
+            from torchvision.models import VGG16_Weights
+            weights = VGG16_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True)
+        except Exception as error:
+            raise UserError(f'--lambda_vgg needs the weights of a VGG16, and they cannot be downloaded ({error}); '
+                            f'give a file with --vgg_weights FILE, or set --lambda_vgg 0')
+        return VggFeatures(weights, self.opt.vgg_layer).to(self.device)
+
+    # ---- translating
+
+    def prepare_test(self, read_image, list_images):
+        """Encode the styles of example images; they are shown above the results."""
+        opt = self.opt
+        paths = [opt.style_image] * bool(opt.style_image) + (list_images(opt.style_dir) if opt.style_dir else [])
+        images = [read_image(path).to(self.device) for path in paths]
+        with torch.no_grad():
+            self.example_styles = [self.netG_B.enc_style(image) for image in images]
+        labels = self.fake_labels(len(paths))
+        self.style_sources = dict(zip(labels, paths, strict=True))
+        return {label.replace('fake_B', 'style'): image for label, image in zip(labels, images, strict=True)}
+
+    @torch.no_grad()
+    def translate(self, batch):
+        """The reconstruction of each image, and its content in each style."""
+        self.set_input(batch)
+        content, own_style = self.netG_A.encode(self.real_A)
+        visuals = {'real_A': self.real_A, 'rec_A': self.netG_A.decode(content, own_style)}
+        styles = self.styles_for(batch['A_paths'])
+        fakes = [self.netG_B.decode(content, style) for style in styles]
+        return visuals | dict(zip(self.fake_labels(len(fakes)), fakes, strict=True))
+
+    def styles_for(self, paths: list[str]) -> list[torch.Tensor]:
+        """The styles for a batch, (N, style_dim, 1, 1) each: of the examples, or random for each image by name."""
+        if self.example_styles:
+            return [style.expand(len(paths), -1, -1, -1) for style in self.example_styles]
+        return list(torch.stack([self.random_styles(path) for path in paths], dim=1).to(self.device))
+
+    def random_styles(self, path: str) -> torch.Tensor:
+        opt = self.opt
+        keys = (opt.style_seed,) if opt.sync_styles else (opt.style_seed, Path(path).name)
+        generator = torch.Generator().manual_seed(derive_seed(*keys))
+        if not opt.interpolate:
+            return torch.randn(opt.num_styles, opt.style_dim, 1, 1, generator=generator)
+        start, end = torch.randn(2, opt.style_dim, 1, 1, generator=generator)
+        return torch.stack([torch.lerp(start, end, step) for step in torch.linspace(0, 1, opt.num_styles)])
+
+    @staticmethod
+    def fake_labels(n: int) -> list[str]:
+        return ['fake_B'] if n == 1 else [f'fake_B_{k}' for k in range(n)]
+
+    def get_current_visuals(self):
+        return {name: getattr(self, name) for name in ('real_A', 'rec_A', 'fake_B', 'real_B', 'rec_B', 'fake_A')}
+
+    def check_sizes(self):
+        """Images that the encoders or the discriminators are too deep for, or that come out in another size."""
+        opt = self.opt
+        height, width = self.real_A.shape[-2:]
+        multiple = 2**opt.n_downsample
+        smallest = 2**max(opt.n_downsample_style, opt.isTrain and opt.n_layers_D + opt.num_scales_D - 1)
+        if min(height, width) < smallest or (opt.isTrain and (height % multiple or width % multiple)):
+            raise UserError(f'{self.image_paths[0]} is {width}x{height} after --preprocess {opt.preprocess}; it needs '
+                            f'sides of at least {smallest}, multiples of {multiple}: choose another --crop_size '
+                            f'(for small images --num_scales_D 1 --n_layers_D 3)')
