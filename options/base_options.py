@@ -105,12 +105,15 @@ class BaseOptions:
         parser.set_defaults(**stored)
         for option, registry in (('model', models.registry), ('dataset_mode', data.registry)):
             name, = parser.peek(argv, option)
-            self.extend(parser, argv, registry, name, stored)
+            stored = self.extend(parser, argv, registry, name, stored)
         parser.add_argument('-h', '--help', action='help', help='show this and exit; with --model M the options of M too')
         return parser
 
     def extend(self, parser, argv, registry, name, stored):
-        """Add a class's own options and give existing ones its defaults; what a checkpoint holds beats them."""
+        """Add a class's own options and give existing ones its defaults; what a checkpoint holds beats them.
+
+        Returns what beats the defaults of the classes that follow.
+        """
         tables = registry.declarations(name)
         phase = 'train' if self.is_train else 'test'
         parser.add_table(f'of --{registry.option} {name}', {**tables['options'], **tables[f'{phase}_options']})
@@ -118,9 +121,9 @@ class BaseOptions:
         if 'preset' in tables[f'{phase}_options']:
             preset, = parser.peek(argv, 'preset')
             parser.set_defaults(**tables['presets'].get(preset, {}))
-        parser.set_defaults(**stored)
-        if not self.is_train:
-            parser.set_defaults(**tables['test_defaults'])
+        beats = stored if self.is_train else {**stored, **tables['test_defaults']}
+        parser.set_defaults(**beats)
+        return beats
 
     def parse(self, argv=None) -> Options:
         """Options of a command line; a `UserError` lists every mistake in it."""

@@ -19,6 +19,7 @@ from util.cli import UserError, run, warn
 from util.files import atomic_write
 from util.progress import Progress
 
+ADAPTIVE = re.compile(r'dec\.model\.0\.model\.\d+\.model\.\d\.conv\.weight')
 OLD = re.compile(r'\.(running_mean|running_var|num_batches_tracked)$')
 
 
@@ -73,7 +74,8 @@ def import_munit(args):
     for name, weights in networks.items():
         write(run_folder.network_path(folder, 'latest', name), weights)
     stored = {name: value for name, value in opt.as_dict().items() if name != 'dataroot'}
-    checkpoint.save_state(folder, 'latest', dict(options=stored, progress=Progress().state_dict(), networks=list(networks)))
+    state = dict(options=stored, progress=Progress().state_dict(), networks=list(networks))
+    checkpoint.save_state(folder, 'latest', state)
     print(f'wrote {", ".join(networks)} to {folder.absolute()} ({checkpoint.as_flags(options)})')
 
 
@@ -93,9 +95,11 @@ def export_munit(args):
         if not path.exists():
             raise UserError(f'no checkpoint {path.absolute()}: {run_folder.what_is_there(folder)}')
         weights = dict(checkpoint.read(path))
-        for key in [key for key in weights if re.fullmatch(r'dec\.model\.0\.model\.\d+\.model\.\d\.conv\.weight', key)]:
+        adaptive = [key for key in weights if ADAPTIVE.fullmatch(key)]
+        for key in adaptive:
             norm, channels = key.replace('conv.weight', 'norm'), len(weights[key])
-            weights[f'{norm}.running_mean'], weights[f'{norm}.running_var'] = torch.zeros(channels), torch.ones(channels)
+            weights[f'{norm}.running_mean'] = torch.zeros(channels)
+            weights[f'{norm}.running_var'] = torch.ones(channels)
         parts[domain] = weights
     if args.export.exists():
         warn(f'{args.export.absolute()} is replaced')
