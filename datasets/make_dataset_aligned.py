@@ -1,0 +1,115 @@
+"""Turn the unpaired layout into the aligned one: trainA + trainB become train, testA + testB become test.
+
+    python datasets/make_dataset_aligned.py --dataset-path datasets/mine
+
+Pairs are formed by the sorted order of the file names (.png, .jpg, .jpeg, upper or lower case) and written as
+0000.jpg, 0001.jpg, ... with A on the left. Nothing is written before all pairs were found to fit.
+"""
+import argparse
+import sys
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
+
+from combine_A_and_B import QUALITY, each, listed, make_folders, side_by_side, size_text  # noqa: E402
+
+from data.image_folder import read_image  # noqa: E402
+from util.cli import UserError, run, warn  # noqa: E402
+
+PHASES = ('test', 'train')
+ENDINGS = ('.png', '.jpg', '.jpeg')
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--dataset-path', type=Path, required=True, help='the folder of trainA, trainB, testA, testB')
+    parser.add_argument('--verbose', action='store_true', help='show where an error comes from')
+    return parser.parse_args(argv)
+
+
+def find_phases(root: Path) -> list[str]:
+    """The phases that have both folders; a `UserError` names every folder that lacks its partner."""
+    if not root.is_dir():
+        raise UserError(f'there is no folder {root.absolute()}; correct --dataset-path')
+    present = {f'{phase}{side}': (root / f'{phase}{side}').is_dir() for phase in PHASES for side in 'AB'}
+    phases = [phase for phase in PHASES if present[f'{phase}A'] or present[f'{phase}B']]
+    missing = [root / name for name, there in present.items()
+               if not there and (not phases or name[:-1] in phases)]
+    if missing:
+        raise UserError(*(f'there is no folder {folder.absolute()}; add it, or correct --dataset-path'
+                          for folder in missing))
+    for phase in set(PHASES) - set(phases):
+        warn(f'{root.absolute()} has no {phase}A and {phase}B; only {phases[0]} is made')
+    return phases
+
+
+def find_pairs(root: Path, phase: str) -> list[tuple[Path, Path]]:
+    """Images A and B in sorted order; a `UserError` if there are none or not equally many."""
+    images_A, images_B = (find_images(root / f'{phase}{side}') for side in 'AB')
+    if len(images_A) != len(images_B) or not images_A:
+        raise UserError(f'{(root / phase).absolute()}A has {len(images_A)} images and {phase}B {len(images_B)} '
+                        f'({", ".join(ENDINGS)}); pairs need equally many, at least one')
+    pairs = list(zip(images_A, images_B, strict=True))
+    if strange := [f'{a.name} with {b.name}' for a, b in pairs if plain_stem(a) != plain_stem(b)]:
+        warn(f'{len(strange)} pairs of {(root / phase).absolute()}A and {phase}B have different names '
+             f'({listed(strange)}); they are paired by their order')
+    return pairs
+
+
+def find_images(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir()
+                  if entry.name.lower().endswith(ENDINGS) and not entry.name.startswith('.') and entry.is_file())
+
+
+def plain_stem(path: Path) -> str:
+    return path.stem.removesuffix('_A').removesuffix('_B')
+
+
+def mistake_of(pair: tuple[Path, Path]) -> str:
+    """A sentence if the two do not fit, told from their headers; '' if they do."""
+    sizes = []
+    for path in pair:
+        try:
+            with Image.open(path) as image:
+                sizes.append(size_text(ImageOps.exif_transpose(image) if 0x112 in image.getexif() else image))
+        except Exception as error:
+            return f'cannot read the image {path.absolute()} ({error}); repair or remove it'
+    if sizes[0] != sizes[1]:
+        return (f'{pair[0].absolute()} is {sizes[0]} and {pair[1].absolute()} {sizes[1]}; the images of a pair must '
+                f'have the same size')
+    return ''
+
+
+def join(task):
+    (path_A, path_B), output = task
+    image = side_by_side(read_image(str(path_A)), read_image(str(path_B)))
+    try:
+        image.save(output, quality=QUALITY)
+    except OSError as error:
+        raise UserError(f'{output.absolute()} cannot be written ({error.strerror or error}); make room and run again')
+
+
+def write_phase(folder: Path, pairs: list[tuple[Path, Path]]):
+    make_folders([folder])
+    outputs = [folder / f'{number:04d}.jpg' for number in range(len(pairs))]
+    if others := sorted(entry.name for entry in folder.iterdir() if entry not in set(outputs)):
+        warn(f'{folder.absolute()} already holds {len(others)} other files, which stay ({listed(others)})')
+    for _ in each(join, list(zip(pairs, outputs, strict=True))):
+        pass
+    print(f'wrote {len(pairs)} pairs to {folder.absolute()}')
+
+
+def main(argv):
+    root = parse(argv).dataset_path
+    pairs = {phase: find_pairs(root, phase) for phase in find_phases(root)}
+    mistakes = [mistake for phase in pairs for mistake in map(mistake_of, pairs[phase]) if mistake]
+    if mistakes:
+        raise UserError(*mistakes)
+    for phase in pairs:
+        write_phase(root / phase, pairs[phase])
+
+
+if __name__ == '__main__':
+    sys.exit(run(main))

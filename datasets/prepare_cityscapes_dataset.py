@@ -1,0 +1,101 @@
+"""Make the pix2pix and CycleGAN folders from Cityscapes: photos and colour label maps at 256x256.
+
+    python datasets/prepare_cityscapes_dataset.py --gtFine_dir gtFine --leftImg8bit_dir leftImg8bit \\
+        --output_dir datasets/cityscapes
+
+Writes train and test (test is Cityscapes' val) as pairs `<i>.jpg`, photo left, label map right, and the same
+images one by one as `<split>A/<i>_A.jpg` (photo) and `<split>B/<i>_B.jpg` (label map).
+
+Photos are resized bicubic. Label maps are resized nearest: between two classes there is no third colour, and
+the published set was made so (the Pillow of that time resized everything nearest by default, photos too).
+"""
+import argparse
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
+
+from combine_A_and_B import each, listed, make_folders, side_by_side  # noqa: E402
+
+from data.image_folder import read_image  # noqa: E402
+from util.cli import UserError, run  # noqa: E402
+
+SIZE = (256, 256)
+SPLITS = {'train': 'train', 'val': 'test'}
+PHOTO, LABEL = '_leftImg8bit.png', '_gtFine_color.png'
+JPEG = {'quality': 100, 'subsampling': 0}
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--gtFine_dir', type=Path, required=True,
+                        help='folder of the label maps, with train and val in it')
+    parser.add_argument('--leftImg8bit_dir', type=Path, required=True,
+                        help='folder of the photos, with train and val in it')
+    parser.add_argument('--output_dir', type=Path, required=True, help='folder to write to')
+    parser.add_argument('--verbose', action='store_true', help='show where an error comes from')
+    return parser.parse_args(argv)
+
+
+def check(opt):
+    """Every missing folder, told together."""
+    folders = {'gtFine_dir': opt.gtFine_dir, 'leftImg8bit_dir': opt.leftImg8bit_dir}
+    missing = [f'there is no folder {(folder / split).absolute()}; correct --{option}'
+               for option, folder in folders.items() for split in SPLITS if not (folder / split).is_dir()]
+    if opt.output_dir.exists() and not opt.output_dir.is_dir():
+        missing.append(f'{opt.output_dir.absolute()} is a file; choose another --output_dir')
+    if missing:
+        raise UserError(*missing)
+
+
+def find(folder: Path, ending: str) -> dict[str, Path]:
+    """`<city>/<shot>` -> file, sorted, for the files of all cities with this ending."""
+    files = sorted(path for path in folder.glob(f'*/*{ending}') if not path.name.startswith('.'))
+    return {f'{path.parent.name}/{path.name.removesuffix(ending)}': path for path in files}
+
+
+def find_pairs(opt, split: str) -> list[tuple[Path, Path]]:
+    """(photo, label map) of every shot; a `UserError` if there is none or one lacks the other."""
+    photos, labels = find(opt.leftImg8bit_dir / split, PHOTO), find(opt.gtFine_dir / split, LABEL)
+    if not photos and not labels:
+        raise UserError(f'no */*{PHOTO} in {(opt.leftImg8bit_dir / split).absolute()} and no */*{LABEL} in '
+                        f'{(opt.gtFine_dir / split).absolute()}; give the folders as Cityscapes unpacks them')
+    if single := sorted(photos.keys() ^ labels.keys()):
+        raise UserError(f'{len(single)} shots of {split} have a photo or a label map, but not both '
+                        f'({listed(single)}); unpack both archives of Cityscapes completely')
+    return [(photos[shot], labels[shot]) for shot in photos]
+
+
+def prepare(task):
+    """Write the three files of one shot."""
+    (photo_path, label_path), output, number = task
+    photo = read_image(str(photo_path)).resize(SIZE, Image.Resampling.BICUBIC)
+    label = read_image(str(label_path)).resize(SIZE, Image.Resampling.NEAREST)
+    try:
+        side_by_side(photo, label).save(output / f'{number}.jpg', **JPEG)
+        photo.save(output.with_name(f'{output.name}A') / f'{number}_A.jpg', **JPEG)
+        label.save(output.with_name(f'{output.name}B') / f'{number}_B.jpg', **JPEG)
+    except OSError as error:
+        raise UserError(f'{output.absolute()} cannot be written ({error.strerror or error}); make room or choose '
+                        f'another --output_dir')
+
+
+def write_split(output: Path, pairs: list[tuple[Path, Path]]):
+    make_folders(output.with_name(f'{output.name}{side}') for side in ('', 'A', 'B'))
+    for _ in each(prepare, [(pair, output, number) for number, pair in enumerate(pairs)]):
+        pass
+    print(f'wrote {len(pairs)} pairs to {output.absolute()}, also one by one to {output.name}A and {output.name}B')
+
+
+def main(argv):
+    opt = parse(argv)
+    check(opt)
+    pairs = {split: find_pairs(opt, split) for split in SPLITS}
+    for split, name in SPLITS.items():
+        write_split(opt.output_dir / name, pairs[split])
+
+
+if __name__ == '__main__':
+    sys.exit(run(main))
