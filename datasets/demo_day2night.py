@@ -1,7 +1,7 @@
 """Drawn street scenes by day and by night: the unpaired demo (CycleGAN, day to night).
 
-Windows are the darkest things by day and the brightest by night, red roofs turn blue and green grass turns
-purple-grey, so that no map of colours solves it: the network has to see what is where.
+Windows are the darkest things by day and the brightest by night, red roofs turn blue, the sky is no longer
+brighter than the hills: no map of colours does all this, the network has to see what is where.
 Scenes of the two training folders are disjoint; every scene is drawn in both lights, and for the test folders
 the other light is kept as the truth.
 """
@@ -14,9 +14,9 @@ CLASSES = ('sky', 'hill', 'grass', 'road', 'wall', 'roof', 'window', 'tree')
 SKY, HILL, GRASS, ROAD, WALL, ROOF, WINDOW, TREE = range(8)
 PALETTE = np.array([(120, 180, 235), (150, 130, 190), (120, 190, 90), (120, 120, 120), (225, 190, 150),
                     (190, 70, 60), (250, 220, 90), (30, 110, 50)], np.uint8)
-DAY = np.float32([(132, 186, 236), (136, 168, 120), (112, 166, 72), (140, 134, 132), (226, 202, 164),
-                  (176, 78, 58), (40, 50, 68), (52, 104, 46)])
-NIGHT = np.float32([(16, 20, 54), (30, 26, 60), (20, 42, 44), (48, 42, 46), (70, 44, 50),
+DAY = np.float32([(132, 186, 236), (136, 168, 120), (112, 166, 72), (140, 134, 132), (196, 160, 122),
+                  (176, 78, 58), (22, 34, 98), (52, 104, 46)])
+NIGHT = np.float32([(16, 20, 54), (30, 26, 60), (20, 42, 44), (36, 44, 58), (70, 44, 50),
                     (34, 46, 82), (246, 200, 104), (8, 20, 18)])
 
 
@@ -36,7 +36,7 @@ def paint_tree(canvas, rng, x, base):
 
 def paint_house(canvas, rng, left, right, base):
     """Walls, a roof and one to three rows of windows."""
-    floors, columns = int(rng.integers(1, 4)), int(rng.integers(2, 4))
+    floors, columns = int(rng.choice([1, 2, 3], p=[0.4, 0.4, 0.2])), int(rng.choice([1, 2, 3], p=[0.3, 0.5, 0.2]))
     eaves = base - floors * rng.uniform(8, 9) - 1
     canvas.rectangle(WALL, left, eaves, right, base)
     peak, ridge = eaves - rng.uniform(6, 9), rng.choice([0.0, 0.5, 0.75])
@@ -45,7 +45,7 @@ def paint_house(canvas, rng, left, right, base):
     region = (depth >= 0) & (depth < 1) & (np.abs(canvas.x - (left + right) / 2) < reach)
     canvas.paint(ROOF, region, (left - 1.5, peak, right + 1.5, eaves))
     pitch, storey = (right - left) / columns, (base - eaves) / floors
-    width, height = min(pitch * rng.uniform(0.5, 0.6), 5), storey * rng.uniform(0.5, 0.6)
+    width, height = min(pitch * rng.uniform(0.5, 0.6), 5.5), storey * rng.uniform(0.5, 0.6)
     for floor, column in np.ndindex(floors, columns):
         x, y = left + (column + 0.5) * pitch, eaves + (floor + 0.5) * storey
         canvas.rectangle(WINDOW, x - width / 2, y - height / 2, x + width / 2, y + height / 2)
@@ -55,21 +55,22 @@ def layout(rng, size):
     """A street: (canvas, light), where light is 1 on the sun or moon and fades around it."""
     canvas = Canvas(size)
     waves = rng.uniform((0.06, 0.14), (0.11, 0.24)), rng.uniform(0, 6.3, 2), rng.uniform((2, 0.5), (4, 1.5))
-    ridge = rng.uniform(26, 32) + sum(high * np.sin(speed * canvas.x + phase)
+    ridge = rng.uniform(20, 34) + sum(high * np.sin(speed * canvas.x + phase)
                                       for speed, phase, high in zip(*waves, strict=True))
-    verge, road = rng.uniform(43, 46), rng.uniform(52, 55)
+    verge = rng.uniform(39, 46)
+    road = verge + rng.uniform(8, 12)
     canvas.mask[canvas.y > ridge] = HILL
     canvas.mask[canvas.y > verge] = GRASS
     canvas.rectangle(ROAD, 0, road, 64, 64)
-    middle = rng.uniform(29, 35)
+    middle = rng.uniform(26, 38)
     for x in rng.permutation([3, middle, 61])[:2]:
         paint_tree(canvas, rng, x + rng.uniform(-1, 1), verge + 2)
-    paint_house(canvas, rng, rng.uniform(3, 9), middle - rng.uniform(2, 5), verge + rng.uniform(3, 6))
-    paint_house(canvas, rng, middle + rng.uniform(2, 5), rng.uniform(55, 61), verge + rng.uniform(3, 6))
+    paint_house(canvas, rng, rng.uniform(3, 10), middle - rng.uniform(2, 6), verge + rng.uniform(3, 6))
+    paint_house(canvas, rng, middle + rng.uniform(2, 6), rng.uniform(54, 61), verge + rng.uniform(3, 6))
     if rng.random() < 0.7:
         paint_tree(canvas, rng, rng.choice([3, middle, 61]) + rng.uniform(-2, 2), road - 1)
     x, y = rng.uniform(8, 56), rng.uniform(5, 10)
-    return canvas, np.clip(4 - np.hypot(canvas.x - x, canvas.y - y), 0, 1)
+    return canvas, np.clip(3.2 - np.hypot(canvas.x - x, canvas.y - y), 0, 1)
 
 
 def texture(canvas, tones):

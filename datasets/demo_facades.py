@@ -17,7 +17,7 @@ PALETTE = np.array([(0, 0, 170), (0, 0, 255), (0, 255, 255), (0, 85, 255), (0, 1
                     (255, 170, 0), (170, 0, 0)], np.uint8)
 # Colours follow from what the label map shows: the wall from the number of floors, the roof from its kind.
 WALL_COLOURS = {2: (205, 158, 108), 3: (188, 104, 78), 4: (172, 122, 112)}
-ROOF_COLOURS = {'gable': (92, 74, 92), 'hip': (72, 86, 112), 'mansard': (66, 92, 98), 'flat': (98, 96, 116)}
+ROOF_COLOURS = {'gable': (112, 70, 78), 'hip': (100, 92, 98), 'mansard': (98, 104, 102), 'flat': (116, 106, 106)}
 N_VAL = 20
 
 
@@ -102,7 +102,7 @@ def paint_floors(canvas, rng, left, right, eaves, ground, floors):
     """Rows of windows, a door below, balconies on some floors."""
     columns = int(rng.integers(3, 6))
     pitch, storey = (right - left - 2) / columns, (ground - eaves - 1) / floors
-    width, height = pitch * rng.uniform(0.5, 0.62), storey * rng.uniform(0.52, 0.62)
+    width, height = pitch * rng.uniform(0.52, 0.64), storey * rng.uniform(0.54, 0.64)
     arched, door = rng.random() < 0.35, int(rng.integers(columns))
     balconies = rng.random((floors, columns)) < rng.choice([0, 0.35, 1], size=(floors, 1))
     for floor, column in np.ndindex(floors, columns):
@@ -159,12 +159,12 @@ def paint_materials(canvas, floors, kind, clouds, tones):
     roof = np.float32(ROOF_COLOURS[kind]) * shade(0.88 + 0.08 * tone + 0.14 * ((canvas.y * size // 64) % 4) / 3)
     frame = (np.abs(u - 0.5) > 0.44) | (np.abs(v - 0.5) > 0.46) | ((np.abs(u - 0.5) < 0.04) & (size > 64))
     glint = np.abs(u + 0.6 * v - 0.85) < 0.13
-    window = (30, 48, 74) + shade(26 * (1 - v) + 62 * glint) + shade(frame * (26 if size == 64 else 70))
+    window = (18, 42, 92) + shade(22 * (1 - v) + 56 * glint) * (0.7, 1, 1.3) + shade(frame * (26 if size == 64 else 70))
     panels = (np.abs(np.abs(u - 0.5) - 0.24) < 0.15) & (np.abs((v * 2) % 1 - 0.5) < 0.33)
     door = np.float32((84, 44, 22)) * shade(1 + 0.22 * panels + 0.1 * (1 - v))
-    balcony = np.float32((232, 224, 204)) * shade(1 - 0.22 * ((across % 2) * (v > 0.3)) - 0.05 * v)
+    balcony = np.float32((232, 224, 204)) * shade(1 - 0.15 * ((across % 2) * (v > 0.3)) - 0.05 * v)
     leaves = np.repeat(np.repeat(tones, 4, 0), 4, 1)[np.ix_(np.arange(size) * 64 // size % 32, across[0] % 32)]
-    tree = np.float32((62, 118, 48)) * shade(1.2 - 0.3 * u - 0.25 * v + 0.14 * leaves)
+    tree = np.float32((62, 128, 40)) * shade(1.2 - 0.3 * u - 0.25 * v + 0.14 * leaves)
     ground = np.float32((152, 148, 142)) * shade(1 + 0.04 * slab_tone - 0.14 * slab_joints - 0.1 * (1 - v))
     return np.stack(np.broadcast_arrays(sky, wall, roof, window, door, balcony, tree, ground))
 

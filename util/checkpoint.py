@@ -4,6 +4,7 @@ The weight files have the names, keys and tensors of the reference, so either si
 state file makes them self-describing: the options that rebuild the networks, the progress of the run, and
 what training needs to go on. Everything is read with `weights_only=True`: a checkpoint cannot run code.
 """
+import os
 import re
 import warnings
 from collections import OrderedDict
@@ -18,6 +19,7 @@ from util.run_folder import state_path
 
 STATE_FORMAT = 1
 FULL_STATES = 3     # how many of the newest state files keep what training needs to go on
+STATISTICS = ('running_mean', 'running_var', 'num_batches_tracked')
 
 
 def save_weights(path: Path, net: nn.Module):
@@ -35,10 +37,11 @@ def save_state(folder, label: str, state: dict):
         torch.save({'format': STATE_FORMAT, **state}, file)
     states = sorted(Path(folder).glob('*_state.pth'), key=lambda path: path.stat().st_mtime)
     for path in states[:-FULL_STATES]:
-        old = read(path)
+        old, times = read(path), path.stat()
         if old.pop('training', None) is not None:
             with atomic_write(path, 'wb') as file:
                 torch.save(old, file)
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))   # else it would count as one of the newest
 
 
 def load_state(folder, label: str) -> dict | None:
@@ -76,7 +79,8 @@ def reason(path: Path, error: Exception) -> str:
     head = path.read_bytes()[:16]
     if head.lstrip()[:1] in (b'<', b'{'):
         return f'it starts with {head.lstrip()[:9].decode("utf-8", "replace")!r}: a web page or text'
-    if 'weights_only' in str(error).lower() or 'unsupported' in str(error).lower():
+    said = str(error).lower()
+    if ('weights_only' in said or 'unsupported' in said) and 'unsupported operand' not in said:
         return 'it holds more than weights; such files are never loaded, because they can run code'
     if head[:2] == b'PK':
         return f'damaged or cut off after {path.stat().st_size} bytes'
@@ -105,8 +109,8 @@ def modernised(weights: dict, net: nn.Module) -> OrderedDict:
     without_prefix = ((re.sub(r'^(module\.|_orig_mod\.)+', '', key), value) for key, value in weights.items())
     ours = net.state_dict()
     instance_norms = {name for name, module in net.named_modules() if isinstance(module, nn.InstanceNorm2d)}
-    kept = OrderedDict((key, value) for key, value in without_prefix
-                       if key in ours or key.rpartition('.')[0] not in instance_norms)
+    unused = {f'{name}.{statistic}' for name in instance_norms for statistic in STATISTICS} - ours.keys()
+    kept = OrderedDict((key, value) for key, value in without_prefix if key not in unused)
     for key in ours:    # files of before PyTorch 0.4.1 do not count batches
         if key.endswith('num_batches_tracked') and key not in kept:
             kept[key] = ours[key]

@@ -35,4 +35,4 @@ class ImagePool:
         return {'images': [image.cpu() for image in self.images]}
 
     def load_state_dict(self, state: dict, device='cpu'):
-        self.images = [image.to(device) for image in state['images']][:self.size or None]
+        self.images = [image.to(device) for image in state['images']][:self.size]

@@ -1,0 +1,132 @@
+"""Score the results of test.py on a drawn demo: PASS, or FAIL and exit code 1.
+
+    python scripts/score_demo.py ./results/NAME/test_latest
+"""
+import argparse
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from util.cli import UserError, run  # noqa: E402
+from util.demo_scores import (  # noqa: E402
+    GATES,
+    SCORES,
+    Demo,
+    Result,
+    failures,
+    l1,
+    read_image,
+    read_json,
+    score,
+)
+
+# fake_B, or one style of it (fake_B_0), or the only output of --model test (fake).
+FAKE = re.compile(r'fake(_B(_\w+)?)?$')
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0], allow_abbrev=False)
+    parser.add_argument('results', type=Path, help='folder written by test.py, with results.json in it')
+    parser.add_argument('--dataroot', type=Path, help='the demo, if it is no longer where test.py found it')
+    parser.add_argument('--verbose', action='store_true', help='show the traceback of an error')
+    return parser.parse_args(argv)
+
+
+def read_run(folder: Path) -> dict:
+    """results.json of a run, checked for what is used of it."""
+    path = folder.absolute() / 'results.json'
+    if not path.is_file():
+        raise UserError(f'{folder.absolute()} holds no results.json; give the folder that test.py wrote, '
+                        'such as ./results/NAME/test_latest')
+    found = read_json(path)
+    entries = found.get('images')
+    if not (isinstance(entries, list) and entries and all(is_entry(entry) for entry in entries)):
+        raise UserError(f'{path} lists no images with their source and files; run test.py again')
+    return found
+
+
+def is_entry(entry) -> bool:
+    """Whether an item of results.json names a source, and a file for each label."""
+    if not isinstance(entry, dict) or not isinstance(entry.get('source'), str):
+        return False
+    tables = [entry.get('files'), entry.get('styles', {})]
+    return all(isinstance(table, dict) and all(isinstance(name, str) for name in table.values()) for table in tables)
+
+
+def mistake_in(folder: Path, entry: dict, demo: Demo) -> str | None:
+    """What keeps an entry of results.json from being scored, in words."""
+    source, files = Path(entry['source']), entry['files']
+    if not any(FAKE.match(label) for label in files):
+        return f'{source} has no output among its files ({", ".join(files)}); fake_B or fake is needed: run test.py'
+    if not demo.knows(source.parent.name, source.stem):
+        return (f'{source} has no true answer in {demo.root / "truth"}; test with --phase test '
+                f'--direction {demo.facts["direction"]} on this demo')
+    missing = [folder / name for name in [*files.values(), *entry.get('styles', {}).values()]
+               if not (folder / name).is_file()]
+    return f'{missing[0].absolute()} is missing; run test.py again' if missing else None
+
+
+def load(folder: Path, entry: dict) -> Result:
+    """Read the images of one entry; style images count only for the outputs they guided."""
+    source, files = Path(entry['source']), entry['files']
+    fakes = {label: read_image(folder / name) for label, name in files.items() if FAKE.match(label)}
+    cycle = None
+    if {'real_A', 'rec_A'} <= set(files):
+        cycle = l1(read_image(folder / files['real_A']), read_image(folder / files['rec_A']))
+    guided = {label: read_image(folder / name) for label, name in entry.get('styles', {}).items() if label in fakes}
+    return Result(source.parent.name, source.stem, fakes, guided, cycle)
+
+
+def check(demo: Demo, found: dict, folder: Path):
+    """All mistakes together, but no more than can be read."""
+    mistakes = [mistake_in(folder, entry, demo) for entry in found['images']]
+    mistakes = [mistake for mistake in mistakes if mistake]
+    if not mistakes and found.get('direction', demo.facts['direction']) != demo.facts['direction']:
+        mistakes = [f'{folder.absolute()} was made with --direction {found["direction"]}; {demo.task} is scored '
+                    f'with --direction {demo.facts["direction"]}']
+    if len(mistakes) > 3:
+        mistakes = [*mistakes[:2], f'{len(mistakes) - 2} more images of {folder.absolute()} have such mistakes; '
+                                   'cure these first']
+    if mistakes:
+        raise UserError(*mistakes)
+
+
+def check_styles(results: list[Result], folder: Path):
+    """One random style shows no variety; none at all is a guided run."""
+    random = [len(result.fakes) - len(result.guided) for result in results]
+    if 1 in random:
+        raise UserError(f'{folder.absolute()} has one random style per input, which shows no variety; '
+                        'test with several styles')
+
+
+def table(task: str, rows: dict) -> str:
+    """One line per row of {name: scores}, with the gate below the first."""
+    names = SCORES[task]
+    gate = {name: f'{sign} {limit:g}' for name, (sign, limit) in GATES[task].items()}
+    cells = {row: [f'{scores[name]:.3f}' if name in scores else '-' for name in names]
+             for row, scores in rows.items()}
+    first, *others = cells.items()
+    lines = [('', names), first, ('gate', [gate.get(name, '-') for name in names]), *others]
+    return '\n'.join(f'{row:22}' + ''.join(f'{cell:>11}' for cell in line) for row, line in lines)
+
+
+def main(argv):
+    opt = parse(argv)
+    found = read_run(opt.results)
+    demo = Demo(opt.dataroot or found.get('dataroot', '.'))
+    check(demo, found, opt.results)
+    results = [load(opt.results, entry) for entry in found['images']]
+    if demo.task == 'shapes':
+        check_styles(results, opt.results)
+    scores = score(demo, results)
+    print(f'{demo.task}: {len(results)} images of {opt.results.absolute()}\n')
+    print(table(demo.task, {'this run': scores, **read_json(demo.root / 'baselines.json')}))
+    missed = failures(demo.task, scores)
+    print(f'\nFAIL: {"; ".join(missed)}' if missed else '\nPASS')
+    return 1 if missed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(run(main))
