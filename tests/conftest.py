@@ -1,0 +1,121 @@
+"""What the tests share: options of pytest, tiny image folders, and options of tiny networks."""
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')     # before torch: threads that wait for busy cores are slow
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from models import create_model  # noqa: E402
+from options import TestOptions, TrainOptions  # noqa: E402
+from util.runtime import Runtime  # noqa: E402
+from util.seeding import seed_everything  # noqa: E402
+
+TINY = ['--crop_size', '32', '--ngf', '4', '--ndf', '4', '--num_threads', '0', '--gpu_ids', '-1']
+TINY_TRAINING = [*TINY, '--load_size', '36', '--display_id', '-1', '--seed', '1']
+
+
+def pytest_addoption(parser):
+    parser.addoption('--run-slow', action='store_true', help='run the tests that train for minutes too')
+
+
+def pytest_configure(config):
+    torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(config, items):
+    slow = pytest.mark.skip(reason='slow; add --run-slow')
+    gpu = pytest.mark.skip(reason='PyTorch finds no CUDA GPU here')
+    for item in items:
+        if 'slow' in item.keywords and not config.getoption('--run-slow'):
+            item.add_marker(slow)
+        if 'gpu' in item.keywords and not torch.cuda.is_available():
+            item.add_marker(gpu)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """No test depends on the tests that ran before it."""
+    seed_everything(0)
+
+
+def draw_images(folder: Path, count: int, size: tuple[int, int] = (40, 40), seed: int = 0) -> list[Path]:
+    """Write `count` random colour images 0.png, 1.png, ... of `size` (width, height); no two are alike."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng([seed, *folder.name.encode()])
+    paths = [folder / f'{index}.png' for index in range(count)]
+    for path in paths:
+        coarse = Image.fromarray(rng.integers(0, 256, (5, 5, 3), dtype=np.uint8))
+        coarse.resize(size, Image.Resampling.BICUBIC).save(path)
+    return paths
+
+
+def draw_root(root: Path, suffixes: tuple[str, ...], size: tuple[int, int] = (40, 40)) -> Path:
+    for suffix in suffixes:
+        draw_images(root / f'train{suffix}', 5, size)
+        draw_images(root / f'test{suffix}', 3, size)
+    return root
+
+
+@pytest.fixture
+def aligned_root(tmp_path) -> Path:
+    """train/ with 5 and test/ with 3 pairs of 80x40."""
+    return draw_root(tmp_path / 'aligned', ('',), (80, 40))
+
+
+@pytest.fixture
+def unaligned_root(tmp_path) -> Path:
+    """trainA/, trainB/ with 5 images of 40x40 each, testA/, testB/ with 3."""
+    return draw_root(tmp_path / 'unaligned', ('A', 'B'))
+
+
+@pytest.fixture
+def photo_root(tmp_path) -> Path:
+    """train/ with 5 and test/ with 3 colour images of 40x40."""
+    return draw_root(tmp_path / 'photos', ('',))
+
+
+@pytest.fixture
+def single_root(tmp_path) -> Path:
+    """3 images of 40x40 in the folder itself."""
+    draw_images(tmp_path / 'single', 3)
+    return tmp_path / 'single'
+
+
+@pytest.fixture
+def roots(aligned_root, unaligned_root, photo_root, single_root) -> dict[str, Path]:
+    """A folder for each --dataset_mode."""
+    return {'aligned': aligned_root, 'unaligned': unaligned_root, 'single': single_root,
+            'colorization': photo_root, 'template': photo_root}
+
+
+@pytest.fixture
+def train_options(tmp_path):
+    """train_options('--dataroot', root, '--model', 'pix2pix') -> options of tiny networks on the CPU, seed 1."""
+    def parse(*argv):
+        return TrainOptions().parse([*TINY_TRAINING, '--checkpoints_dir', str(tmp_path / 'checkpoints'),
+                                     *map(str, argv)])
+    return parse
+
+
+@pytest.fixture
+def test_options(tmp_path):
+    """test_options('--dataroot', root, ...) -> options of a test; the run's checkpoint must be there."""
+    def parse(*argv):
+        return TestOptions().parse([*TINY, '--checkpoints_dir', str(tmp_path / 'checkpoints'),
+                                    '--results_dir', str(tmp_path / 'results'), *map(str, argv)])
+    return parse
+
+
+@pytest.fixture
+def build_model():
+    """build_model(opt) -> the model on the CPU; build_model(opt, isTrain=False) -> as test.py builds it."""
+    def build(opt, **changes):
+        return create_model(opt.replace(**changes), Runtime(torch.device('cpu'), 'cpu'))
+    return build

@@ -1,0 +1,419 @@
+"""Checkpoint files: what is in them, which old forms are read, what is refused; interruptions leave no trace."""
+import shutil
+from collections import OrderedDict
+
+import pytest
+import torch
+from torch import nn
+
+import train
+from models.networks import create_discriminator, create_generator, describe_generator
+from options import TestOptions
+from util.checkpoint import load_state, load_weights, save_state, save_weights
+from util.cli import UserError
+
+
+def small_net(netG='resnet_1blocks', norm='batch', dropout=False, ngf=2):
+    """A generator whose buffers are not those of a new one."""
+    net = create_generator(netG, 3, 3, ngf, norm, dropout)
+    for index, (key, value) in enumerate(net.state_dict().items()):
+        value.fill_(index + 1) if key.endswith('tracked') else value.copy_(torch.rand(value.shape) + index)
+    return net
+
+
+def same(first, second):
+    first, second = (dict(weights) for weights in (first, second))
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+# ---- files
+
+def test_weight_file_is_a_bare_state_dict(tmp_path):
+    net, path = small_net(), tmp_path / 'latest_net_G.pth'
+    save_weights(path, net)
+    weights = torch.load(path, weights_only=True)
+    assert type(weights) is OrderedDict and list(weights) == list(net.state_dict())
+    assert all(value.device.type == 'cpu' and not value.requires_grad for value in weights.values())
+    assert same(weights, net.state_dict())
+    assert [path.name for path in tmp_path.iterdir()] == ['latest_net_G.pth']
+
+
+@pytest.mark.parametrize('norm', ('batch', 'instance', 'none'))
+@pytest.mark.parametrize('netG', ('resnet_1blocks', 'unet_32'))
+def test_round_trip(netG, norm, tmp_path):
+    net, again = small_net(netG, norm), create_generator(netG, 3, 3, 2, norm)
+    save_weights(tmp_path / 'w.pth', net)
+    load_weights(tmp_path / 'w.pth', again)
+    assert same(net.state_dict(), again.state_dict())
+
+
+def test_saving_leaves_the_network_alone(tmp_path):
+    net = small_net().train()
+    before = [(value.data_ptr(), value.requires_grad, value.clone()) for value in net.parameters()]
+    save_weights(tmp_path / 'w.pth', net)
+    after = list(net.parameters())
+    assert all(value.data_ptr() == pointer and value.requires_grad == grad and torch.equal(value, old)
+               for value, (pointer, grad, old) in zip(after, before, strict=True))
+    assert net.training
+
+
+@pytest.mark.gpu
+def test_saving_leaves_the_network_on_its_gpu(tmp_path):
+    net = small_net().to('cuda')
+    save_weights(tmp_path / 'w.pth', net)
+    assert all(value.is_cuda for value in net.state_dict().values())
+    assert all(not value.is_cuda for value in torch.load(tmp_path / 'w.pth', weights_only=True).values())
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+    net, path = small_net(), tmp_path / 'latest_net_G.pth'
+    save_weights(path, net)
+    old = path.read_bytes()
+
+    def disk_full(weights, file):
+        file.write(b'half')
+        raise OSError('no space left on device')
+    monkeypatch.setattr(torch, 'save', disk_full)
+    for write in (lambda: save_weights(path, net), lambda: save_state(tmp_path, 'latest', {})):
+        with pytest.raises(OSError, match='no space'):
+            write()
+    assert path.read_bytes() == old
+    assert [path.name for path in tmp_path.iterdir()] == ['latest_net_G.pth']
+
+
+# ---- old forms of weight files
+
+def with_statistics_of_instance_norms(net):
+    """As PyTorch before 0.4 wrote it: instance norms have running statistics that nobody uses."""
+    weights = OrderedDict()
+    for name, module in net.named_modules():
+        weights.update((f'{name}.{key}', value) for key, value in module.named_parameters(recurse=False))
+        if isinstance(module, nn.InstanceNorm2d):
+            weights[f'{name}.running_mean'] = torch.zeros(module.num_features)
+            weights[f'{name}.running_var'] = torch.ones(module.num_features)
+            weights[f'{name}.num_batches_tracked'] = torch.tensor(0)
+    return weights
+
+
+@pytest.mark.parametrize('prefix', ['module.', '_orig_mod.', 'module._orig_mod.', '_orig_mod.module.'])
+def test_prefixes_of_wrappers_are_dropped(prefix, tmp_path):
+    net, again = small_net(), create_generator('resnet_1blocks', 3, 3, 2, 'batch')
+    torch.save(OrderedDict((prefix + key, value) for key, value in net.state_dict().items()), tmp_path / 'w.pth')
+    load_weights(tmp_path / 'w.pth', again)
+    assert same(net.state_dict(), again.state_dict())
+
+
+@pytest.mark.parametrize('netG', ('resnet_1blocks', 'unet_32'))
+def test_statistics_of_instance_norms_are_dropped(netG, tmp_path):
+    net, again = small_net(netG, 'instance'), create_generator(netG, 3, 3, 2, 'instance')
+    weights = with_statistics_of_instance_norms(net)
+    assert len(weights) > len(net.state_dict())
+    torch.save(weights, tmp_path / 'w.pth')
+    load_weights(tmp_path / 'w.pth', again)
+    assert same(net.state_dict(), again.state_dict())
+
+
+def test_scales_of_instance_norms_are_not_lost(tmp_path):
+    """An affine instance norm is another network: leaving out its weights would load without a word, and wrong."""
+    net = small_net('resnet_1blocks', 'instance')
+    torch.save({**net.state_dict(), 'model.2.weight': torch.ones(2), 'model.2.bias': torch.ones(2)}, tmp_path / 'w.pth')
+    with pytest.raises(UserError, match='2 tensors are unknown, such as model.2.bias'):
+        load_weights(tmp_path / 'w.pth', net)
+
+
+def test_files_without_counted_batches_are_read(tmp_path):
+    net, again = small_net(), create_generator('resnet_1blocks', 3, 3, 2, 'batch')
+    torch.save({key: value for key, value in net.state_dict().items() if 'num_batches' not in key}, tmp_path / 'w.pth')
+    load_weights(tmp_path / 'w.pth', again)
+    assert all(torch.equal(value, net.state_dict()[key]) for key, value in again.state_dict().items()
+               if 'num_batches' not in key)
+
+
+def test_the_oldest_file_format_is_read(tmp_path):
+    net, again = small_net(), create_generator('resnet_1blocks', 3, 3, 2, 'batch')
+    torch.save(net.state_dict(), tmp_path / 'w.pth', _use_new_zipfile_serialization=False)
+    load_weights(tmp_path / 'w.pth', again)
+    assert same(net.state_dict(), again.state_dict())
+
+
+# ---- files that do not fit
+
+@pytest.mark.parametrize('saved, needed, flags', [
+    (('resnet_6blocks', 'instance'), ('resnet_9blocks', 'instance'), '--netG resnet_6blocks'),
+    (('resnet_9blocks', 'instance'), ('resnet_6blocks', 'instance'), '--netG resnet_9blocks'),
+    (('resnet_6blocks', 'batch'), ('resnet_6blocks', 'instance'), '--norm batch'),
+    (('resnet_6blocks', 'instance'), ('resnet_6blocks', 'batch'), '--norm instance'),
+    (('unet_128', 'batch'), ('unet_256', 'batch'), '--netG unet_128'),
+    (('unet_64', 'batch'), ('resnet_9blocks', 'batch'), '--netG unet_64'),
+    (('encdec_64', 'batch'), ('unet_64', 'batch'), '--netG encdec_64'),
+    (('resnet_1blocks', 'instance', False, 4), ('resnet_1blocks', 'instance'), '--ngf 4'),
+    (('resnet_1blocks', 'instance', False), ('resnet_1blocks', 'instance', True), '--no_dropout'),
+])
+def test_a_file_of_another_network_names_its_options(saved, needed, flags, tmp_path):
+    path, net = tmp_path / 'latest_net_G.pth', small_net(*needed)
+    save_weights(path, small_net(*saved))
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    with pytest.raises(UserError) as error:
+        load_weights(path, net, describe_generator)
+    assert str(path) in str(error.value) and flags in str(error.value) and '\n' not in str(error.value)
+    assert same(before, net.state_dict())
+
+
+def test_a_discriminator_is_not_taken_for_a_generator(tmp_path):
+    save_weights(tmp_path / 'w.pth', create_discriminator('basic', 3, 2))
+    with pytest.raises(UserError, match='tensors are missing, such as model.* it is of another network'):
+        load_weights(tmp_path / 'w.pth', small_net(), describe_generator)
+
+
+class Payload:
+    """Unpickling makes a file: stands for any code in a checkpoint."""
+
+    def __init__(self, marker):
+        self.marker = str(marker)
+
+    def __reduce__(self):
+        return open, (self.marker, 'w')
+
+
+@pytest.mark.parametrize('zipped', (True, False))
+@pytest.mark.parametrize('wrap', (lambda code: code, lambda code: {'weight': torch.zeros(1), 'code': code}))
+def test_code_in_a_file_never_runs(wrap, zipped, tmp_path):
+    marker, path = tmp_path / 'ran', tmp_path / 'latest_net_G.pth'
+    torch.save(wrap(Payload(marker)), path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(UserError, match='more than weights.*can run code'):
+        load_weights(path, small_net())
+    shutil.copy(path, tmp_path / 'latest_state.pth')
+    with pytest.raises(UserError, match='more than weights'):
+        load_state(tmp_path, 'latest')
+    assert not marker.exists()
+    torch.load(path, weights_only=False)
+    assert marker.exists()      # so the payload does work
+
+
+def write_html(path):
+    path.write_text('<!DOCTYPE html><html>quota exceeded</html>', encoding='utf-8')
+
+
+def write_truncated(path):
+    torch.save(small_net().state_dict(), path)
+    path.write_bytes(path.read_bytes()[:3000])
+
+
+BROKEN = {
+    'empty': (lambda path: path.touch(), 'is empty .0 bytes'),
+    'web page': (write_html, 'a web page or text'),
+    'cut off': (write_truncated, 'damaged or cut off after 3000 bytes'),
+    'noise': (lambda path: path.write_bytes(bytes(range(256))), 'not a file that torch.save wrote'),
+    'whole network': (lambda path: torch.save(small_net(), path), 'more than weights'),
+    'list': (lambda path: torch.save([torch.zeros(1)], path), 'holds no weights of a network'),
+    'numbers': (lambda path: torch.save({'a': 1}, path), 'holds no weights of a network'),
+    'missing': (lambda path: None, 'no checkpoint file'),
+}
+
+
+@pytest.mark.parametrize('case', BROKEN)
+def test_other_files_are_refused_with_a_sentence(case, tmp_path):
+    path = tmp_path / 'latest_net_G.pth'
+    write, sentence = BROKEN[case]
+    write(path)
+    with pytest.raises(UserError, match=sentence) as error:
+        load_weights(path, small_net())
+    assert str(path) in str(error.value) and '\n' not in str(error.value)
+
+
+# ---- state files
+
+def test_state_file_holds_plain_types(tmp_path):
+    save_state(tmp_path, 'latest', {'options': {'netG': 'unet_32'}, 'training': {'rng': (1, None, 2.5)}})
+    state = torch.load(tmp_path / 'latest_state.pth', weights_only=True)
+    assert state == {'format': 1, 'options': {'netG': 'unet_32'}, 'training': {'rng': (1, None, 2.5)}}
+    assert load_state(tmp_path, 'latest') == state
+    assert load_state(tmp_path, '5') is None
+
+
+@pytest.mark.parametrize('state, sentence', [
+    ([], 'is not a state file of this program'), ({'a': 1}, 'is not a state file'),
+    ({'format': 99, 'options': {}}, 'has state format 99, this program reads 1')])
+def test_other_state_files_are_refused(state, sentence, tmp_path):
+    torch.save(state, tmp_path / 'latest_state.pth')
+    with pytest.raises(UserError, match=sentence):
+        load_state(tmp_path, 'latest')
+
+
+def full_states(folder):
+    return {path.name.removesuffix('_state.pth') for path in folder.glob('*_state.pth')
+            if 'training' in torch.load(path, weights_only=True)}
+
+
+def test_only_the_newest_states_stay_full(tmp_path):
+    """As train.py saves: `latest` and a number after each epoch. Old ones keep all but what only training needs."""
+    for epoch in range(1, 9):
+        for label in ('latest', str(epoch)):
+            save_state(tmp_path, label, {'options': {'n': epoch}, 'progress': {'epoch': epoch}, 'training': {'x': 1}})
+        assert full_states(tmp_path) == {'latest', str(max(1, epoch - 1)), str(epoch)}
+    for epoch in range(1, 9):
+        state = load_state(tmp_path, str(epoch))
+        assert (state['options'], state['progress']) == ({'n': epoch}, {'epoch': epoch})
+
+
+# ---- a run that was interrupted
+
+RUNS = {
+    'pix2pix': ['--model', 'pix2pix', '--netG', 'unet_64', '--crop_size', '64', '--load_size', '68'],
+    'cyclegan': ['--model', 'cyclegan', '--netG', 'resnet_1blocks', '--pool_size', '2'],
+    'plateau': ['--model', 'pix2pix', '--netG', 'unet_32', '--lr_policy', 'plateau'],
+    'batches': ['--model', 'template', '--netG', 'resnet_1blocks', '--batch_size', '2', '--dropout'],
+    'munit': ['--model', 'munit', '--num_scales_D', '1', '--n_layers_D', '3', '--mlp_dim', '8', '--n_res', '1',
+              '--max_iters', '20'],
+}
+
+
+@pytest.fixture
+def run(tmp_path, roots, monkeypatch):
+    """run('pix2pix', 'name', ...) trains in this process: 2 epochs, 2 with falling rates, saved every 2."""
+    def start(case, name, *argv):
+        root = roots['unaligned' if case in ('cyclegan', 'munit') else 'aligned']
+        train.main([*RUNS[case], '--dataroot', str(root), '--name', name, '--checkpoints_dir', str(tmp_path / 'runs'),
+                    '--n_epochs', '2', '--n_epochs_decay', '2', '--save_epoch_freq', '2', '--seed', '5', '--ngf', '4',
+                    '--ndf', '4', '--num_threads', '0', '--gpu_ids', '-1', '--display_id', '-1', '--no_html',
+                    *(['--crop_size', '32', '--load_size', '36'] if '--crop_size' not in RUNS[case] else []), *argv])
+        return tmp_path / 'runs' / name
+    return start
+
+
+def content(folder, label):
+    """All weights of a label and the whole state but the options."""
+    found = {path.name: torch.load(path, weights_only=True) for path in sorted(folder.glob(f'{label}_*.pth'))}
+    for state in found.values():
+        state.pop('options', None)
+    return found
+
+
+def differences(first, second, place=''):
+    """Where two nested contents differ."""
+    if isinstance(first, torch.Tensor):
+        return [] if torch.equal(first, second) else [place]
+    if isinstance(first, dict):
+        keys = [] if first.keys() == second.keys() else [f'keys of {place}']
+        return keys or [d for key in first for d in differences(first[key], second[key], f'{place}/{key}')]
+    if isinstance(first, (list, tuple)):
+        length = [] if len(first) == len(second) else [f'length of {place}']
+        return length or [d for i, pair in enumerate(zip(first, second, strict=True))
+                          for d in differences(*pair, f'{place}/{i}')]
+    return [] if first == second else [place]
+
+
+@pytest.mark.parametrize('case', RUNS)
+def test_an_interruption_between_epochs_leaves_no_trace(case, run):
+    folder = run(case, 'unbroken')
+    last = content(folder, 'latest')
+    assert len(last) >= 2 and differences(last, content(folder, '2')) != []
+    interrupted = folder.with_name('interrupted')
+    shutil.copytree(folder, interrupted)
+    for path in [*interrupted.glob('latest_*'), *interrupted.glob('4_*')]:
+        path.unlink()
+    run(case, 'interrupted', '--continue_train', '--epoch', '2')
+    assert differences(last, content(interrupted, 'latest')) == []
+    assert differences(content(folder, '4'), content(interrupted, '4')) == []
+
+
+@pytest.mark.parametrize('case', ['pix2pix', 'cyclegan', 'plateau'])
+def test_an_interruption_within_an_epoch_leaves_no_trace(case, run):
+    folder = run(case, 'unbroken', '--save_latest_freq', '7', '--save_by_iter')
+    last = content(folder, 'latest')
+    assert {'iter_7', 'iter_14'} <= {path.name.partition('_net')[0] for path in folder.glob('*_net_*')}
+    for path in [*folder.glob('latest_*'), *folder.glob('4_*')]:
+        path.unlink()
+    run(case, 'unbroken', '--continue_train', '--load_iter', '14', '--save_latest_freq', '7', '--save_by_iter')
+    assert differences(last, content(folder, 'latest')) == []
+
+
+def test_files_of_a_run(run):
+    folder = run('cyclegan', 'names')
+    networks = ('net_D_A', 'net_D_B', 'net_G_A', 'net_G_B', 'state')
+    expected = {f'{label}_{name}.pth' for label in ('2', '4', 'latest') for name in networks}
+    assert {path.name for path in folder.glob('*.pth')} == expected
+    state = load_state(folder, 'latest')
+    assert (state['progress']['epoch'], state['progress']['total_iters']) == (5, 20)
+    assert state['networks'] == ['G_A', 'G_B', 'D_A', 'D_B'] and state['options']['netG'] == 'resnet_1blocks'
+    assert all(len(pool['images']) == 2 for pool in state['training']['pools'].values())
+
+
+def test_the_last_epoch_is_saved_always(run):
+    folder = run('pix2pix', 'odd', '--n_epochs_decay', '1', '--save_epoch_freq', '2')
+    assert (folder / '3_net_G.pth').exists() and (folder / '2_net_G.pth').exists()
+    assert same(torch.load(folder / '3_net_G.pth', weights_only=True),
+                torch.load(folder / 'latest_net_G.pth', weights_only=True))
+
+
+def test_a_finished_run_is_not_trained_again(run):
+    run('pix2pix', 'done')
+    with pytest.raises(UserError, match='trained to its end.*raise --n_epochs'):
+        run('pix2pix', 'done', '--continue_train')
+
+
+def test_a_run_goes_on_further_when_asked(run):
+    folder = run('pix2pix', 'further')
+    run('pix2pix', 'further', '--continue_train', '--n_epochs_decay', '3')
+    assert load_state(folder, 'latest')['progress']['epoch'] == 6 and (folder / '5_net_G.pth').exists()
+
+
+def test_bare_weights_go_on_at_epoch_count(run):
+    folder = run('pix2pix', 'bare')
+    for path in folder.glob('*_state.pth'):
+        path.unlink()
+    run('pix2pix', 'bare', '--continue_train', '--epoch', '2', '--epoch_count', '4')
+    assert load_state(folder, 'latest')['progress'] == {'epoch': 5, 'epoch_iter': 0, 'total_iters': 5, 'iteration': 5}
+
+
+def test_a_contradicting_epoch_count_is_refused(run):
+    run('pix2pix', 'contradiction')
+    with pytest.raises(UserError, match='--epoch_count 2 contradicts .* goes on with epoch 3'):
+        run('pix2pix', 'contradiction', '--continue_train', '--epoch', '2', '--epoch_count', '2')
+
+
+@pytest.mark.parametrize('label', ['7', 'iter_9'])
+def test_a_missing_checkpoint_tells_what_is_there(label, run):
+    run('pix2pix', 'there')
+    argv = ['--load_iter', '9'] if 'iter' in label else ['--epoch', label]
+    with pytest.raises(UserError, match=rf'no checkpoint {label} .* has: 2 \(D G\), 4 \(D G\), latest \(D G\)'):
+        run('pix2pix', 'there', '--continue_train', *argv)
+
+
+def test_a_lost_network_is_named(run):
+    folder = run('pix2pix', 'lost')
+    (folder / '2_net_D.pth').unlink()
+    with pytest.raises(UserError, match='no checkpoint .*2_net_D.pth'):
+        run('pix2pix', 'lost', '--continue_train', '--epoch', '2')
+
+
+# ---- testing
+
+@pytest.fixture
+def restored(tmp_path, build_model):
+    """restored('name', ...) -> the loaded model of `test.py --name name`, with no other option of its training."""
+    def load(name, *argv):
+        model = build_model(TestOptions().parse(
+            ['--name', name, '--checkpoints_dir', str(tmp_path / 'runs'), '--gpu_ids', '-1', *map(str, argv)]))
+        model.load_networks()
+        return model
+    return load
+
+
+@pytest.mark.parametrize('case', RUNS)
+def test_a_test_needs_no_option_of_the_training(case, run, restored):
+    folder = run(case, 'trained')
+    model = restored('trained')
+    assert model.opt.model == RUNS[case][1] and not any(name.startswith('D') for name in model.nets)
+    for name, net in model.nets.items():
+        assert same(torch.load(folder / f'latest_net_{name}.pth', weights_only=True), net.state_dict())
+
+
+def test_direction_chooses_the_generator(run, restored, single_root):
+    folder = run('cyclegan', 'two_way')
+    weights = {name: torch.load(folder / f'latest_net_{name}.pth', weights_only=True) for name in ('G_A', 'G_B')}
+    for argv, wanted in ([], 'G_A'), (['--direction', 'BtoA'], 'G_B'), (['--model_suffix', '_B'], 'G_B'):
+        model = restored('two_way', '--model', 'test', '--dataroot', single_root, *argv)
+        assert same(model.netG.state_dict(), weights[wanted])
+    model = restored('two_way', '--direction', 'BtoA')
+    assert same(model.netG_A.state_dict(), weights['G_B']) and same(model.netG_B.state_dict(), weights['G_A'])
