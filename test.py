@@ -14,7 +14,7 @@ from util.cli import run
 
 
 def translate(opt, dataset, model, pin_memory):
-    """Translate the dataset and return how many images were done, and where the results are."""
+    """Translate the dataset, or its first --num_test images, and return the results."""
     from data import create_loader
     from data.image_folder import list_images
     from util.console import ProgressBar
@@ -26,11 +26,15 @@ def translate(opt, dataset, model, pin_memory):
         bar.line(f'creating web directory {results.folder.absolute()}')
         results.show_above(examples)
         for batch in loader:
+            for message in batch.pop('failed', []):
+                results.add_failure(message)
+                bar.line(f'failed: {message}')
             if bar.done % 5 < opt.batch_size:
                 bar.line(f'processing ({bar.done:04d})-th image... {batch["A_paths"]}', terminal=False)
-            results.add(batch['A_paths'], model.translate(batch), model.style_sources)
+            if batch['A_paths']:
+                results.add(batch['A_paths'], model.translate(batch), model.style_sources)
             bar.advance(len(batch['A_paths']))
-    return wanted, results.folder.absolute()
+    return results
 
 
 def main(argv):
@@ -50,9 +54,13 @@ def main(argv):
     print(save_options(opt, options.defaults))
     print(model.describe_networks(opt.verbose))
     print(f'device: {runtime.description}')
-    done, folder = translate(opt, dataset, model, pin_memory=runtime.device.type == 'cuda')
-    limited = f' (stopped at --num_test {opt.num_test})' if done < len(dataset) else ''
-    print(f'wrote {done} of {len(dataset)} results{limited}; page: {folder / "index.html"}')
+    dataset.keep_going = True
+    results = translate(opt, dataset, model, pin_memory=runtime.device.type == 'cuda')
+    limited = f' (stopped at --num_test {opt.num_test})' if opt.num_test < len(dataset) else ''
+    print(f'wrote {len(results.images)} of {len(dataset)} results{limited}; page: {results.page_path}')
+    for message in results.failures:
+        print(f'error: {message}', file=sys.stderr)
+    return 0 if not results.failures else 6 if results.images else 2
 
 
 if __name__ == '__main__':

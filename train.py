@@ -52,7 +52,7 @@ def train(opt, dataset, model, visualizer, progress, pin_memory):
             model.save('latest', progress)
             model.save(str(finished), progress)
         visualizer.line(f'learning rate {before:.7f} -> {model.learning_rate:.7f}')
-        visualizer.line(f'End of epoch {finished} / {progress.last_epoch} \t '
+        visualizer.line(f'End of epoch {finished} / {progress.last_epoch_text} \t '
                         f'Time Taken: {time.monotonic() - epoch_start:.0f} sec')
 
 
@@ -61,6 +61,7 @@ def main(argv):
     opt = options.parse(argv)
 
     from data import create_dataset
+    from data.base_dataset import collate
     from models import create_model
     from util.progress import Progress
     from util.runtime import start_runtime
@@ -75,6 +76,7 @@ def main(argv):
     if progress.finished:
         raise UserError(f'{model.folder.absolute()} is trained to its end (epoch {progress.epoch - 1}); '
                         f'raise --n_epochs, --n_epochs_decay or --max_iters to go on')
+    model.set_input(collate([dataset[0]]))      # what the first image shows is told before an earlier run is moved
     moved = '' if opt.continue_train else run_folder.claim(model.folder, opt.overwrite)
     total_images = progress.total_iters + progress.images_to_go(opt.batch_size)
     with Visualizer(opt, total_images, progress) as visualizer:
@@ -83,7 +85,7 @@ def main(argv):
                      f'device: {runtime.description}, seed {opt.seed}'):
             visualizer.line(line) if line else None
         train(opt, dataset, model, visualizer, progress, pin_memory=runtime.device.type == 'cuda')
-    print(f'trained: {model.folder.absolute()}')
+        visualizer.line(f'trained: {model.folder.absolute()}')
 
 
 if __name__ == '__main__':

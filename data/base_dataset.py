@@ -1,4 +1,5 @@
 """What all datasets share: an index that carries its own randomness, and the folders of a phase."""
+import os
 import random
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from torch.utils.data import Dataset, Sampler, default_collate
 from util.cli import UserError
 from util.seeding import derive_seed
 
-from .image_folder import list_images, read_image
+from .image_folder import ImageError, contents, list_images, read_image
 from .transforms import Preparation
 
 
@@ -24,6 +25,8 @@ class BaseDataset(Dataset):
     train_options = {}
     test_options = {}
 
+    keep_going = False      # give the error instead of a sample that cannot be read
+
     def __init__(self, opt):
         self.dataroot = Path(opt.dataroot)
         self.phase = opt.phase
@@ -38,14 +41,30 @@ class BaseDataset(Dataset):
     def __getitem__(self, key):
         """Sample `key`: an index, or (index, seed) for a random crop, flip and partner given by the seed."""
         index, seed = key if isinstance(key, tuple) else (key, 0)
-        return self.load(index, random.Random(seed))
+        try:
+            return self.load(index, random.Random(seed))
+        except ImageError as error:
+            if self.keep_going:
+                return error
+            raise
 
     def load(self, index: int, rng: random.Random) -> dict:
         raise NotImplementedError
 
     def list_folder(self, name: str) -> list[str]:
         """The sorted images of a sub-folder of the dataroot ('' for itself), at most --max_dataset_size."""
-        return list_images(self.dataroot / name, self.dataroot, self.limit)
+        if not (self.dataroot / name).is_dir():
+            raise UserError(f'there is no folder {(self.dataroot / name).absolute()} ({contents(self.dataroot)})'
+                            f'{self.other_layout(name)}')
+        return list_images(self.dataroot / name, self.limit)
+
+    def other_layout(self, name: str) -> str:
+        """The cure where the folders are those of another dataset mode."""
+        if name == self.phase and (self.dataroot / f'{name}A').is_dir():
+            return f'; {name}A and {name}B are for --dataset_mode unaligned'
+        if name != self.phase and (self.dataroot / self.phase).is_dir():
+            return f'; pairs side by side in {self.phase} are for --dataset_mode aligned'
+        return '; correct --dataroot or --phase'
 
     def read(self, path: str) -> torch.Tensor:
         """Any image of the model's domain B as it would be prepared for testing, (1, C, H, W) in [-1, 1]."""
@@ -87,14 +106,22 @@ class EpochSampler(Sampler):
             yield index, derive_seed(self.seed, self.epoch, index)
 
 
-def collate(samples: list[dict]) -> dict:
-    """Samples as one batch; images of different sizes are answered with a sentence."""
-    first = samples[0]
+def collate(samples: list) -> dict:
+    """Samples as one batch; images of different sizes are answered with a sentence.
+
+    A sample may be the `ImageError` that reading it gave: those are listed under 'failed'.
+    """
+    failed = [sample for sample in samples if isinstance(sample, ImageError)]
+    samples = [sample for sample in samples if not isinstance(sample, ImageError)]
     for sample in samples[1:]:
         for domain in 'AB':
-            if domain in first and sample[domain].shape != first[domain].shape:
-                sizes = ' and '.join(f'{s[f"{domain}_paths"]} ({s[domain].shape[-1]}x{s[domain].shape[-2]})'
-                                     for s in (first, sample))
-                raise UserError(f'images of different sizes cannot be one batch: {sizes}; use --batch_size 1 or '
-                                f'--preprocess resize_and_crop')
-    return default_collate(samples)
+            if domain in sample and sample[domain].shape != samples[0][domain].shape:
+                raise UserError(f'images of different sizes cannot be one batch: {size_of(samples[0], domain)} and '
+                                f'{size_of(sample, domain)}; use --batch_size 1 or --preprocess resize_and_crop')
+    batch = default_collate(samples) if samples else {'A_paths': []}
+    return {**batch, 'failed': [str(error) for error in failed]} if failed else batch
+
+
+def size_of(sample: dict, domain: str) -> str:
+    height, width = sample[domain].shape[-2:]
+    return f'{os.path.abspath(sample[f"{domain}_paths"])} ({width}x{height})'

@@ -1,5 +1,6 @@
 """Finding and reading image files, so that nothing in them is lost without a word."""
 import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +11,21 @@ from util.cli import UserError
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.tif', '.tiff', '.webp', '.gif')
 
 
-def list_images(folder, dataroot=None, limit: float = float('inf')) -> list[str]:
+class ImageError(UserError):
+    """A file that cannot be read as an image: others of the folder may be fine."""
+
+
+def list_images(folder, limit: float = float('inf')) -> list[str]:
     """Image files below `folder`, sorted by their whole path; hidden files and linked folders are left out.
 
     Raises a `UserError` that tells what is there instead when there is no folder or no image.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(f'there is no folder {folder.absolute()} ({contents(dataroot or folder.parent)})')
+        raise UserError(f'there is no folder {folder.absolute()} ({contents(folder.parent)})')
     found = [os.path.join(place, name)
              for place, folders, names in os.walk(folder) if not hidden(folder, place)
-             for name in names if is_image(name)]
+             for name in names if is_image(name) and not is_special(os.path.join(place, name))]
     if not found:
         raise UserError(f'no images in {folder.absolute()} ({contents(folder)}; '
                         f'images are {", ".join(EXTENSIONS)})')
@@ -29,6 +34,14 @@ def list_images(folder, dataroot=None, limit: float = float('inf')) -> list[str]
 
 def is_image(name: str) -> bool:
     return not name.startswith('.') and name.lower().endswith(EXTENSIONS)
+
+
+def is_special(path: str) -> bool:
+    """A pipe, socket or device: reading it could wait for ever. (A broken link is not: reading it tells so.)"""
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def hidden(root: Path, place: str) -> bool:
@@ -62,7 +75,7 @@ def read_image(path: str) -> Image.Image:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f'cannot read the image {os.path.abspath(path)} ({error or type(error).__name__}); '
+        raise ImageError(f'cannot read the image {os.path.abspath(path)} ({error or type(error).__name__}); '
                         f'repair or remove it')
 
 
@@ -81,6 +94,6 @@ def to_8_bit(values: np.ndarray, path: str) -> np.ndarray:
     low, high = float(values.min()), float(values.max())
     full = 65535.0 if values.dtype.kind in 'iu' else 1.0 if high <= 1 else 255.0
     if not (low >= 0 and high <= full):
-        raise UserError(f'{os.path.abspath(path)} has values from {low:g} to {high:g}; images with more than 8 bits '
+        raise ImageError(f'{os.path.abspath(path)} has values from {low:g} to {high:g}; images with more than 8 bits '
                         f'must lie in 0..65535 (integers), 0..1 or 0..255 (floats): convert the file')
     return np.rint(values * (255.0 / full)).astype(np.uint8)

@@ -35,5 +35,6 @@ class TemplateDataset(BaseDataset):
         path = self.paths[index]
         image = self.prepare.resize(read_image(path))
         image = self.prepare.cut(image, self.prepare.draw(image.size, rng), path)
-        grey = as_channels(image, 1).convert('RGB')
-        return {'A': to_tensor(grey), 'B': to_tensor(image), 'A_paths': path, 'B_paths': path}
+        A = as_channels(as_channels(image, 1).convert('RGB'), self.channels_A)
+        B = as_channels(image, self.channels_B)
+        return self.directed({'A': to_tensor(A), 'B': to_tensor(B), 'A_paths': path, 'B_paths': path})

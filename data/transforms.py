@@ -1,4 +1,5 @@
 """From an image file's pixels to a tensor: geometry with explicit random draws, then [-1, 1]."""
+import os
 import random
 from dataclasses import dataclass
 
@@ -68,8 +69,8 @@ class Preparation:
         side = self.crop_size
         if 'crop' in self.preprocess and image.size != (side, side):
             if min(image.size) < side:
-                raise UserError(f'{path} is {image.width}x{image.height} where a window of --crop_size {side} is cut; '
-                                f'use a smaller --crop_size or --preprocess resize_and_crop')
+                raise UserError(f'{os.path.abspath(path)} is {image.width}x{image.height} where a window of '
+                                f'--crop_size {side} is cut; use a smaller --crop_size or --preprocess resize_and_crop')
             image = image.crop((draw.x, draw.y, draw.x + side, draw.y + side))
         return ImageOps.mirror(image) if self.flip and draw.flip else image
 

@@ -1,4 +1,5 @@
 """What all models share: making networks, one optimizer step, logs, and saving. The arithmetic is theirs."""
+import os
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -92,8 +93,9 @@ class BaseModel:
         needed = multiple if self.opt.isTrain or multiple > 4 else 1
         height, width = self.real_A.shape[-2:]
         if height % needed or width % needed:
-            raise UserError(f'{self.image_paths[0]} is {width}x{height} after --preprocess {self.opt.preprocess}, and '
-                            f'--netG {self.opt.netG} needs multiples of {needed}; use --preprocess resize_and_crop '
+            path = os.path.abspath(self.image_paths[0])
+            raise UserError(f'{path} is {width}x{height} after --preprocess {self.opt.preprocess}, and --netG '
+                            f'{self.opt.netG} needs multiples of {needed}; use --preprocess resize_and_crop '
                             f'or another --netG')
 
     def train_step(self, batch: dict):
@@ -132,16 +134,18 @@ class BaseModel:
         """Translate a batch; every image comes out as it would alone, whatever the size of the batch.
 
         Where a network mixes the images of a batch (statistics of a batch norm in training mode, dropout),
-        they go through one by one, each with its own noise, given by --seed and the image's name.
+        they go through one by one, each with its own noise, given by --seed and the image's name. So they do
+        on a CPU, which gains nothing by batches: the same image is then the same to the last bit.
         """
-        if not any(networks.mixes_batch(net) for net in self.nets.values()):
+        mixed = any(networks.mixes_batch(net) for net in self.nets.values())
+        if not mixed and self.device.type != 'cpu':
             self.set_input(batch)
             self.forward()
             return self.get_current_visuals()
         singles = []
         for index, path in enumerate(batch['A_paths']):
             torch.manual_seed(derive_seed(self.opt.seed, Path(path).name))
-            self.set_input({key: value[index:index + 1] for key, value in batch.items()})
+            self.set_input({key: value[index:index + 1] for key, value in batch.items() if key != 'failed'})
             self.forward()
             singles.append(self.get_current_visuals())
         return {name: torch.cat([single[name] for single in singles]) for name in singles[0]}

@@ -17,7 +17,7 @@ def parse_netG(name: str) -> tuple[str, int]:
 
     Raises ValueError for any other name.
     """
-    if match := re.fullmatch(r'resnet_(\d+)blocks', name):
+    if match := re.fullmatch(r'resnet_([1-9]\d*)blocks', name):
         return 'resnet', int(match[1])
     if match := re.fullmatch(r'(unet|encdec)_(\d+)', name):
         levels = int(match[2]).bit_length() - 1

@@ -18,7 +18,7 @@ class CycleGANModel(BaseModel):
     train_options = {
         'lambda_A': (10.0, 'weight of the cycle loss A -> B -> A'),
         'lambda_B': (10.0, 'weight of the cycle loss B -> A -> B'),
-        'lambda_GAN': (1.0, 'weight of the GAN losses; 0 leaves the cycles alone'),
+        'lambda_gan': (1.0, 'weight of the GAN losses; 0 leaves the cycles alone'),
         'lambda_identity': (0.5, 'weight of the identity loss relative to the cycle losses; 0 leaves it out'),
     }
     two_way = True
@@ -56,8 +56,8 @@ class CycleGANModel(BaseModel):
         """Fool both discriminators, return from every round trip, and leave the target domain alone (eq. 3)."""
         opt = self.opt
         terms = dict(
-            G_A=opt.lambda_GAN * self.gan_loss(self.netD_A(self.fake_B), True),
-            G_B=opt.lambda_GAN * self.gan_loss(self.netD_B(self.fake_A), True),
+            G_A=opt.lambda_gan * self.gan_loss(self.netD_A(self.fake_B), True),
+            G_B=opt.lambda_gan * self.gan_loss(self.netD_B(self.fake_A), True),
             cycle_A=opt.lambda_A * F.l1_loss(self.rec_A, self.real_A),
             cycle_B=opt.lambda_B * F.l1_loss(self.rec_B, self.real_B))
         if opt.lambda_identity > 0:

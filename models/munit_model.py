@@ -4,6 +4,7 @@ An image is a content code and a style code. G_A is the auto-encoder *of domain 
 it encodes images of A and decodes any content with a style of A; D_A judges images of A. A translation decodes
 the content of one domain with a style of the other, drawn from N(0, I) or taken from an example.
 """
+import os
 from pathlib import Path
 
 import torch
@@ -215,6 +216,7 @@ class MunitModel(BaseModel):
         multiple = 2**opt.n_downsample
         smallest = 2**max(opt.n_downsample_style, opt.isTrain and opt.n_layers_D + opt.num_scales_D - 1)
         if min(height, width) < smallest or (opt.isTrain and (height % multiple or width % multiple)):
-            raise UserError(f'{self.image_paths[0]} is {width}x{height} after --preprocess {opt.preprocess}; it needs '
+            path = os.path.abspath(self.image_paths[0])
+            raise UserError(f'{path} is {width}x{height} after --preprocess {opt.preprocess}; it needs '
                             f'sides of at least {smallest}, multiples of {multiple}: choose another --crop_size '
                             f'(for small images --num_scales_D 1 --n_layers_D 3)')

@@ -1,7 +1,7 @@
 """pix2pix: image-to-image translation with a conditional GAN (Isola et al. 2017, https://arxiv.org/abs/1611.07004).
 
 The noise z of the paper is dropout, in training and at test time. Each row of the paper's ablations is one
-command line: --lambda_GAN 0 (L1), --lambda_L1 0 (cGAN), --unconditional_D (GAN), --netG encdec_256,
+command line: --lambda_gan 0 (L1), --lambda_L1 0 (cGAN), --unconditional_D (GAN), --netG encdec_256,
 --netD pixel|patch16|patch286, --no_dropout.
 """
 import torch
@@ -16,7 +16,7 @@ class Pix2PixModel(BaseModel):
                 'pool_size': 0}
     train_options = {
         'lambda_L1': (100.0, 'weight of the L1 loss; 0 for the GAN alone'),
-        'lambda_GAN': (1.0, 'weight of the GAN loss; 0 for L1 alone'),
+        'lambda_gan': (1.0, 'weight of the GAN loss; 0 for L1 alone'),
         'unconditional_D': (False, 'the discriminator does not see the input image'),
     }
     loss_names = ('G_GAN', 'G_L1', 'D_real', 'D_fake')
@@ -36,7 +36,7 @@ class Pix2PixModel(BaseModel):
         self.fake_B = self.netG(self.real_A)
 
     def optimize_parameters(self):
-        if self.opt.lambda_GAN > 0:
+        if self.opt.lambda_gan > 0:
             self.minimize(self.loss_D, self.optimizer_D)
         self.minimize(self.loss_G, self.optimizer_G, frozen=(self.netD,))
 
@@ -52,8 +52,8 @@ class Pix2PixModel(BaseModel):
         """Fool the discriminator and stay near the target (eq. 4)."""
         opt = self.opt
         terms = dict(G_L1=opt.lambda_L1 * F.l1_loss(self.fake_B, self.real_B))
-        if opt.lambda_GAN > 0:
-            terms.update(G_GAN=opt.lambda_GAN * self.gan_loss(self.netD(self.judged(self.fake_B)), True))
+        if opt.lambda_gan > 0:
+            terms.update(G_GAN=opt.lambda_gan * self.gan_loss(self.netD(self.judged(self.fake_B)), True))
         return self.total(**terms)
 
     def judged(self, image):

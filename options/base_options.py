@@ -59,7 +59,7 @@ class BaseOptions:
         group.add_argument('--gpu_ids', type=device_list, default='0', help='number of the GPU; -1: CPU. Without the option: GPU 0 if there is one')
         group.add_argument('--checkpoints_dir', metavar='DIR', default='./checkpoints', help='where runs are saved')
         group.add_argument('--cpu_threads', type=whole(0), default=0, help='threads for computing on the CPU; 0: chosen by free cores')
-        group.add_argument('--seed', type=whole(0), default=None, help='seed of all randomness (default: drawn and printed when training, 0 when testing)')
+        group.add_argument('--seed', type=whole(0, 2**63 - 1), default=None, help='seed of all randomness (default: drawn and printed when training, 0 when testing)')
         group.add_argument('--verbose', action='store_true', help='print the structure of the networks, and tracebacks')
         group.add_argument('--suffix', default='', help="added to --name, options in braces: --suffix '{model}_{netG}_size{load_size}'")
         group.add_argument('--use_wandb', action='store_true', help='log to Weights & Biases too')
@@ -147,8 +147,13 @@ class BaseOptions:
 
     def complete(self, values: dict, given: set, stored: dict) -> dict:
         """Values that follow from others."""
+        values = self.filled(values)
         norm = {'sync_batch': 'syncbatch', 'sync_instance': 'instance'}.get(values['norm'], values['norm'])
         return {**values, 'norm': norm, 'name': full_name(values), 'isTrain': self.is_train}
+
+    def filled(self, values: dict) -> dict:
+        """Values that are taken from other options where they are not given."""
+        return values
 
     def options_elsewhere(self) -> dict[str, str]:
         """Options of the other program and of other models, for the message when they are given here."""
@@ -165,10 +170,9 @@ class BaseOptions:
 
     def run_folder(self, argv) -> tuple[Path, str]:
         """The folder and the label of the checkpoint that a command line speaks of."""
-        parser = OptionParser()
-        self.add_options(parser)
-        names = [action.dest for action in parser._actions]
-        values = dict(zip(names, parser.peek(argv, *names), strict=True))
+        parser = self.build_parser(argv)
+        names = [action.dest for action in parser._actions if action.dest != 'help']
+        values = self.filled(dict(zip(names, parser.peek(argv, *names), strict=True)))
         label = f'iter_{values["load_iter"]}' if values['load_iter'] else values['epoch']
         return Path(values['checkpoints_dir']) / full_name(values), label
 

@@ -2,11 +2,12 @@
 from pathlib import Path
 
 from models import catalog
+from util.registry import nearest, plain
 
 
 def problems_of(values: dict, is_train: bool) -> list[str]:
     """A sentence for each mistake; an empty list if there is none."""
-    checks = [data_folder, generator, sizes, channels]
+    checks = [data_folder, dataset, generator, sizes, channels]
     if is_train:
         checks += [training]
     return [problem for check in checks for problem in check(values)]
@@ -19,11 +20,20 @@ def data_folder(opt):
         yield f'there is no folder {Path(opt["dataroot"]).absolute()}; correct --dataroot'
 
 
+def dataset(opt):
+    model, mode = plain(opt['model']), opt['dataset_mode']
+    if model == 'colorization' and mode != 'colorization':
+        yield f'--model colorization needs --dataset_mode colorization, not {mode}; drop the option'
+    if mode == 'single' and opt['isTrain'] and model != 'test':
+        yield '--dataset_mode single has images of one domain only; train with aligned, unaligned or colorization'
+    if mode == 'single' and not opt['isTrain'] and model not in ('test', 'munit'):
+        yield '--dataset_mode single has images of one domain only; translate them with --model test'
+
+
 def generator(opt):
     try:
         catalog.parse_netG(opt['netG'])
     except ValueError as error:
-        from util.registry import nearest
         yield f'--netG {error}{nearest(opt["netG"], ("resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128"))}'
 
 
@@ -42,12 +52,14 @@ def sizes(opt):
     side = cut_size(opt)
     if side is None or next(generator(opt), None):
         return
+    if side < 8:
+        yield f'windows of {side}x{side} are too small for every generator; use a --crop_size of at least 8'
     multiple = catalog.size_multiple(opt['netG'])
     if side % multiple and (opt['isTrain'] or multiple > 4):
         which = '--load_size' if opt['preprocess'] == 'resize' else '--crop_size'
-        nearest = max(multiple, round(side / multiple) * multiple)
+        fitting = max(multiple, round(side / multiple) * multiple)
         yield (f'{which} {side} does not suit --netG {opt["netG"]}, which needs a multiple of {multiple}; '
-               f'use {which} {nearest} or another --netG, such as unet_128 or resnet_9blocks')
+               f'use {which} {fitting} or another --netG, such as unet_128 or resnet_9blocks')
 
 
 def channels(opt):
@@ -58,7 +70,7 @@ def channels(opt):
 
 
 def training(opt):
-    if opt['model'] == 'test':
+    if plain(opt['model']) == 'test':
         yield '--model test only translates; train with --model cyclegan, pix2pix or colorization'
     last = opt['n_epochs'] + opt['n_epochs_decay']
     if last == 0:
@@ -67,6 +79,8 @@ def training(opt):
         yield (f'nothing to train: --epoch_count {opt["epoch_count"]} is after the last epoch {last}; '
                f'raise --n_epochs or --n_epochs_decay')
     side = cut_size(opt)
+    if opt['netD'] not in catalog.NET_D:
+        return      # told by the parser
     smallest = catalog.smallest_image(opt['netD'], opt['n_layers_D'])
     if side is not None and side < smallest:
         yield (f'--crop_size {side} is too small for --netD {opt["netD"]}, which needs {smallest}; '

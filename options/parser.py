@@ -84,7 +84,8 @@ class OptionParser(argparse.ArgumentParser):
             return [] if self.problems_are_options() else [f'unexpected argument {token}; options begin with --']
         if name in elsewhere:
             return [f'{name} is {elsewhere[name]}; drop it here']
-        return [f'unknown option {name}{nearest(name, self._option_string_actions)}']
+        known = [string.removeprefix('--') for string in self._option_string_actions]
+        return [f'unknown option {name}{nearest(name.removeprefix("--"), known, "--")}']
 
     def problems_are_options(self) -> bool:
         """Was the last problem an unknown option, so that a loose word after it is only its value?"""
@@ -124,15 +125,15 @@ def type_like(name: str, default):
     return number(0) if name.startswith('lambda') else number()
 
 
-def whole(low: int | None = None):
-    """A whole number of at least `low`."""
+def whole(low: int | None = None, high: int | None = None):
+    """A whole number of at least `low` and at most `high`."""
     def convert(text):
         try:
             value = int(text)
         except ValueError:
             value = None
-        if value is None or (low is not None and value < low):
-            limit = '' if low is None else f' of at least {low}'
+        if value is None or (low is not None and value < low) or (high is not None and value > high):
+            limit = ('' if low is None else f' of at least {low}') + ('' if high is None else f' and at most {high}')
             raise argparse.ArgumentTypeError(f'needs a whole number{limit}')
         return value
     return convert

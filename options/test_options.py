@@ -1,4 +1,5 @@
 """Options of test.py."""
+import data
 import models
 from util.cli import UserError
 
@@ -9,6 +10,10 @@ from .restore import load_run
 # what test.py takes over from training; the rest of its options concern the way of testing
 RESTORED = ('dataroot', 'model', 'input_nc', 'output_nc', 'ngf', 'netG', 'norm', 'no_dropout', 'dataset_mode',
             'direction', 'preprocess', 'crop_size', 'display_winsize')
+
+
+# after training on windows an image is tested in the size of a window; else in the size of training
+CROPPED = ('resize_and_crop', 'crop', 'scale_width_and_crop')
 
 
 class TestOptions(BaseOptions):
@@ -33,8 +38,10 @@ class TestOptions(BaseOptions):
         if state is None:
             return {}
         self.trained = trained = state['options']
-        own = models.registry.declarations(trained['model'])['options']
-        stored = {name: trained[name] for name in (*RESTORED, *own) if name in trained}
+        own = (*models.registry.declarations(trained['model'])['options'],
+               *data.registry.declarations(trained['dataset_mode'])['options'])
+        uncropped = ('load_size',) * (trained['preprocess'] not in CROPPED)
+        stored = {name: trained[name] for name in (*RESTORED, *own, *uncropped) if name in trained}
         model, dataset_mode, direction = self.asked_for(argv)
         if model == 'test' or (not model and dataset_mode == 'single'):
             stored.update(one_sided(trained))
@@ -48,10 +55,12 @@ class TestOptions(BaseOptions):
         parser.set_defaults(model='', dataset_mode='', direction=self.trained['direction'])
         return parser.peek(argv, 'model', 'dataset_mode', 'direction')
 
+    def filled(self, values):
+        return {**values, 'load_size': values['load_size'] or values['crop_size']}
+
     def complete(self, values, given, stored):
         values = super().complete(values, given, stored)
-        load_size = values['crop_size'] if values['load_size'] is None else values['load_size']
-        return {**values, 'load_size': load_size, 'seed': values['seed'] or 0, 'serial_batches': True,
+        return {**values, 'seed': values['seed'] or 0, 'serial_batches': True,
                 'no_flip': True, 'trained_direction': self.trained.get('direction', '')}
 
 

@@ -46,15 +46,14 @@ class TrainOptions(BaseOptions):
         group.add_argument('--save_by_iter', action='store_true', help='save `iter_N` instead of `latest` between epochs')
         group.add_argument('--display_id', type=int, default=1, help='number of the first visdom window; 0 or less: no visdom')
         group.add_argument('--display_server', default='http://localhost', help='address of the visdom server')
-        group.add_argument('--display_port', type=whole(1), default=8097, help='port of the visdom server')
+        group.add_argument('--display_port', type=whole(1, 65535), default=8097, help='port of the visdom server')
         group.add_argument('--display_env', default='main', help='visdom environment')
         group.add_argument('--display_ncols', type=int, default=4, help='pictures in a row; 0 or less: a window for each')
 
     def stored_options(self, argv):
         """With --continue_train, the options of the run that goes on."""
-        folder, label = self.run_folder(argv)
         continued, = self.build_parser(argv).peek(argv, 'continue_train')
-        state = load_run(folder, label) if continued else None
+        state = load_run(*self.run_folder(argv)) if continued else None
         return {name: value for name, value in state['options'].items() if name not in NOT_RESTORED} if state else {}
 
     def complete(self, values, given, stored):

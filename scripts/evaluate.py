@@ -26,7 +26,7 @@ def read_results(folder: Path) -> list[dict]:
     """The images of a results folder; a `UserError` if there is no list of them."""
     path = folder / 'results.json'
     if not path.exists():
-        raise UserError(f'there is no {path.absolute()}; give a folder that test.py wrote, such as results/NAME/test_latest')
+        raise UserError(f'there is no {path.absolute()}; give a folder that test.py wrote')
     return json.loads(path.read_text(encoding='utf-8'))['images']
 
 

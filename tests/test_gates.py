@@ -10,7 +10,8 @@ ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.slow
 
 PIX2PIX = ['--model', 'pix2pix', '--direction', 'BtoA', '--netG', 'unet_64', '--ngf', '32', '--ndf', '32', '--netD',
-           'n_layers', '--n_layers_D', '2', '--batch_size', '2', '--lr', '0.0004', '--n_epochs', '6', '--n_epochs_decay', '6']
+           'n_layers', '--n_layers_D', '2', '--batch_size', '2', '--lr', '0.0004', '--n_epochs', '6',
+           '--n_epochs_decay', '6']
 CYCLEGAN = ['--model', 'cyclegan', '--netG', 'resnet_3blocks', '--ngf', '20', '--ndf', '32', '--netD', 'n_layers',
             '--n_layers_D', '2', '--batch_size', '2', '--lr', '0.0004', '--n_epochs', '4', '--n_epochs_decay', '4']
 MUNIT = ['--model', 'munit', '--ngf', '24', '--ndf', '24', '--style_dim', '4', '--mlp_dim', '64', '--n_res', '2',
@@ -61,6 +62,6 @@ def test_cyclegan_passes(tmp_path):
     assert score(tmp_path, demo(tmp_path / 'demo', 'day2night'), CYCLEGAN) == 0
 
 
-@pytest.mark.parametrize('fault', (['--lambda_GAN', '0'], ['--lambda_A', '0', '--lambda_B', '0']))
+@pytest.mark.parametrize('fault', (['--lambda_gan', '0'], ['--lambda_A', '0', '--lambda_B', '0']))
 def test_cyclegan_without_a_term_fails(tmp_path, fault):
     assert score(tmp_path, demo(tmp_path / 'demo', 'day2night'), [*CYCLEGAN, *fault]) == 1

@@ -385,28 +385,23 @@ def test_frequencies_of_zero_mean_never(parse):
     assert parse('train', ' '.join(words)).save_epoch_freq == 0
 
 
-@pytest.mark.xfail(strict=True, raises=KeyError, reason='the check of sizes looks the wrong name up')
 def test_unknown_discriminator(mistakes):
     message, = mistakes('train', '--netD basik')
     assert '--netD basik' in message and 'did you mean basic?' in message
 
 
-@pytest.mark.xfail(strict=True, reason='the check compares the word and not the model')
 def test_training_the_test_model_by_another_spelling(mistakes):
     assert '--model' in mistakes('train', '--model Test')[0]
 
 
-@pytest.mark.xfail(strict=True, reason='a seed beyond 64 bits overflows in torch')
 def test_seed_beyond_64_bits(mistakes):
     assert '--seed' in mistakes('train', f'--seed {2**64}')[0]
 
 
-@pytest.mark.xfail(strict=True, reason='the dashes count as likeness')
 def test_no_suggestion_for_a_name_like_no_other(mistakes):
     assert 'did you mean' not in mistakes('train', '--foo bar')[0]
 
 
-@pytest.mark.xfail(strict=True, reason='only the shape of the dataset tells, after the earlier run was moved')
 @pytest.mark.parametrize('line', ['--dataset_mode single', '--model colorization --dataset_mode aligned'])
 def test_model_that_does_not_go_with_the_dataset(line, mistakes):
     assert '--dataset_mode' in mistakes('train', line)[0]
@@ -423,13 +418,11 @@ def test_suffix(parse):
 @pytest.mark.parametrize(('line', 'name'), [
     ('--suffix {lambda_identity}', 'experiment_name_0.5'),
     ('--model pix2pix --suffix {netG}_{norm}', 'experiment_name_unet_256_batch')])
-@pytest.mark.xfail(strict=True, reason='the folder of a run is found without the defaults and options of the model')
 def test_suffix_with_options_of_the_model(line, name, parse, mistakes):
     assert parse('train', line).name == name
     assert name in mistakes('train', f'{line} --continue_train')[0]
 
 
-@pytest.mark.xfail(strict=True, reason='--load_size is filled in after the name is made')
 def test_suffix_with_the_load_size_of_a_test(tmp_path, parse):
     (tmp_path / 'checkpoints' / 'experiment_name').rename(tmp_path / 'checkpoints' / 'experiment_name_256')
     assert parse('test', '--suffix {load_size}').name == 'experiment_name_256'

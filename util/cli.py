@@ -1,5 +1,11 @@
 """How every command line of the project ends: normally, with one sentence, or with a traceback of our own mistake."""
+import errno
+import os
 import sys
+
+# what a disk answers that is read-only, full, broken, or has a file where a folder is needed
+STORAGE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOTDIR, errno.EEXIST,
+           errno.ENAMETOOLONG)
 
 
 class UserError(Exception):
@@ -22,8 +28,11 @@ def warn(message):
 
 
 def run(main, argv=None):
-    """Run `main(argv)` and return its exit code: 2 for a `UserError`, told in one line per mistake."""
+    """Run `main(argv)` and return its exit code: 2 for a `UserError`, told in one line per mistake; 4 for storage."""
     argv = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='backslashreplace')   # a console of another alphabet never ends a run
     try:
         return main(argv) or 0
     except UserError as error:
@@ -32,6 +41,12 @@ def run(main, argv=None):
         for message in error.args:
             print(f'error: {message}', file=sys.stderr, flush=True)
         return 2
+    except OSError as error:
+        if '--verbose' in argv or error.errno not in STORAGE or error.filename is None:
+            raise
+        print(f'error: {os.path.abspath(error.filename)}: {error.strerror}; choose another place or make room',
+              file=sys.stderr, flush=True)
+        return 4
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr, flush=True)
         return 130

@@ -1,4 +1,5 @@
 """Progress on the console: a bar with the time to go on a terminal, plain lines in a log."""
+import os
 import sys
 
 from tqdm import tqdm
@@ -27,6 +28,9 @@ class ProgressBar:
     def line(self, text: str, terminal: bool = True):
         """Print a line; with `terminal=False` only where there is no bar that tells the same."""
         if terminal or self.bar.disable:
-            tqdm.write(text, file=sys.stdout)
-            sys.stdout.flush()
+            try:
+                tqdm.write(text, file=sys.stdout)
+                sys.stdout.flush()
+            except OSError:     # the reader has gone, or its disk is full: the work goes on, the log files tell
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

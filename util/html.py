@@ -21,7 +21,7 @@ class Page:
 
     def __init__(self, folder, title: str, refresh: int = 0):
         self.folder, self.title, self.refresh = Path(folder), title, refresh
-        self.rows = []
+        self.rows, self.notes = [], []
 
     def add_row(self, heading: str, images: dict[str, str], width: int):
         """`images`: {label: file relative to the page}; `width` in pixels."""
@@ -37,6 +37,8 @@ class Page:
                 tags.meta(http_equiv='refresh', content=str(self.refresh))
             tags.style(STYLE)
         document.add(tags.h1(self.title))
+        for note in self.notes:
+            document.add(tags.p(note))
         for heading, images, width in reversed(self.rows) if newest_first else self.rows:
             document.add(tags.h3(heading), table(images, width))
         path = self.folder / 'index.html'

@@ -48,6 +48,10 @@ class Progress:
             return min(self.epoch, self.last_epoch)
         return 1 + min(self.iteration, self.max_iters - 1) * self.last_epoch // self.max_iters
 
+    @property
+    def last_epoch_text(self) -> str:
+        return f'({self.iteration} of {self.max_iters} iterations)' if self.max_iters else str(self.last_epoch)
+
     def images_to_go(self, batch_size: int) -> int:
         if self.max_iters:
             return (self.max_iters - self.iteration) * batch_size

@@ -13,10 +13,10 @@ from util.cli import UserError
 DECLARATIONS = ('defaults', 'test_defaults', 'options', 'train_options', 'test_options', 'presets')
 
 
-def nearest(name: str, names) -> str:
+def nearest(name: str, names, prefix: str = '') -> str:
     """'; did you mean X?' for the name most like `name`, or an empty string."""
     found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f'; did you mean {found[0]}?' if found else ''
+    return f'; did you mean {prefix}{found[0]}?' if found else ''
 
 
 class Registry:

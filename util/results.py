@@ -23,7 +23,7 @@ class Results:
         self.folder = Path(opt.results_dir) / opt.name / f'{opt.phase}_{opt.epoch}{iteration}'
         self.opt, self.source_folder = opt, Path(source_folder)
         self.page = Page(self.folder, f'Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {opt.epoch}')
-        self.images, self.stems, self.saved = [], {}, time.monotonic()
+        self.images, self.failures, self.stems, self.saved = [], [], {}, time.monotonic()
         (self.folder / 'images').mkdir(parents=True, exist_ok=True)
 
     def __enter__(self):
@@ -58,6 +58,15 @@ class Results:
         if time.monotonic() - self.saved > SECONDS_BETWEEN_PAGES:
             self.save()
 
+    def add_failure(self, message: str):
+        """An image that could not be read; told on the page."""
+        self.failures.append(printable(message))
+        self.page.notes.append(f'failed: {printable(message)}')
+
+    @property
+    def page_path(self) -> Path:
+        return self.folder.absolute() / 'index.html'
+
     def unused(self, stem: str, path: str) -> str:
         """`stem`, or a like name if another source or an earlier turn of this one has it: results are never lost."""
         if self.stems.get(stem, path) != path:
@@ -73,7 +82,8 @@ class Results:
         self.page.save()
         with atomic_write(self.folder / 'results.json') as file:
             json.dump(dict(name=opt.name, model=opt.model, direction=opt.direction, phase=opt.phase, epoch=opt.epoch,
-                           dataroot=str(Path(opt.dataroot).absolute()), images=self.images), file, indent=1)
+                           dataroot=str(Path(opt.dataroot).absolute()), images=self.images,
+                           failures=self.failures), file, indent=1)
         self.saved = time.monotonic()
 
 
