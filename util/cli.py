@@ -16,7 +16,8 @@ class UserError(Exception):
     """
 
     def __init__(self, *messages):
-        super().__init__(*(str(message).rsplit('UserError: ', 1)[-1].strip() for message in messages))
+        own_name = f'{type(self).__name__}: '
+        super().__init__(*(str(message).rsplit(own_name, 1)[-1].strip() for message in messages))
 
     def __str__(self):
         return '\n'.join(self.args)
