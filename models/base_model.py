@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from util import checkpoint, run_folder
-from util.cli import UserError
+from util.cli import UserError, warn
 from util.image_pool import ImagePool
 from util.progress import Progress
 from util.schedule import Plateau, lr_multiplier
@@ -237,6 +237,9 @@ class BaseModel:
                             f'which goes on with epoch {progress.epoch}; drop the option')
         if 'training' in state:
             self.load_training_state(state['training'])
+        else:
+            warn(f'{run_folder.state_path(self.folder, self.label).absolute()} is an older checkpoint that keeps '
+                 f'weights and counters only; optimizers, pools and random numbers start anew')
         return progress
 
     def save(self, label: str, progress) -> Path:

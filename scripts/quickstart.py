@@ -23,8 +23,8 @@ DRAW = ['datasets/make_demo.py', '--task', 'facades', '--out', DEMO,
         '--n_train', '200', '--n_test', '40', '--size', '64', '--seed', '0']
 TRAIN = ['train.py', '--dataroot', DEMO, '--name', 'quickstart', '--model', 'pix2pix', '--direction', 'BtoA',
          '--netG', 'unet_64', '--ngf', '32', '--netD', 'n_layers', '--n_layers_D', '2', '--ndf', '32',
-         '--load_size', '72', '--crop_size', '64', '--batch_size', '4', '--num_threads', '0',
-         '--n_epochs', '12', '--n_epochs_decay', '8', '--seed', '0', '--overwrite', '--display_id', '0']
+         '--load_size', '64', '--crop_size', '64', '--batch_size', '2', '--lr', '0.0004', '--num_threads', '0',
+         '--n_epochs', '8', '--n_epochs_decay', '6', '--seed', '0', '--overwrite', '--display_id', '0']
 TEST = ['test.py', '--dataroot', DEMO, '--name', 'quickstart', '--num_test', '40', '--num_threads', '0']
 SCORE = ['scripts/score_demo.py', RESULTS]
 

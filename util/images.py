@@ -1,4 +1,6 @@
 """Images between files, tensors and arrays."""
+import warnings
+
 import numpy as np
 import torch
 from PIL import Image
@@ -36,4 +38,6 @@ def lab_to_rgb(scaled: torch.Tensor) -> torch.Tensor:
     """Channels L / 50 - 1, a / 110, b / 110, (N, 3, H, W), as RGB in [-1, 1] on the CPU; colours are clipped."""
     from skimage.color import lab2rgb
     lab = scaled.double().cpu().permute(0, 2, 3, 1).numpy() * [50.0, 110.0, 110.0] + [50.0, 0.0, 0.0]
-    return torch.from_numpy(lab2rgb(lab)).permute(0, 3, 1, 2) * 2 - 1
+    with warnings.catch_warnings():     # a generator makes colours that no screen has; they are clipped
+        warnings.simplefilter('ignore', UserWarning)
+        return torch.from_numpy(lab2rgb(lab)).permute(0, 3, 1, 2) * 2 - 1
