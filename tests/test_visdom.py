@@ -404,3 +404,21 @@ def test_server_tells_the_address_how_to_stop_it_and_what_the_page_lacks(visdom,
         assert 'js/jquery.min.js' in lines[1] and 'the API works' in lines[1]
         if sys.platform == 'linux':
             assert 'libtorch' not in Path(f'/proc/{process.pid}/maps').read_text()
+
+
+# ---- through train.py
+
+def test_training_shows_in_visdom(port, tmp_path):
+    """Curves and images of a real run arrive, in the run's own environment of the server."""
+    from conftest import TINY_TRAINING, draw_root
+
+    import train
+    root = draw_root(tmp_path / 'aligned', ('',), (80, 40))
+    words = [*TINY_TRAINING, '--dataroot', root, '--name', 'shown', '--model', 'pix2pix', '--netG', 'unet_32',
+             '--n_epochs', 2, '--n_epochs_decay', 0, '--print_freq', 2, '--display_freq', 4, '--display_id', 1,
+             '--display_server', 'http://127.0.0.1', '--display_port', port, '--display_env', 'training',
+             '--checkpoints_dir', tmp_path]
+    train.main([str(word) for word in words])
+    windows = post(port, 'win_data', {'eid': 'training', 'win': None}) or {}
+    text = json.dumps(windows)
+    assert all(part in text for part in ('shown loss over time', 'G_L1', 'shown images', 'data:image'))
