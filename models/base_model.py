@@ -154,7 +154,7 @@ class BaseModel:
         """Called before the first translation, for models that need other images than the dataset's.
 
         `read_image(path)` gives (1, C, H, W), `list_images(folder)` sorted paths. Returns images to be shown
-        above all results, {label: (1, C, H, W)}.
+        above all results, {label: (1, C, H, W)}; None leaves a place empty.
         """
         return {}
 

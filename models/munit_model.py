@@ -167,7 +167,7 @@ class MunitModel(BaseModel):
     # ---- translating
 
     def prepare_test(self, read_image, list_images):
-        """Encode the styles of example images; they are shown above the results."""
+        """Encode the styles of example images; they are shown above the results that have them."""
         opt = self.opt
         paths = [opt.style_image] * bool(opt.style_image) + (list_images(opt.style_dir) if opt.style_dir else [])
         images = [read_image(path).to(self.device) for path in paths]
@@ -175,7 +175,8 @@ class MunitModel(BaseModel):
             self.example_styles = [self.netG_B.enc_style(image) for image in images]
         labels = self.fake_labels(len(paths))
         self.style_sources = dict(zip(labels, paths, strict=True))
-        return {label.replace('fake_B', 'style'): image for label, image in zip(labels, images, strict=True)}
+        examples = {label.replace('fake_B', 'style'): image for label, image in zip(labels, images, strict=True)}
+        return {'real_A': None, 'rec_A': None, **examples} if examples else {}
 
     @torch.no_grad()
     def translate(self, batch):

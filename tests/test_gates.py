@@ -15,8 +15,8 @@ PIX2PIX = ['--model', 'pix2pix', '--direction', 'BtoA', '--netG', 'unet_64', '--
 CYCLEGAN = ['--model', 'cyclegan', '--netG', 'resnet_3blocks', '--ngf', '20', '--ndf', '32', '--netD', 'n_layers',
             '--n_layers_D', '2', '--batch_size', '2', '--lr', '0.0004', '--n_epochs', '4', '--n_epochs_decay', '4']
 MUNIT = ['--model', 'munit', '--ngf', '24', '--ndf', '24', '--style_dim', '4', '--mlp_dim', '64', '--n_res', '2',
-         '--num_scales_D', '1', '--batch_size', '2', '--lr', '0.0003', '--max_iters', '2500', '--load_size', '32',
-         '--crop_size', '32']
+         '--num_scales_D', '1', '--n_layers_D', '3', '--batch_size', '2', '--lr', '0.0003', '--max_iters', '2500',
+         '--load_size', '32', '--crop_size', '32']
 
 
 def run(script, *arguments):
@@ -28,11 +28,11 @@ def demo(folder, task, size=64):
     return folder
 
 
-def score(tmp_path, dataroot, training, testing=()):
+def score(tmp_path, dataroot, training, testing=(), program='train.py'):
     """The exit code of score_demo.py after training and testing."""
     places = ['--name', 'run', '--checkpoints_dir', tmp_path / 'checkpoints']
     common = ['--load_size', 64, '--crop_size', 64, '--seed', 1, '--num_threads', 0, '--display_id', -1, '--no_html']
-    assert run('train.py', '--dataroot', dataroot, *places, *common, *training) == 0
+    assert run(program, '--dataroot', dataroot, *places, *common, *training) == 0
     assert run('test.py', *places, '--results_dir', tmp_path / 'results', *testing) == 0
     return run('scripts/score_demo.py', tmp_path / 'results' / 'run' / 'test_latest', '--dataroot', dataroot)
 
@@ -65,3 +65,31 @@ def test_cyclegan_passes(tmp_path):
 @pytest.mark.parametrize('fault', (['--lambda_gan', '0'], ['--lambda_A', '0', '--lambda_B', '0']))
 def test_cyclegan_without_a_term_fails(tmp_path, fault):
     assert score(tmp_path, demo(tmp_path / 'demo', 'day2night'), [*CYCLEGAN, *fault]) == 1
+
+
+STYLES = ['--num_styles', '8']
+WITHOUT_NOISE = """
+import sys
+import train
+from models.munit_model import MunitModel
+from util.cli import run
+drawn = MunitModel.draw_styles
+MunitModel.draw_styles = lambda self, n: tuple(0 * style for style in drawn(self, n))
+sys.exit(run(train.main))
+"""
+
+
+def test_munit_passes(tmp_path):
+    folder = demo(tmp_path / 'demo', 'shapes', 32)
+    assert score(tmp_path, folder, MUNIT, STYLES) == 0
+    assert score(tmp_path, folder, [*MUNIT, '--overwrite'], ['--style_dir', folder / 'testB', '--num_test', 6]) == 0
+
+
+def test_munit_without_content_loss_fails(tmp_path):
+    assert score(tmp_path, demo(tmp_path / 'demo', 'shapes', 32), [*MUNIT, '--lambda_recon_c', '0'], STYLES) == 1
+
+
+def test_munit_without_style_noise_fails(tmp_path):
+    program = tmp_path / 'without_noise.py'
+    program.write_text(f'import sys\nsys.path.insert(0, {str(ROOT)!r})\n{WITHOUT_NOISE}', encoding='utf-8')
+    assert score(tmp_path, demo(tmp_path / 'demo', 'shapes', 32), MUNIT, STYLES, program) == 1

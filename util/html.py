@@ -24,7 +24,7 @@ class Page:
         self.rows, self.notes = [], []
 
     def add_row(self, heading: str, images: dict[str, str], width: int):
-        """`images`: {label: file relative to the page}; `width` in pixels."""
+        """`images`: {label: file relative to the page, or None for an empty place}; `width` in pixels."""
         self.rows.append((heading, images, width))
 
     def save(self, newest_first: bool = False) -> Path:
@@ -50,6 +50,9 @@ class Page:
 def table(images: dict[str, str], width: int):
     cells = []
     for label, file in images.items():
+        if file is None:
+            cells.append(tags.td(style=f'min-width:{width}px'))
+            continue
         link = quote(file)
         picture = tags.a(tags.img(src=link, style=f'width:{width}px', alt=label, loading='lazy'), href=link)
         cells.append(tags.td(tags.p(picture, tags.br(), tags.p(label))))

@@ -33,10 +33,14 @@ class Results:
         self.save()
 
     def show_above(self, examples: dict):
-        """Images that concern all results, {label: (1, C, H, W) in [-1, 1]}, as the first row of the page."""
-        files = {label: f'images/{label}.png' for label in examples}
+        """Images that concern all results, {label: (1, C, H, W) in [-1, 1]}, as the first row of the page.
+
+        None for an image leaves its place empty, so that the columns below are headed by the others.
+        """
+        files = {label: None if image is None else f'images/{label}.png' for label, image in examples.items()}
         for label, file in files.items():
-            save_image(tensor_to_image(examples[label][0]), self.folder / file)
+            if file:
+                save_image(tensor_to_image(examples[label][0]), self.folder / file)
         if files:
             self.page.add_row('examples', files, self.opt.display_winsize)
 
