@@ -11,9 +11,6 @@ class AlignedDataset(BaseDataset):
         super().__init__(opt)
         self.paths = self.list_folder(self.phase)
 
-    def __len__(self):
-        return len(self.paths)
-
     def load(self, index, rng):
         path = self.paths[index]
         pair = read_image(path)

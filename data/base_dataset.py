@@ -14,7 +14,7 @@ from .transforms import Preparation
 
 
 class BaseDataset(Dataset):
-    """A dataset is one file: option tables, `__init__`, `__len__`, and `load(index, rng)` for one sample.
+    """A dataset is one file: option tables, `__init__` with a list of `paths`, and `load(index, rng)` for one sample.
 
     A sample is a dict of tensors and strings with at least 'A' and 'A_paths'. `--direction` is settled here:
     what models see as A is always translated to B.
@@ -47,6 +47,10 @@ class BaseDataset(Dataset):
             if self.keep_going:
                 return error
             raise
+
+    def __len__(self):
+        """As long as the list of `paths`, unless a sub-class knows better."""
+        return len(self.paths)
 
     def load(self, index: int, rng: random.Random) -> dict:
         raise NotImplementedError

@@ -22,12 +22,8 @@ class ColorizationDataset(BaseDataset):
                             f'{given[0]}, {given[1]}, {given[2]}; drop these options')
         self.paths = self.list_folder(self.phase)
 
-    def __len__(self):
-        return len(self.paths)
-
     def load(self, index, rng):
         path = self.paths[index]
-        image = self.prepare.resize(read_image(path))
-        image = self.prepare.cut(image, self.prepare.draw(image.size, rng), path)
+        image = self.prepare.window(read_image(path), rng, path)
         lab = torch.from_numpy(rgb_to_lab(np.asarray(image))).permute(2, 0, 1).contiguous()
         return {'A': lab[:1] / 50 - 1, 'B': lab[1:] / 110, 'A_paths': path, 'B_paths': path}

@@ -10,9 +10,6 @@ class SingleDataset(BaseDataset):
         self.paths = self.list_folder('')
         self.channels = opt.input_nc
 
-    def __len__(self):
-        return len(self.paths)
-
     def load(self, index, rng):
         path = self.paths[index]
         return {'A': self.prepare.apply(read_image(path), rng, path, self.channels), 'A_paths': path}

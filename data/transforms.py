@@ -75,9 +75,13 @@ class Preparation:
         return ImageOps.mirror(image) if self.flip and draw.flip else image
 
     def apply(self, image: Image.Image, rng: random.Random, path: str, channels: int = 3) -> torch.Tensor:
-        """All steps for an image with a draw of its own."""
-        image = self.resize(as_channels(image, channels))
-        return to_tensor(self.cut(image, self.draw(image.size, rng), path))
+        """All steps for an image with a draw of its own, (channels, H, W) in [-1, 1]."""
+        return to_tensor(self.window(as_channels(image, channels), rng, path))
+
+    def window(self, image: Image.Image, rng: random.Random, path: str) -> Image.Image:
+        """The image resized, and a window of it with a draw of its own."""
+        image = self.resize(image)
+        return self.cut(image, self.draw(image.size, rng), path)
 
 
 def multiple_of_4(side: int) -> int:

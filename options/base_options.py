@@ -10,7 +10,7 @@ from pathlib import Path
 import data
 import models
 from models import catalog
-from util.cli import UserError
+from util.cli import UserError, warn
 from util.files import atomic_write
 
 from . import checks
@@ -203,8 +203,18 @@ def option_text(opt: Options, defaults: dict) -> str:
 
 
 def save_options(opt: Options, defaults: dict) -> str:
-    """Write `<phase>_opt.txt` into the run's folder and return its text."""
+    """Write `<phase>_opt.txt` into the run's folder and return its text.
+
+    A test on the training images does not replace the options of the training; a test needs no place to write.
+    """
     text = option_text(opt, defaults)
-    with atomic_write(Path(opt.checkpoints_dir) / opt.name / f'{opt.phase}_opt.txt') as file:
-        file.write(text + '\n')
+    phase = 'test' if opt.phase == 'train' and not opt.isTrain else opt.phase
+    path = Path(opt.checkpoints_dir) / opt.name / f'{phase}_opt.txt'
+    try:
+        with atomic_write(path) as file:
+            file.write(text + '\n')
+    except OSError as error:
+        if opt.isTrain:
+            raise
+        warn(f'the options are not saved: {path.absolute()}: {error.strerror}')
     return text
