@@ -107,7 +107,7 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         super().__init__(prog, max_help_position=32, width=110)
 
     def _get_help_string(self, action):
-        if action.default in (None, '', False) or action.nargs == 0:
+        if action.default is None or action.default == '' or action.nargs == 0:
             return action.help
         return super()._get_help_string(action)
 
