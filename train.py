@@ -12,9 +12,11 @@ from options import TrainOptions
 from options.base_options import save_options
 from util import run_folder
 from util.cli import UserError, run
+from util.signals import StopRequest
 
 
-def train(opt, dataset, model, visualizer, progress, pin_memory):
+def train(opt, dataset, model, visualizer, progress, stop, pin_memory):
+    """Train to the end, or until `stop` is asked for: then save and return at once."""
     from data import create_loader
     from util.timing import StepTimer
     loader = create_loader(dataset, opt, pin_memory=pin_memory)
@@ -39,9 +41,14 @@ def train(opt, dataset, model, visualizer, progress, pin_memory):
                 visualizer.line(f'saving the latest model (epoch {progress.epoch}, total_iters {progress.total_iters})')
                 model.save(f'iter_{progress.total_iters}' if opt.save_by_iter else 'latest', progress)
             timer.skip()
-            if progress.finished:
+            if progress.finished or stop:
                 break
 
+        if stop:
+            visualizer.line(f'stopped by {stop.signal.name}: saving the latest model (epoch {progress.epoch}, '
+                            f'total_iters {progress.total_iters})')
+            model.save('latest', progress)
+            return
         if progress.step and (progress.finished or progress.epoch == progress.last_epoch):
             visualizer.images(progress, model.get_current_visuals())
         before, finished = model.learning_rate, progress.finish_epoch()
@@ -84,8 +91,11 @@ def main(argv):
                      f'The number of training images = {len(dataset)}', model.describe_networks(opt.verbose),
                      f'device: {runtime.description}, seed {opt.seed}'):
             visualizer.line(line) if line else None
-        train(opt, dataset, model, visualizer, progress, pin_memory=runtime.device.type == 'cuda')
-        visualizer.line(f'trained: {model.folder.absolute()}')
+        with StopRequest() as stop:
+            train(opt, dataset, model, visualizer, progress, stop, pin_memory=runtime.device.type == 'cuda')
+        visualizer.line(f'go on with: python train.py --name {opt.name} --checkpoints_dir {opt.checkpoints_dir} '
+                        f'--continue_train' if stop else f'trained: {model.folder.absolute()}')
+    return stop.exit_code
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 import os
 
 from util.registry import Registry
+from util.signals import leave_to_main_process
 
 registry = Registry(package='data', kind='dataset', option='dataset_mode')
 
@@ -25,4 +26,4 @@ def create_loader(dataset, opt, size: int | None = None, pin_memory: bool = Fals
     # a generator of its own: else every epoch would draw from, and change, the generator of the training
     return torch.utils.data.DataLoader(
         dataset, opt.batch_size, sampler=sampler, num_workers=workers, collate_fn=collate, pin_memory=pin_memory,
-        persistent_workers=workers > 0, generator=torch.Generator())
+        persistent_workers=workers > 0, generator=torch.Generator(), worker_init_fn=leave_to_main_process)

@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -10,6 +11,7 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
+import torch
 from conftest import TINY_TRAINING, draw_root
 from PIL import Image
 
@@ -399,3 +401,32 @@ def test_console_that_cannot_write_a_path(home, tmp_path):
                         '--checkpoints_dir', tmp_path / 'runs')
     done = program('train', *words, folder=home, env={'PYTHONIOENCODING': 'cp1252'})
     assert done.returncode == 0
+
+
+# ---- being stopped
+
+@pytest.mark.skipif(os.name == 'nt', reason='Windows has no such signals')
+@pytest.mark.parametrize(('name', 'code'), [('SIGTERM', 143), ('SIGINT', 130)])
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(name, code, home, tmp_path):
+    """Stopped in the middle of an epoch, with two workers: saved, and in the end equal to the run left alone."""
+    words = train_words('pix2pix', '--checkpoints_dir', tmp_path, '--num_threads', 2, '--n_epochs', 40)
+    words += ['--print_freq', 1]
+    whole = program('train', *words, '--name', 'whole', folder=home)
+    assert whole.returncode == 0
+    command = [sys.executable, str(ROOT / 'train.py'), *map(str, words), '--name', 'stopped']
+    process = subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               start_new_session=True)
+    for line in process.stdout:
+        if line.startswith('(epoch: 2'):
+            os.killpg(process.pid, getattr(signal, name))
+            break
+    rest, err = process.communicate(timeout=60)
+    assert process.returncode == code and 'Traceback' not in err
+    assert f'stopped by {name}' in rest and '--continue_train' in rest
+    again = program('train', '--name', 'stopped', '--checkpoints_dir', tmp_path, '--continue_train', '--gpu_ids', -1,
+                    folder=home)
+    assert again.returncode == 0
+    for net in 'GD':
+        files = [tmp_path / name / f'latest_net_{net}.pth' for name in ('whole', 'stopped')]
+        left, right = (torch.load(file, weights_only=True) for file in files)
+        assert all(torch.equal(left[key], right[key]) for key in left)
