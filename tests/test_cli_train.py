@@ -414,8 +414,9 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(name, code, home, tmp_path)
     whole = program('train', *words, '--name', 'whole', folder=home)
     assert whole.returncode == 0
     command = [sys.executable, str(ROOT / 'train.py'), *map(str, words), '--name', 'stopped']
+    # the tests may run where SIGINT is ignored, and an inherited "ignore" is respected
     process = subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               start_new_session=True)
+                               start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     for line in process.stdout:
         if line.startswith('(epoch: 2'):
             os.killpg(process.pid, getattr(signal, name))

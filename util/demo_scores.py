@@ -19,7 +19,7 @@ GATES = {
     'facades': {'class_acc': ('>=', 0.85), 'iou': ('>=', 0.70), 'psnr_gain': ('>=', 4.0)},
     'day2night': {'class_acc': ('>=', 0.54), 'l1': ('<=', 13.5), 'lit': ('>=', 0.30), 'cycle_l1': ('<=', 13.0)},
     'shapes': {'iou': ('>=', 0.60), 'entropy': ('>=', 0.85), 'modes': ('>=', 6), 'pair_l1': ('>=', 20.0),
-               'guided': ('>=', 0.90)},
+               'guided': ('>=', 0.95)},
 }
 SCORES = {
     'facades': ('pixel_acc', 'class_acc', 'iou', 'psnr', 'psnr_gain', 'l1'),
