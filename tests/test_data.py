@@ -2,7 +2,9 @@
 import os
 import pickle
 import random
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from options import Options
 from util.cli import UserError
 from util.images import lab_to_rgb
 
+ROOT = Path(__file__).resolve().parents[1]
 needs_links = pytest.mark.skipif(sys.platform == 'win32', reason='links need a right of their own on Windows')
 SETTINGS = dict(phase='train', direction='AtoB', input_nc=3, output_nc=3, max_dataset_size=float('inf'),
                 serial_batches=False, preprocess='resize_and_crop', load_size=36, crop_size=32, no_flip=False,
@@ -533,3 +536,21 @@ def test_workers_that_are_spawned(single_root):
     dataset = dataset_of(single_root, 'single')
     loader = torch.utils.data.DataLoader(dataset, collate_fn=collate, num_workers=1, multiprocessing_context='spawn')
     assert [names(batch['A_paths']) for batch in loader] == [['0.png'], ['1.png'], ['2.png']]
+
+
+KEEPS_WORKERS = """
+import sys
+sys.path.insert(0, {root!r})
+from data import create_dataset, create_loader
+from options import TrainOptions
+opt = TrainOptions().parse(['--dataroot', {dataroot!r}, '--model', 'pix2pix', '--netG', 'unet_32', '--load_size', '36',
+                            '--crop_size', '32', '--num_threads', '2', '--gpu_ids', '-1'])
+kept = iter(create_loader(create_dataset(opt), opt))
+next(kept)
+"""
+
+
+def test_a_program_ends_though_its_workers_are_still_there(roots):
+    """Workers leave signals to the main process; that must not keep it from ending."""
+    program = KEEPS_WORKERS.format(root=str(ROOT), dataroot=str(roots['aligned']))
+    assert subprocess.run([sys.executable, '-c', program], timeout=60).returncode == 0

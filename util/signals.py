@@ -1,4 +1,6 @@
 """Being asked to stop: finish the step, save, and say how to go on."""
+import atexit
+import multiprocessing.util  # its exit function must be registered before ours, to run after it
 import signal
 
 STOPPING = ('SIGINT', 'SIGTERM', 'SIGHUP')
@@ -46,3 +48,10 @@ def leave_to_main_process(_worker_id: int = 0):
     for name in STOPPING:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+@atexit.register
+def end_workers():
+    """Workers do not hear SIGTERM, by which python ends those that are left at its exit: it would wait for ever."""
+    for worker in multiprocessing.active_children():
+        worker.kill()
