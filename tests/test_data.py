@@ -553,4 +553,5 @@ next(kept)
 def test_a_program_ends_though_its_workers_are_still_there(roots):
     """Workers leave signals to the main process; that must not keep it from ending."""
     program = KEEPS_WORKERS.format(root=str(ROOT), dataroot=str(roots['aligned']))
-    assert subprocess.run([sys.executable, '-c', program], timeout=60).returncode == 0
+    done = subprocess.run([sys.executable, '-c', program], timeout=60, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, '')

@@ -53,5 +53,8 @@ def leave_to_main_process(_worker_id: int = 0):
 @atexit.register
 def end_workers():
     """Workers do not hear SIGTERM, by which python ends those that are left at its exit: it would wait for ever."""
-    for worker in multiprocessing.active_children():
+    workers = multiprocessing.active_children()
+    if workers and hasattr(signal, 'SIGCHLD'):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)   # torch's handler would call their end an error
+    for worker in workers:
         worker.kill()
