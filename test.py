@@ -43,6 +43,7 @@ def main(argv):
 
     from data import create_dataset
     from models import create_model
+    from util.console import say
     from util.runtime import start_runtime
 
     dataset = create_dataset(opt)
@@ -51,13 +52,13 @@ def main(argv):
     model.load_networks()
     if opt.eval:
         model.eval()
-    print(save_options(opt, options.defaults))
-    print(model.describe_networks(opt.verbose))
-    print(f'device: {runtime.description}')
+    say(save_options(opt, options.defaults))
+    say(model.describe_networks(opt.verbose))
+    say(f'device: {runtime.description}')
     dataset.keep_going = True
     results = translate(opt, dataset, model, pin_memory=runtime.device.type == 'cuda')
     limited = f' (stopped at --num_test {opt.num_test})' if opt.num_test < len(dataset) else ''
-    print(f'wrote {len(results.images)} of {len(dataset)} results{limited}; page: {results.page_path}')
+    say(f'wrote {len(results.images)} of {len(dataset)} results{limited}; page: {results.page_path}')
     for message in results.failures:
         print(f'error: {message}', file=sys.stderr)
     return 0 if not results.failures else 6 if results.images else 2

@@ -172,7 +172,10 @@ class BaseOptions:
         """The folder and the label of the checkpoint that a command line speaks of."""
         parser = self.build_parser(argv)
         names = [action.dest for action in parser._actions if action.dest != 'help']
-        values = self.filled(dict(zip(names, parser.peek(argv, *names), strict=True)))
+        values = parser.parse_known_args(argv)[0]
+        if parser.problems:     # a wrong --name must not become the default one
+            raise UserError(*parser.problems)
+        values = self.filled({name: getattr(values, name) for name in names})
         label = f'iter_{values["load_iter"]}' if values['load_iter'] else values['epoch']
         return Path(values['checkpoints_dir']) / full_name(values), label
 

@@ -4,6 +4,7 @@ The weight files have the names, keys and tensors of the reference, so either si
 state file makes them self-describing: the options that rebuild the networks, the progress of the run, and
 what training needs to go on. Everything is read with `weights_only=True`: a checkpoint cannot run code.
 """
+import io
 import os
 import re
 import warnings
@@ -27,20 +28,25 @@ def save_weights(path: Path, net: nn.Module):
     weights = net.state_dict()
     for key, value in weights.items():
         weights[key] = value.detach().cpu()
+    write(path, weights)
+
+
+def write(path: Path, content):
+    """torch.save, whole or not at all; what the disk answers is an OSError, which torch would hide."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
     with atomic_write(path, 'wb') as file:
-        torch.save(weights, file)
+        file.write(buffer.getbuffer())
 
 
 def save_state(folder, label: str, state: dict):
     """Write a state file and strip older ones, but the newest few, of what only training needs."""
-    with atomic_write(state_path(folder, label), 'wb') as file:
-        torch.save({'format': STATE_FORMAT, **state}, file)
+    write(state_path(folder, label), {'format': STATE_FORMAT, **state})
     states = sorted(Path(folder).glob('*_state.pth'), key=lambda path: path.stat().st_mtime)
     for path in states[:-FULL_STATES]:
         old, times = read(path), path.stat()
         if old.pop('training', None) is not None:
-            with atomic_write(path, 'wb') as file:
-                torch.save(old, file)
+            write(path, old)
             os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))   # else it would count as one of the newest
 
 

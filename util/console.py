@@ -28,9 +28,14 @@ class ProgressBar:
     def line(self, text: str, terminal: bool = True):
         """Print a line; with `terminal=False` only where there is no bar that tells the same."""
         if terminal or self.bar.disable:
-            try:
-                tqdm.write(text, file=sys.stdout)
-                sys.stdout.flush()
-            except OSError:     # the reader has gone, or its disk is full: the work goes on, the log files tell
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            say(text)
 
+
+
+def say(text: str):
+    """Print a line. When the reader has gone, or its disk is full, the work goes on and the log files tell."""
+    try:
+        tqdm.write(text, file=sys.stdout)
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

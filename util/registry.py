@@ -15,7 +15,8 @@ DECLARATIONS = ('defaults', 'test_defaults', 'options', 'train_options', 'test_o
 
 def nearest(name: str, names, prefix: str = '') -> str:
     """'; did you mean X?' for the name most like `name`, or an empty string."""
-    found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    same = [known for known in names if known.lower() == name.lower()]
+    found = same or difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return f'; did you mean {prefix}{found[0]}?' if found else ''
 
 

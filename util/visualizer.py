@@ -101,7 +101,8 @@ def create_monitors(opt, folder: Path, line):
     if opt.display_id > 0:
         from util.visdom_board import VisdomBoard
         yield VisdomBoard(opt.name, opt.display_server, opt.display_port, opt.display_env, opt.display_ncols,
-                          opt.display_id, opt.display_winsize, notify=line, where=str((folder / 'web').absolute()))
+                          opt.display_id, opt.display_winsize, notify=line,
+                          where=str((folder / 'losses.jsonl').absolute()))
     if opt.use_wandb:
         from util.wandb_board import WandbBoard
         yield WandbBoard(opt.wandb_project_name, opt.name, opt.as_dict(), notify=line)
