@@ -134,8 +134,9 @@ class BaseOptions:
         self.defaults = {name: parser.get_default(name) for name in values}
         values = self.complete(values, given, stored)
         source = Path(values['checkpoints_dir']) / values['name']
-        problems = [*parser.problems, *contradictions(values, given, stored, source),
-                    *checks.problems_of(values, self.is_train)]
+        # an option that is to be dropped makes no further problems
+        problems = [*parser.problems, *(contradictions(values, given, stored, source)
+                                        or checks.problems_of(values, self.is_train))]
         if problems:
             raise UserError(*problems)
         self.changes = changes(values, given, stored)
