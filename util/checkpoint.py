@@ -1,58 +1,58 @@
-"""Checkpoints: one `<label>_net_<name>.pth` of bare weights per network and one `<label>_state.pth`.
+"""Checkpoints: `<label>_net_<name>.pth` of bare weights per network, `<label>_state.pth` and `<label>_training.pth`.
 
 The weight files have the names, keys and tensors of the reference, so either side can load the other's. The
-state file makes them self-describing: the options that rebuild the networks, the progress of the run, and
-what training needs to go on. Everything is read with `weights_only=True`: a checkpoint cannot run code.
+state file makes them self-describing: the options that rebuild the networks and the progress of the run. The
+training file has what only training needs to go on; the newest checkpoints keep it. Everything is read with
+`weights_only=True`: a checkpoint cannot run code.
 """
-import io
-import os
 import re
 import warnings
 from collections import OrderedDict
+from functools import cache, partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from util.cli import UserError
-from util.files import atomic_write
-from util.run_folder import state_path
+from util import checkpoint_set, run_folder
+from util.cli import NonFiniteError, UserError, warn
 
 STATE_FORMAT = 1
-FULL_STATES = 3     # how many of the newest state files keep what training needs to go on
 STATISTICS = ('running_mean', 'running_var', 'num_batches_tracked')
 
 
-def save_weights(path: Path, net: nn.Module):
-    """Write the weights of `net` as CPU tensors; the network itself stays on its device."""
-    weights = net.state_dict()
-    for key, value in weights.items():
-        weights[key] = value.detach().cpu()
-    write(path, weights)
+def save(folder, label: str, networks: dict[str, dict], state: dict, training: dict | None = None, also=()) -> int:
+    """Write a checkpoint, whole or not at all: weights of each network, the state, and what only training needs.
+
+    It gets the labels `also` too, at the same moment.
+
+    Everything is CPU tensors and plain types. Returns the size in bytes; an `OSError` if the disk fails.
+    """
+    contents = {run_folder.network_path(folder, label, name): weights for name, weights in networks.items()}
+    contents[run_folder.state_path(folder, label)] = {'format': STATE_FORMAT, **state}
+    if training is not None:
+        contents[run_folder.training_path(folder, label)] = training
+    files = {path.name: partial(torch.save, content) for path, content in contents.items()}
+    return checkpoint_set.write_set(folder, label, files, state.get('progress', {}), also)
 
 
-def write(path: Path, content):
-    """torch.save, whole or not at all; what the disk answers is an OSError, which torch would hide."""
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    with atomic_write(path, 'wb') as file:
-        file.write(buffer.getbuffer())
-
-
-def save_state(folder, label: str, state: dict):
-    """Write a state file and strip older ones, but the newest few, of what only training needs."""
-    write(state_path(folder, label), {'format': STATE_FORMAT, **state})
-    states = sorted(Path(folder).glob('*_state.pth'), key=lambda path: path.stat().st_mtime)
-    for path in states[:-FULL_STATES]:
-        old, times = read(path), path.stat()
-        if old.pop('training', None) is not None:
-            write(path, old)
-            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))   # else it would count as one of the newest
+def cpu_copy(tree):
+    """The same dicts and lists with copies of their tensors on the CPU: what changes later is not saved."""
+    if isinstance(tree, torch.Tensor):
+        return tree.detach().to('cpu', copy=True)
+    if isinstance(tree, dict):
+        copied = type(tree)((key, cpu_copy(value)) for key, value in tree.items())
+        if hasattr(tree, '_metadata'):      # of a state_dict: the versions of its modules
+            copied._metadata = tree._metadata
+        return copied
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(cpu_copy(value) for value in tree)
+    return tree
 
 
 def load_state(folder, label: str) -> dict | None:
     """The state file of a label, or None if there is none (bare weights of the reference)."""
-    path = state_path(folder, label)
+    path = run_folder.state_path(folder, label)
     if not path.exists():
         return None
     state = read(path)
@@ -65,20 +65,46 @@ def load_state(folder, label: str) -> dict | None:
     return state
 
 
+def load_training(folder, label: str, state: dict) -> dict | None:
+    """What only training needs, or None where only weights and counters were kept."""
+    path = run_folder.training_path(folder, label)
+    return read(path) if path.exists() else state.get('training')     # within the state: files of version 0.1
+
+
 def read(path: Path):
     """The content of a checkpoint file on the CPU; a `UserError` in one sentence if it is none."""
     path = Path(path).absolute()
     if not path.exists():
         raise UserError(f'no checkpoint file {path}')
-    if path.stat().st_size == 0:
-        raise UserError(f'{path} is empty (0 bytes); use another checkpoint (--epoch) or copy the file again')
+    problem = checkpoint_set.problem_of_file(path, entry_of(path))
+    if problem and (entry_of(path) or 'empty' in problem):
+        raise UserError(f'{problem}; use another checkpoint (--epoch) or copy the file again')
+    if not entry_of(path):
+        warn_of_old_torch()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
+            if problem:
+                raise ValueError(problem)
             return torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:
         raise UserError(f'{path} cannot be read as a checkpoint ({reason(path, error)}); use another one '
                         f'(--epoch) or copy the file again')
+
+
+@cache
+def warn_of_old_torch():
+    """Files of others, read by a version whose `weights_only` is known to have a hole."""
+    if tuple(map(int, re.findall(r'\d+', torch.__version__)[:2])) < (2, 10):
+        warn(f'PyTorch {torch.__version__} has a known hole in reading checkpoints (CVE-2026-24747); read those of '
+             f'strangers with 2.10 or later only')
+
+
+def entry_of(path: Path) -> dict | None:
+    """Size and sum of a file of a checkpoint, as its manifest tells them."""
+    match = re.fullmatch(r'(.+?)_(net_.+|state|training)\.pth', path.name)
+    manifest = checkpoint_set.manifest_of(path.parent, match[1]) if match else None
+    return manifest.files.get(path.name) if manifest else None
 
 
 def reason(path: Path, error: Exception) -> str:
@@ -107,7 +133,27 @@ def load_weights(path: Path, net: nn.Module, described=None):
         found = described(weights) if described else None
         hint = f'the file is of a network with {as_flags(found)}' if found else 'it is of another network'
         raise UserError(f'{Path(path).absolute()} does not fit the network: {problem}; {hint}')
+    bad = next((key for key, value in weights.items() if not is_finite(value)), None)
+    if bad:
+        raise NonFiniteError(f'{Path(path).absolute()}: {bad} is not finite (NaN or infinite); use another checkpoint '
+                             f'(--epoch)')
     net.load_state_dict(weights)
+
+
+def is_finite(tree) -> bool:
+    """Are all numbers of all tensors in dicts and lists finite?"""
+    return all(torch.isfinite(tensor).all() for tensor in tensors_of(tree))
+
+
+def tensors_of(tree):
+    if isinstance(tree, torch.Tensor):
+        yield tree
+    elif isinstance(tree, dict):
+        for value in tree.values():
+            yield from tensors_of(value)
+    elif isinstance(tree, (list, tuple)):
+        for value in tree:
+            yield from tensors_of(value)
 
 
 def modernised(weights: dict, net: nn.Module) -> OrderedDict:

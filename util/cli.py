@@ -1,11 +1,21 @@
-"""How every command line of the project ends: normally, with one sentence, or with a traceback of our own mistake."""
+"""How every command line of the project ends: normally, with one sentence, or with a report of our own mistake."""
 import errno
 import os
+import shlex
 import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
 
 # what a disk answers that is read-only, full, broken, or has a file where a folder is needed
 STORAGE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOTDIR, errno.EEXIST,
-           errno.ENAMETOOLONG)
+           errno.ENAMETOOLONG, errno.EFBIG)
+CURES = dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), 'change its permissions or choose another place')
+
+silent = False          # a process whose mistakes another one tells: torchrun starts several with one command line
+name = ''              # of this process in its lines, if it is not the first one
+crash_folder = None     # where the traceback of a mistake of ours goes: the folder of the run, once it is known
 
 
 class UserError(Exception):
@@ -15,6 +25,8 @@ class UserError(Exception):
     exceptions as text with a traceback around it; only the sentence is kept.
     """
 
+    exit_code = 2
+
     def __init__(self, *messages):
         own_name = f'{type(self).__name__}: '
         super().__init__(*(str(message).rsplit(own_name, 1)[-1].strip() for message in messages))
@@ -23,31 +35,80 @@ class UserError(Exception):
         return '\n'.join(self.args)
 
 
+class ResourceError(UserError):
+    """Too little memory, or worker processes lost again and again."""
+
+    exit_code = 5
+
+
+class NonFiniteError(UserError):
+    """Numbers that are no numbers any more, in losses, gradients or weights."""
+
+    exit_code = 3
+
+
 def warn(message):
     """One line on stderr; the run goes on."""
-    print(f'warning: {message}', file=sys.stderr, flush=True)
+    if not silent:
+        print(f'warning: {name}{message}', file=sys.stderr, flush=True)
+
+
+def is_follower() -> bool:
+    """Does another process of this machine tell the mistakes of the command line that torchrun gave both?"""
+    return os.environ.get('WORLD_SIZE', '1') != '1' and os.environ.get('LOCAL_RANK', '0') != '0'
+
+
+def launched_here() -> int:
+    """How many processes torchrun started on this machine; 1 without it."""
+    return max(1, int(os.environ.get('LOCAL_WORLD_SIZE', 1)))
 
 
 def run(main, argv=None):
-    """Run `main(argv)` and return its exit code: 2 for a `UserError`, told in one line per mistake; 4 for storage."""
+    """Run `main(argv)` and return its exit code: 2 for a `UserError`, told in one line per mistake; 4 for storage.
+
+    A mistake of ours is 1, with its traceback in a file; --verbose shows tracebacks at once.
+    """
     argv = sys.argv[1:] if argv is None else argv
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')   # a console of another alphabet never ends a run
     try:
         return main(argv) or 0
-    except UserError as error:
-        if '--verbose' in argv:
-            raise
-        for message in error.args:
-            print(f'error: {message}', file=sys.stderr, flush=True)
-        return 2
-    except OSError as error:
-        if '--verbose' in argv or error.errno not in STORAGE or error.filename is None:
-            raise
-        print(f'error: {os.path.abspath(error.filename)}: {error.strerror}; choose another place or make room',
-              file=sys.stderr, flush=True)
-        return 4
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr, flush=True)
         return 130
+    except Exception as error:
+        if '--verbose' in argv:
+            traceback.print_exc()
+        messages, exit_code = explained(error, argv)
+        if silent and isinstance(error, UserError) and not isinstance(error, ResourceError):
+            return exit_code
+        for message in messages:
+            print(f'error: {name}{message}', file=sys.stderr, flush=True)
+        return exit_code
+
+
+def explained(error: Exception, argv) -> tuple[list[str], int]:
+    """What to say of an error, and the exit code."""
+    if isinstance(error, UserError):
+        return error.args, error.exit_code
+    if isinstance(error, OSError) and error.errno in STORAGE:
+        path = error.filename2 or error.filename    # of a copy, where it goes
+        place = f'{os.path.abspath(path)}: ' if path else ''
+        return [f'{place}{error.strerror}; {CURES.get(error.errno, "choose another place or make room")}'], 4
+    line = next(iter(str(error).splitlines()), '')
+    return [f'internal error: {type(error).__name__}: {line}; {report_crash(argv)}'], 1
+
+
+def report_crash(argv) -> str:
+    """Write the traceback of the error under way to a file and return where it is."""
+    report = f'{time.strftime("%c")}\n{sys.executable} {shlex.join([sys.argv[0], *argv])}\n\n{traceback.format_exc()}'
+    for folder in (crash_folder, tempfile.gettempdir()):
+        path = Path(folder or '', f'crash-{time.strftime("%Y%m%d-%H%M%S")}-{os.getpid()}.txt').absolute()
+        try:
+            if folder:
+                path.write_text(report, encoding='utf-8', errors='backslashreplace')
+                return f'please report it with {path}'
+        except OSError:
+            continue
+    return report

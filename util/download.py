@@ -1,6 +1,5 @@
 """Fetch a file over HTTP: resumed, checked, and in its place only when all of it is right."""
 import argparse
-import hashlib
 import http.client
 import json
 import os
@@ -15,7 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from util.cli import UserError, warn
-from util.files import atomic_write
+from util.files import atomic_write, sha256
 from util.registry import nearest
 
 SERVER = 'https://efrosgans.eecs.berkeley.edu'
@@ -239,14 +238,6 @@ def read_table(table) -> dict:
         return {}
     except (ValueError, AttributeError):
         raise UserError(f'{table.absolute()} is no table of checksums (JSON, path to sha256); remove it')
-
-
-def sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with open(file, 'rb') as stream:
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 # ------------------------------------------------------------------------------------------------ models

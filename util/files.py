@@ -1,7 +1,10 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and their sums."""
+import hashlib
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+BLOCK = 1 << 20
 
 
 @contextmanager
@@ -16,16 +19,41 @@ def atomic_write(path, mode: str = 'w'):
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        sync_folder(path.parent)
     except OSError as error:    # a full disk does not say which file it was
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
-def move_aside(folder) -> Path:
-    """Rename `folder` to the first free `<folder>.1`, `<folder>.2`, ... and return the new name."""
-    folder = Path(folder)
-    number = 1
-    while (aside := folder.with_name(f'{folder.name}.{number}')).exists():
+def sync_folder(folder):
+    """Make the names in a folder as durable as the files; file systems that cannot are left as they are."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def first_free(path) -> Path:
+    """`<path>.1`, `<path>.2`, ...: the first that is not there."""
+    path, number = Path(path), 1
+    while os.path.lexists(free := path.with_name(f'{path.name}.{number}')):
         number += 1
-    return folder.rename(aside)
+    return free
+
+
+def move_aside(path) -> Path:
+    """Rename a folder or file to the first free `<path>.1`, `<path>.2`, ... and return the new name."""
+    return Path(path).rename(first_free(path))
+
+
+def sha256(path) -> str:
+    """The sum of a file, read in blocks."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

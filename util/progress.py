@@ -23,6 +23,10 @@ class Progress:
         self.total_iters += n_images
         self.iteration += 1
 
+    def images_of(self, update_size: int) -> int:
+        """How many images the next update has: the last one of an epoch may have less."""
+        return min(update_size, self.epoch_size - self.epoch_iter)
+
     def every(self, freq: int) -> bool:
         """Did the last batch reach or cross a multiple of `freq` images? Never when `freq` is 0."""
         return freq > 0 and self.total_iters // freq > (self.total_iters - self.step) // freq
@@ -35,6 +39,12 @@ class Progress:
     @property
     def finished(self) -> bool:
         return self.iteration >= self.max_iters if self.max_iters else self.epoch > self.last_epoch
+
+    @property
+    def at_end(self) -> bool:
+        """Was the last batch the last one of the run?"""
+        return self.finished or (not self.max_iters and self.epoch == self.last_epoch
+                                 and self.epoch_iter >= self.epoch_size)
 
     @property
     def fraction(self) -> float:

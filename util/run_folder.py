@@ -1,8 +1,20 @@
-"""What lies in the folder of a run, by names alone. Needs no torch."""
+"""What lies in the folder of a run, by names alone, and whose it is. Needs no torch."""
+import errno
+import os
+import re
 import shutil
+import socket
+import time
+from contextlib import suppress
 from pathlib import Path
 
+from util.cli import UserError
 from util.files import move_aside
+
+try:
+    import fcntl
+except ImportError:     # Windows has no such locks
+    fcntl = None
 
 
 def network_path(folder, label: str, name: str) -> Path:
@@ -11,6 +23,31 @@ def network_path(folder, label: str, name: str) -> Path:
 
 def state_path(folder, label: str) -> Path:
     return Path(folder) / f'{label}_state.pth'
+
+
+def training_path(folder, label: str) -> Path:
+    """What only training needs: optimizers, pools, random numbers."""
+    return Path(folder) / f'{label}_training.pth'
+
+
+def manifest_path(folder, label: str) -> Path:
+    return Path(folder) / f'{label}_manifest.json'
+
+
+def renamed(file: str, label: str, other: str) -> str:
+    """The name of a file of the checkpoint `label` as it is under another label."""
+    return f'{other}{file.removeprefix(label)}'
+
+
+def files_of(folder, label: str) -> list[Path]:
+    """The checkpoint files of a label that are there, networks first."""
+    others = state_path(folder, label), training_path(folder, label)
+    return sorted(Path(folder).glob(f'{label}_net_*.pth')) + [path for path in others if path.exists()]
+
+
+def is_regular(label: str) -> bool:
+    """Is it a label that training gives, and not a copy with a name of the user's?"""
+    return re.fullmatch(r'latest|\d+|iter_\d+', label) is not None
 
 
 def labels(folder) -> dict[str, list[str]]:
@@ -27,16 +64,78 @@ def holds_run(folder) -> bool:
     return bool(labels(folder)) or (Path(folder) / 'loss_log.txt').exists()
 
 
-def claim(folder, overwrite: bool) -> str:
-    """Make the folder of a new run; an earlier run there is moved aside, or removed. Returns a line about it."""
-    folder, line = Path(folder), ''
-    if holds_run(folder) and overwrite:
+class Lock:
+    """`with Lock(folder) as lock`: after `acquire` nobody else trains there; freed however the process ends."""
+
+    def __init__(self, folder):
+        self.path = Path(folder) / 'lock'
+        self.file = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.release()
+
+    def acquire(self):
+        """Take the lock; a `UserError` tells whose it is."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:      # a place that only looks like a file system, such as /proc
+            raise OSError(errno.EACCES, 'cannot be made', str(self.path.parent)) from error
+        file = open(self.path, 'a+', encoding='utf-8')
+        try:
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            owner = file.read().strip() or 'another process'
+            raise UserError(f'{self.path.parent.absolute()} is in use by {owner}; wait for it, stop it, or choose '
+                            f'another --name')
+        except OSError:
+            pass            # a file system without locks
+        if not self.path.exists() or not os.path.samestat(self.path.stat(), os.fstat(file.fileno())):
+            return self.acquire()       # the owner before removed the file that was opened here
+        file.truncate(0)
+        file.write(f'pid {os.getpid()} on host {socket.gethostname()} since {time.strftime("%Y-%m-%d %H:%M:%S")}\n')
+        file.flush()
+        self.file = file
+
+    def release(self):
+        if self.file:
+            with suppress(OSError):
+                self.path.unlink()
+            self.file.close()
+            self.file = None
+
+
+def claim(lock: Lock, overwrite: bool = False) -> str:
+    """Make and lock the folder of a new run; an earlier run there is moved aside, or removed. Returns a line about it.
+
+    A `UserError` if somebody trains there now.
+    """
+    folder = lock.path.parent
+    lock.acquire()
+    if not holds_run(folder):
+        return ''
+    earlier, lock.file = lock.file, None    # it goes with the folder, and is freed when the new one is held
+    (folder / 'lock').unlink()
+    if overwrite:
         shutil.rmtree(folder)
         line = f'the earlier run in {folder.absolute()} was removed (--overwrite)'
-    elif holds_run(folder):
+    else:
         line = f'the earlier run of this name was moved to {move_aside(folder).absolute()}'
-    folder.mkdir(parents=True, exist_ok=True)
+    lock.acquire()
+    earlier.close()
     return line
+
+
+def check_writable(folder):
+    """An `OSError` where nothing can be written, before any work."""
+    folder = Path(folder).absolute()
+    existing = next(place for place in (folder, *folder.parents) if place.exists())
+    if not os.access(existing, os.W_OK):
+        raise OSError(errno.EACCES, 'cannot be written', str(existing))
 
 
 def what_is_there(folder) -> str:

@@ -1,9 +1,10 @@
-"""The machine a run has: device, threads and seed, made once and passed down; nobody else says 'cuda'."""
+"""The machine a run has: device, precision, threads and seed, made once and passed down; nobody else says 'cuda'."""
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
+from util import distributed
 from util.cli import UserError, warn
 from util.seeding import seed_everything
 
@@ -12,23 +13,55 @@ from util.seeding import seed_everything
 class Runtime:
     device: torch.device
     description: str
+    precision: str = 'fp32'
+    group: distributed.Group = field(default_factory=distributed.Group)     # of processes that train together
+
+    def autocast(self):
+        """Inside, convolutions and linear layers work in the precision of the run; weights stay in float32."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == 'bf16')
 
 
-def start_runtime(gpu_ids: str = '0', cpu_threads: int = 0, seed: int = 0, gpu_wanted: bool = False) -> Runtime:
-    """Choose the device, set the number of threads and seed all generators.
+def start_runtime(gpu_ids: str = '0', cpu_threads: int = 0, seed: int = 0, gpu_wanted: bool = False,
+                  precision: str = 'auto', deterministic: bool = False, argv: list | None = None,
+                  comm_timeout: float = 300.0) -> Runtime:
+    """Choose the device and the precision, set the number of threads and seed all generators.
 
     `gpu_wanted`: a GPU was asked for, so its absence is an error and not a reason to use the CPU.
+    `deterministic`: two runs on one machine are the same to the last bit; an operation that cannot be is an error.
+    `argv`: the command line of a training, for which several GPUs are several processes.
     """
-    device, description = choose_device(gpu_ids, gpu_wanted)
+    if deterministic:       # cuBLAS reads this when it begins
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
+    device, description = choose_device(gpu_ids, gpu_wanted, argv)
+    group = distributed.start_group(device, comm_timeout)
     threads = cpu_threads or default_threads(device)
     if threads:
         torch.set_num_threads(threads)
-    seed_everything(seed)
-    torch.backends.cudnn.benchmark = device.type == 'cuda'
-    return Runtime(device, f'{description}, {torch.get_num_threads()} CPU threads')
+    seed_everything(group.first(lambda: seed))      # of the first process, where each has drawn its own
+    torch.backends.cudnn.benchmark = device.type == 'cuda' and not deterministic
+    torch.use_deterministic_algorithms(deterministic)
+    precision = choose_precision(precision, device)
+    together = f'{group.size} processes, the first on ' if group.size > 1 else ''
+    described = f'{together}{description}, {torch.get_num_threads()} CPU threads, {precision}'
+    return Runtime(device, described, precision, group)
 
 
-def choose_device(gpu_ids: str, gpu_wanted: bool) -> tuple[torch.device, str]:
+def choose_precision(wanted: str, device: torch.device) -> str:
+    """fp32, tf32 or bf16 as the device can do it, with both of torch's switches set; auto: see docs/performance.md."""
+    on_gpu = device.type == 'cuda'
+    has_tensor_cores = on_gpu and torch.cuda.get_device_capability(device) >= (8, 0)
+    if wanted == 'auto':
+        precision = 'tf32' if has_tensor_cores else 'fp32'
+    elif (wanted == 'tf32' and not has_tensor_cores) or (wanted == 'bf16' and on_gpu and not has_tensor_cores):
+        warn(f'--precision {wanted}: {"this GPU" if on_gpu else "a CPU"} has no {wanted}; going on with fp32')
+        precision = 'fp32'
+    else:
+        precision = wanted
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision != 'fp32'
+    return precision
+
+
+def choose_device(gpu_ids: str, gpu_wanted: bool, argv: list | None = None) -> tuple[torch.device, str]:
     wanted = [int(index) for index in gpu_ids.split(',') if int(index) >= 0]
     if not wanted:
         return torch.device('cpu'), 'cpu (as asked for)'
@@ -42,20 +75,37 @@ def choose_device(gpu_ids: str, gpu_wanted: bool) -> tuple[torch.device, str]:
     if absent:
         raise UserError(f'--gpu_ids {gpu_ids}, but there is no GPU {absent[0]}; '
                         f'{found} here: {", ".join(map(str, range(found)))}')
+    index = choose_gpu(wanted, found, gpu_wanted, argv)
+    torch.cuda.set_device(index)
+    return torch.device('cuda', index), f'cuda:{index} ({torch.cuda.get_device_name(index)})'
+
+
+def choose_gpu(wanted: list[int], found: int, gpu_wanted: bool, argv: list | None = None) -> int:
+    """The GPU of this process: of several processes of this machine, each has its own."""
+    here = int(os.environ.get('LOCAL_WORLD_SIZE', 1)) if distributed.n_processes() > 1 else 1
+    if here > 1 or (distributed.n_processes() > 1 and not gpu_wanted):
+        wanted = wanted if gpu_wanted else list(range(found))
+        if here > len(wanted):
+            raise UserError(f'{here} processes on this machine, and {len(wanted)} GPUs for them ({found} found); use '
+                            f'torchrun --nproc_per_node {len(wanted)}, or --gpu_ids -1 to train on the CPU')
+        return wanted[distributed.local_rank()]
+    told = f'--gpu_ids {",".join(map(str, wanted))}: '
+    if len(wanted) > 1 and argv is not None:
+        raise UserError(f'{told}one process trains on one GPU; for {len(wanted)} GPUs start {len(wanted)} processes: '
+                        f'{distributed.torchrun_command(len(wanted), argv)}')
     if len(wanted) > 1:
-        warn(f'--gpu_ids {gpu_ids}: only GPU {wanted[0]} is used; one process trains on one GPU')
-    torch.cuda.set_device(wanted[0])
-    return torch.device('cuda', wanted[0]), f'cuda:{wanted[0]} ({torch.cuda.get_device_name(wanted[0])})'
+        warn(f'{told}only GPU {wanted[0]} is used; one process works on one GPU')
+    return wanted[0]
 
 
 def default_threads(device: torch.device) -> int:
     """Threads for computing on the CPU; 0 leaves torch's choice, which is right beside a GPU.
 
-    Threads that wait for each other on busy cores are many times slower than one thread: half of the cores
-    that are free now, because the other half are often hyper-threads or busy with loading images.
+    Half of the cores: the other half are often hyper-threads or busy with loading images, and threads that wait for
+    each other on busy cores are many times slower than one. Not by the load of the moment, because sums over another
+    number of threads are rounded otherwise: two runs of one --seed would differ.
     """
     if device.type == 'cuda' or 'OMP_NUM_THREADS' in os.environ:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    busy = os.getloadavg()[0] if hasattr(os, 'getloadavg') else 0
-    return max(1, min(cores // 2, round(cores - busy)))
+    return max(1, cores // 2)

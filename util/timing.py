@@ -39,3 +39,27 @@ class StepTimer:
         now = time.perf_counter()
         lap, self.mark = now - self.mark, now
         return lap
+
+
+class WaitHint:
+    """What helps when training waits for images: told once, after `IN_A_ROW` reports with more waiting than `SHARE`."""
+
+    SHARE, IN_A_ROW = 0.2, 3
+
+    def __init__(self, loader: str, num_threads: int | str):
+        self.loader, self.num_threads = loader, num_threads
+        self.reports = 0
+
+    def after(self, data_wait: float) -> str:
+        """The line to print after a report with this share of waiting, or ''."""
+        self.reports = self.reports + 1 if data_wait > self.SHARE or self.reports >= self.IN_A_ROW else 0
+        if self.reports != self.IN_A_ROW:
+            return ''
+        cures = [] if self.loader.startswith('cache') else ['--loader cache_ram keeps the resized images in memory']
+        if self.num_threads != 'auto':
+            cures.append(f'--num_threads auto loads with a process for each core instead of {self.num_threads}')
+        if self.loader == 'stream':
+            cures.append('--fast_resize')
+        cures = cures or ['a faster disk, or smaller image files']
+        return (f'hint: training waits for images more than {self.SHARE:.0%} of the time; what helps: '
+                f'{"; ".join(cures)} (docs/data_path.md)')

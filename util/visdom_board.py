@@ -1,31 +1,30 @@
-"""The visdom monitor: curves and images on a live page, sent by a thread that may fail without harm."""
+"""The visdom monitor: curves, images and options on a live page, sent by a thread that may fail without harm."""
 
 import html
-import logging
+import json
 import math
-import threading
-import time
-from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from urllib.parse import urlsplit
+from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from util.cli import warn
-from util.visdom_assets import INSTALL
+from util.curves import is_record
+from util.monitors import Monitor
+from util.visdom_client import Sender, is_local
+from util.visdom_start import LocalServer
 
 CURVE_POINTS = 500
-FLUSH_SECONDS = 1.0
-TIMEOUT = (2, 5)  # seconds to connect, seconds to answer
-LONGEST_DELAY = 30.0
-SAME_NOTICES = 3  # a server that comes and goes all night fills no log
 IMAGE_PADDING = 2
+LABEL_HEIGHT = 14
 JPEG_QUALITY = 85  # as PNG, images early in training take several times the time and space
-
-
-class Unreachable(Exception):
-    """No server answers, or what answers is not a healthy visdom."""
+CLOSING_SECONDS = 5.0
+LOSS_SIZE = {'width': 640, 'height': 400}
+AXIS_BUTTONS = [{'type': 'buttons', 'direction': 'right', 'x': 0, 'xanchor': 'left', 'y': 1.2, 'buttons': [
+    {'label': kind, 'method': 'relayout', 'args': [{'yaxis.type': kind, 'yaxis.autorange': True}]}
+    for kind in ('linear', 'log')]}]
 
 
 class Curve:
@@ -70,6 +69,75 @@ def side_by_side(curves: list[Curve]) -> tuple[np.ndarray, np.ndarray]:
     return both[..., 0], both[..., 1]
 
 
+class RunLog:
+    """The lines that were added to a run's losses.jsonl since the last look; a torn one is left out."""
+
+    def __init__(self, path: Path):
+        self.path, self._offset = Path(path), 0
+
+    def shortened(self) -> bool:
+        """Whether the file lost lines that were read, so that everything has to be read again."""
+        if self.path.is_file() and self.path.stat().st_size < self._offset:
+            self._offset = 0
+            return True
+        return False
+
+    def new(self) -> Iterator[dict]:
+        if not self.path.is_file():
+            return
+        with open(self.path, 'rb') as file:
+            file.seek(self._offset)
+            for line in file:
+                if not line.endswith(b'\n'):    # it is being written
+                    return
+                self._offset += len(line)
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    continue
+                if is_record(record):
+                    yield record
+
+
+class Curves:
+    """The curves of each window, from the lines of a run's log."""
+
+    def __init__(self, log: RunLog):
+        self._log = log
+        self._series: dict[str, dict[str, Curve]] = {'loss': {}, 'lr': {}, 'throughput': {}}
+        self.axis: str | None = None    # what is counted: epochs, where the log tells how long one is, or images
+
+    def read(self) -> bool:
+        """Whether there was anything new."""
+        if found := self._log.shortened():
+            self._series = {window: {} for window in self._series}
+        for record in self._log.new():
+            found = True
+            self._add(record)
+        return found
+
+    def __getitem__(self, window: str) -> dict[str, Curve]:
+        return self._series[window]
+
+    def _add(self, record):
+        self.axis = self.axis or ('epoch' if record.get('epoch_size') else 'images')
+        x = record['total_iters']
+        if self.axis == 'epoch':
+            x = record['epoch'] + min(1.0, record.get('iters', 0) / (record.get('epoch_size') or math.inf))
+        for window, name, value in values(record):
+            self._series[window].setdefault(name, Curve()).add(x, float(value))
+
+
+def values(record: dict):
+    """(window, curve, value) of everything that a line of the log has."""
+    yield from (('loss', name, value) for name, value in record['losses'].items())
+    for window, name, key in (('lr', 'learning rate', 'lr'), ('throughput', 'images/s', 'images_per_s')):
+        if isinstance(record.get(key), (int, float)):
+            yield window, name, record[key]
+
+
+# ---- pictures and tables
+
 def image_grid(images: list[np.ndarray], columns: int) -> np.ndarray:
     """One H x W x 3 uint8 image of uint8 images (H x W, or with 1 or 3 channels; any sizes) on white."""
     images = [np.atleast_3d(image) for image in images]
@@ -84,6 +152,27 @@ def image_grid(images: list[np.ndarray], columns: int) -> np.ndarray:
     return grid
 
 
+def scaled_down(image: np.ndarray, longest: int) -> np.ndarray:
+    """`image` with no side over `longest` pixels; smaller ones stay as they are."""
+    height, width = image.shape[:2]
+    if max(height, width) <= longest:
+        return image
+    factor = longest / max(height, width)
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    return np.asarray(Image.fromarray(np.squeeze(image)).resize(size, Image.Resampling.BOX))
+
+
+def labelled(image: np.ndarray, label: str) -> np.ndarray:
+    """`image` under a white strip with `label`, wide enough for both."""
+    font, text = ImageFont.load_default(), label.encode('ascii', 'replace').decode()
+    width = max(image.shape[1], math.ceil(font.getlength(text)) + 2)
+    whole = Image.new('RGB', (width, image.shape[0] + LABEL_HEIGHT), 'white')
+    ImageDraw.Draw(whole).text((1, 1), text, fill='black', font=font)
+    pixels = np.array(whole)
+    pixels[LABEL_HEIGHT:, : image.shape[1]] = np.atleast_3d(image)
+    return pixels
+
+
 def html_table(rows: list[list[str]]) -> str:
     """An HTML table; the cells are text and come out escaped."""
     style = 'border: 1px solid #888; padding: 2px 8px'
@@ -92,210 +181,96 @@ def html_table(rows: list[list[str]]) -> str:
     return f'<table style="border-collapse: collapse">{body}</table>'
 
 
-def client_class() -> type:
-    """visdom's client without its ways to hang, to report failures as successes and to talk on the console.
+# ---- the monitor
 
-    Importing visdom takes seconds, so not at the top. A call of the class succeeds or raises `Unreachable`.
-    """
-    import requests
-    import visdom
+class VisdomBoard(Monitor):
+    """A run on a visdom page. No method raises, waits or does work worth a millisecond.
 
-    logging.getLogger('visdom').setLevel(logging.CRITICAL)
-
-    class Client(visdom.Visdom):
-        def _handle_post(self, url, data=None):
-            # A proxy set for the internet does not know this machine's ports.
-            self.session.trust_env = urlsplit(url).hostname not in ('localhost', '127.0.0.1', '::1')
-            try:
-                answer = self.session.post(url, data=data or {}, timeout=TIMEOUT)
-                answer.raise_for_status()
-            except requests.HTTPError as error:
-                raise Unreachable(f' (what runs there answers {error.response.status_code})')
-            except requests.RequestException:
-                raise Unreachable('')
-            return answer.text
-
-    return Client
-
-
-class Sender:
-    """Brings windows to the server from a daemon thread: at most once a second, the newest content of each.
-
-    A server that came late or was restarted gets all windows again. The thread calls `prepare` every second.
-    """
-
-    def __init__(self, server: str, port: int, env: str, notify: Callable, where: str, prepare: Callable):
-        server = (server if '//' in server else f'http://{server}').rstrip('/')
-        self.url = f'{server}:{port}'
-        # The server would take what follows a slash for another address.
-        self._address = {'server': server, 'port': port, 'env': env.replace('/', '_')}
-        self._advice = f'training goes on; curves are in {where} (--display_id -1 to silence)'
-        self._notify, self._prepare = notify, prepare
-        self._told: Counter[str] = Counter()
-
-        self._lock = threading.Lock()  # guards the next two; held for moments only
-        self._windows: dict[str, Callable] = {}  # window id -> draw(client, window id)
-        self._changed: set[str] = set()
-
-        self._connect = self._client = None
-        self._landmark = None  # a window that the server has, unless it was restarted
-        self._reached: bool | None = None
-        self._retry_at, self._delay = 0.0, FLUSH_SECONDS
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._work, name='visdom', daemon=True)
-        self._thread.start()
-
-    def show(self, window: str, draw: Callable):
-        """Let the thread call `draw(client, window)` soon, and again for a server that lost the window."""
-        if self._thread.is_alive():
-            with self._lock:
-                self._windows[window] = draw
-                self._changed.add(window)
-
-    def close(self, timeout: float):
-        self._closing.set()
-        self._thread.join(timeout)
-
-    def _work(self):
-        try:
-            Client = client_class()
-            self._connect = partial(Client, **self._address, raise_exceptions=True, use_incoming_socket=False)
-            self._flush()
-            while not self._closing.wait(FLUSH_SECONDS):
-                self._prepare()
-                if time.monotonic() >= self._retry_at:
-                    self._flush()
-            self._flush()
-        except ImportError as error:
-            self._tell(f'visdom cannot be imported ({error}) - {self._advice}; {INSTALL}')
-        except Exception as error:
-            self._tell(f'visdom switched off by {error!r} - {self._advice}')
-
-    def _flush(self):
-        try:
-            self._send_changed()
-        except Unreachable as error:
-            self._client = None
-            self._retry_at = time.monotonic() + self._delay
-            self._delay = min(2 * self._delay, LONGEST_DELAY)
-            self._now(False, f'visdom not reachable at {self.url}{error} - {self._advice}')
-        else:
-            self._delay = FLUSH_SECONDS
-            self._now(True, f'visdom reached at {self.url}; all curves and images are there')
-
-    def _now(self, reached, notice):
-        """Tell of a change; a server that is there from the start is not worth a line."""
-        if reached != self._reached and not (reached and self._reached is None):
-            self._tell(notice)
-        self._reached = reached
-
-    def _tell(self, notice):
-        self._told[notice] += 1
-        if self._told[notice] <= SAME_NOTICES:
-            self._notify(notice)
-
-    def _send_changed(self):
-        with self._lock:
-            windows, changed, self._changed = dict(self._windows), self._changed, set()
-        if self._client is None:
-            self._client = self._connect()
-            changed = set(windows)
-        elif changed and self._landmark and not self._client.win_exists(self._landmark):
-            changed = set(windows)
-        for window, draw in windows.items():
-            if window in changed:
-                self._send(window, draw)
-
-    def _send(self, window, draw):
-        try:
-            draw(self._client, window)
-            self._landmark = window
-        except Unreachable:
-            raise
-        except Exception as error:
-            self._tell(f'visdom window {window} cannot be drawn: {error!r}')
-
-
-class VisdomBoard:
-    """Losses, images and tables on a visdom page. No method raises, waits or does work worth a millisecond.
-
-    Windows: `display_id` (losses), the numbers after it (images, labels), `display_id` and a title (tables).
+    Windows: loss, lr, throughput, images, validation, options; `_<display_id>` is added if it is not 1.
+    The curves come from `<folder>/losses.jsonl`, so a resumed or replayed run has all of them, at any server.
 
     server: address with or without http://; ncols: images per row of the grid, <= 0 for a window per image;
-    winsize: shown width of one image in pixels; notify: called with one line, from another thread;
-    where: what to look at while the server is away, for the notices.
+    winsize: width of one image in pixels; notify: called with one line, from another thread.
     """
 
-    def __init__(
-        self,
-        name: str,
-        server: str = 'http://localhost',
-        port: int = 8097,
-        env: str = 'main',
-        ncols: int = 4,
-        display_id: int = 1,
-        winsize: int = 256,
-        notify: Callable[[str], None] = warn,
-        where: str = 'the log',
-    ):
-        self.name, self.ncols, self.display_id, self.winsize = name, ncols, display_id, winsize
-        self._samples: deque = deque(maxlen=10_000)  # the newest losses, on their way into the curves
-        self._curves: dict[str, Curve] = {}  # belongs to the sender's thread
-        self._sender = Sender(server, port, env, notify, where, prepare=self._collect)
+    def __init__(self, name: str, folder: Path, options: Mapping[str, object], *, server: str = 'http://localhost',
+                 port: int = 8097, env: str = '', ncols: int = 4, display_id: int = 1, winsize: int = 256,
+                 log_axis: bool = False, notify: Callable[[str], None] = warn, starter: LocalServer | None = None):
+        self.name, self.ncols, self.winsize, self.log_axis = name, ncols, winsize, log_axis
+        self._suffix = '' if display_id == 1 else f'_{display_id}'
+        log = Path(folder) / 'losses.jsonl'
+        self._curves, self._news = Curves(RunLog(log)), True     # the curves belong to the sender's thread
+        self._options = [[key, value] for key, value in options.items()]
+        self._sender = Sender(server, port, env or name, notify, str(log.absolute()), self._collect, starter)
+        self._sender.start()
 
-    def losses(self, progress, values: Mapping[str, float]) -> None:
-        """One point per loss at epoch `progress.epoch + progress.fraction`."""
-        if values:
-            self._samples.append((progress.epoch + progress.fraction, dict(values)))
-            self._sender.show(self._window(0), self._draw_losses)
+    def losses(self, record: dict) -> None:
+        """Let the thread look into losses.jsonl, which has the record."""
+        self._news = True
 
-    def images(self, progress, visuals: Mapping[str, np.ndarray]) -> None:
-        """Labelled H x W x C uint8 images; they are read later, so they must not change afterwards."""
-        if self.ncols <= 0:
-            for place, (label, image) in enumerate(visuals.items(), 1):
-                self._sender.show(self._window(place), partial(self._draw_images, [image], 1, label))
-        elif visuals:
-            self._show_grid(list(visuals.values()), list(visuals), min(self.ncols, len(visuals)))
+    def images(self, progress, pictures: Mapping[str, np.ndarray], kind: str) -> None:
+        """Labelled H x W x 3 uint8 images; they are read later, so they must not change afterwards."""
+        window = 'validation' if kind == 'validation' else 'images'
+        caption = f'epoch {progress.epoch}, image {progress.total_iters}'
+        if self.ncols > 0:
+            draw = partial(self._draw_images, dict(pictures), f'{self.name} {window}', caption)
+            self._show(window, draw)
+            return
+        for label, image in pictures.items():
+            self._show(f'{window} {label}', partial(self._draw_images, {label: image}, label, caption))
 
-    def table(self, title: str, rows: Mapping[str, object]) -> None:
-        """A two-column table, such as the options of the run."""
-        draw = partial(self._draw_table, list(rows.items()), title)
-        self._sender.show(f'{self.display_id} {title}', draw)
-
-    def close(self, timeout: float = 2.0) -> None:
-        """Send what is not yet sent if the server is there; give up after `timeout` seconds."""
+    def close(self, timeout: float = CLOSING_SECONDS) -> bool:
+        """Send what is not yet sent; give up after `timeout` seconds. Whether the server has everything."""
         self._sender.close(timeout)
+        return self._sender.delivered
 
-    def _window(self, place):
-        return str(self.display_id + place)
-
-    def _show_grid(self, images, labels, columns):
-        rows = [labels[start : start + columns] for start in range(0, len(labels), columns)]
-        draw_images = partial(self._draw_images, images, columns, f'{self.name} images')
-        self._sender.show(self._window(1), draw_images)
-        self._sender.show(self._window(2), partial(self._draw_table, rows, f'{self.name} labels'))
+    def _show(self, window, draw):
+        self._sender.show(window + self._suffix, draw)
 
     # What follows runs in the sender's thread.
 
     def _collect(self):
-        while self._samples:
-            step, values = self._samples.popleft()
-            for name, value in values.items():
-                self._curves.setdefault(name, Curve()).add(step, float(value))
+        if not self._news:
+            return
+        self._news = False
+        if self._curves.read():
+            self._show('loss', partial(self._draw_curves, 'loss', 'loss over time', 'loss'))
+            self._show('lr', partial(self._draw_curves, 'lr', 'learning rate', 'learning rate'))
+            self._show('throughput', partial(self._draw_curves, 'throughput', 'images per second', 'images/s'))
+        if self._options:   # the first time; a page is laid out in the order in which windows come
+            self._show('options', partial(self._draw_table, self._options, f'{self.name} options'))
+            self._options = []
 
-    def _draw_losses(self, client, window):
-        self._collect()
-        x, y = side_by_side(list(self._curves.values()))
-        title = f'{self.name} loss over time'
-        opts = {'title': title, 'xlabel': 'epoch', 'ylabel': 'loss', 'legend': list(self._curves)}
+    def _draw_curves(self, kind, title, label, client, window):
+        curves = self._curves[kind]
+        if not curves:
+            return
+        x, y = side_by_side(list(curves.values()))
+        opts = {'title': f'{self.name} {title}', 'xlabel': self._curves.axis, 'ylabel': label, 'legend': list(curves)}
+        if kind == 'loss':
+            opts.update(ytype='log' if self.log_axis else 'linear')
+            opts.update(layoutopts={'plotly': {'updatemenus': AXIS_BUTTONS}}, **LOSS_SIZE)
         client.line(X=x, Y=y, win=window, opts=opts)
 
-    def _draw_images(self, images, columns, title, client, window):
-        grid = image_grid(images, columns)
+    def _draw_images(self, pictures, title, caption, client, window):
+        columns = max(1, min(self.ncols, len(pictures)))
+        cells = [labelled(scaled_down(image, self.winsize), label) for label, image in pictures.items()]
+        grid = image_grid(cells, columns)
         width = self.winsize * columns
-        height = width * grid.shape[0] // grid.shape[1]
-        opts = {'title': title, 'jpgquality': JPEG_QUALITY, 'width': width, 'height': height}
+        opts = {'title': title, 'caption': caption, 'jpgquality': JPEG_QUALITY, 'width': width,
+                'height': width * grid.shape[0] // grid.shape[1]}
         client.image(grid.transpose(2, 0, 1), win=window, opts=opts)
 
     def _draw_table(self, rows, title, client, window):
         client.text(html_table(rows), win=window, opts={'title': title})
+
+
+def board_of(opt, folder: Path, notify: Callable[[str], None]) -> VisdomBoard:
+    """The board that the options of train.py describe; each run has an environment unless --display_env names one."""
+    named = opt.display_env if 'display_env' in opt.given or opt.display_env != 'main' else opt.name
+    starter = None
+    if is_local(opt.display_server) and not opt.no_display_server:
+        starter = LocalServer(folder, opt.display_port, opt.display_stop_server, opt.visdom_assets or None)
+    return VisdomBoard(opt.name, folder, opt.as_dict(), server=opt.display_server, port=opt.display_port, env=named,
+                       ncols=opt.display_ncols, display_id=opt.display_id, winsize=opt.display_winsize,
+                       log_axis=opt.display_log, notify=notify, starter=starter)

@@ -1,108 +1,136 @@
 """Hands losses and images of a training run to the console, the log files, the page and the monitors."""
-import json
-import re
-import time
 from pathlib import Path
 
+from util.cli import UserError, warn
 from util.console import ProgressBar
-from util.html import Page
-from util.images import save_image, tensor_to_image
+from util.images import tensor_to_image
+from util.live_page import LivePage
+from util.loss_log import LossLog, line_of, record_of
+from util.monitors import create_monitors
+from util.timing import WaitHint
 
 
-class LossLog:
-    """`loss_log.txt` in the reference's format and `losses.jsonl`, one JSON object a line."""
+class Outlet:
+    """What writes files that a run can do without: a disk that fails is told of once and tried in each epoch."""
 
-    def __init__(self, folder: Path):
-        folder.mkdir(parents=True, exist_ok=True)
-        self.text, self.json = folder / 'loss_log.txt', folder / 'losses.jsonl'
-        self._append(self.text, f'================ Training Loss ({time.strftime("%c")}) ================')
+    def __init__(self, what: str, make, epoch: int):
+        self.what, self.make = what, make
+        self.target, self.failed_in, self.told = None, 0, False
+        self.call(epoch, lambda target: None)
 
-    def write(self, progress, losses: dict[str, float], timing: dict[str, float], lr: float) -> str:
-        values = ''.join(f'{name}: {value:.3f} ' for name, value in losses.items())
-        line = (f'(epoch: {progress.epoch}, iters: {progress.epoch_iter}, time: {timing["time"]:.3f}, '
-                f'data: {timing["data"]:.3f}) {values}')
-        self._append(self.text, line)
-        self._append(self.json, json.dumps(dict(
-            epoch=progress.epoch, iters=progress.epoch_iter, total_iters=progress.total_iters, lr=lr, **timing,
-            losses=losses)))
-        return line
-
-    def _append(self, path, line):
-        with open(path, 'a', encoding='utf-8') as file:
-            file.write(line + '\n')
-
-
-class TrainingPage:
-    """`web/index.html`: pictures of each epoch, the newest first."""
-
-    def __init__(self, folder: Path, name: str, width: int):
-        self.folder, self.name, self.width = folder / 'web', name, width
-        (self.folder / 'images').mkdir(parents=True, exist_ok=True)
-
-    def images(self, progress, pictures: dict):
-        for label, picture in pictures.items():
-            save_image(picture, self.folder / 'images' / f'epoch{progress.epoch:03d}_{label}.png')
-        self.write(list(pictures))
-
-    def write(self, labels):
-        page = Page(self.folder, f'Experiment name = {self.name}', refresh=60)
-        for epoch in self.epochs():
-            files = {label: f'images/epoch{epoch:03d}_{label}.png' for label in labels}
-            page.add_row(f'epoch [{epoch}]', files, self.width)
-        page.save(newest_first=True)
-
-    def epochs(self) -> list[int]:
-        found = (re.match(r'epoch(\d+)_', path.name) for path in (self.folder / 'images').glob('epoch*.png'))
-        return sorted({int(match[1]) for match in found if match})
+    def call(self, epoch: int | None, action):
+        """`action(target)`, of what `make()` gave, or None where the disk fails; without an epoch tried in any case."""
+        if self.failed_in == epoch:
+            return None
+        try:
+            self.target = self.target or self.make()
+            return action(self.target)
+        except OSError as error:
+            self.failed_in = epoch
+            if not self.told:
+                warn(f'{self.what} cannot be written: {error.filename}: {error.strerror}; training goes on without it '
+                     f'and tries again in each epoch')
+            self.told = True
+            return None
 
 
 class Visualizer:
-    """All outputs of a training run. Monitors fail by themselves, with a line, and never stop the run."""
+    """All outputs of a training run. None of them but the console ever stops it."""
 
-    def __init__(self, opt, total_images: int, progress):
+    def __init__(self, opt, total_images: int, progress, device: str = ''):
         folder = Path(opt.checkpoints_dir) / opt.name
         self.bar = ProgressBar(total_images, progress.total_iters)
         self.line = self.bar.line
-        self.log = LossLog(folder)
-        self.page = None if opt.no_html else TrainingPage(folder, opt.name, opt.display_winsize)
-        self.page_epoch = None      # the last epoch that has pictures on the page
-        self.html_freq = opt.update_html_freq
-        self.monitors = list(create_monitors(opt, folder, self.line))
+        self.progress, self.state = progress, 'finished'
+        self.validates = True
+        self.hint = WaitHint(opt.loader, opt.num_threads)
+        self.log = Outlet('the loss log', lambda: LossLog(folder), progress.epoch)
+        self.page = None if opt.no_html else Outlet(
+            'the page', lambda: LivePage(folder, opt, total_images, progress, device, self.line), progress.epoch)
+        self.to_page(lambda page: page.open(progress))
+        self.monitors = create_monitors(opt, folder, self.line)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, _):
+        self.bar.bar.close()
+        state = self.state
+        if error:
+            state = f'failed: {kind.__name__}: {str(error)[:500]}' if isinstance(error, Exception) else 'interrupted'
+        if self.page:
+            self.page.call(None, lambda page: page.close(self.progress, state))
+        for monitor in self.monitors:
+            monitor.close()
+
+    @property
+    def shows_images(self) -> bool:
+        return bool(self.page or self.monitors)
+
+    def to_page(self, action):
+        if self.page:
+            self.page.call(self.progress.epoch, action)
+
+    def stopped(self, cause: str):
+        """The run ends before its time; `cause`: the name of a signal."""
+        self.state = f'stopped by {cause}'
+
+    def step(self, progress):
+        self.progress = progress
+        self.bar.advance(progress.step, f'epoch {progress.epoch}')
+        self.to_page(lambda page: page.step(progress))
+
+    def losses(self, progress, losses: dict[str, float], timing: dict[str, float], lr: float):
+        line, record = line_of(progress, losses, timing), record_of(progress, losses, timing, lr)
+        self.log.call(progress.epoch, lambda log: log.write(line, record))
+        self.line(f'{line}| {timing["images_per_s"]:.1f} images/s, waiting for data {100 * timing["data_wait"]:.0f} %')
+        if hint := self.hint.after(timing['data_wait']):
+            self.line(hint)
+        if self.page and self.page.target:
+            self.page.target.losses(record)
+        for monitor in self.monitors:
+            monitor.losses(record)
+
+    def images(self, progress, visuals: dict):
+        """Show the first image of each batch in `visuals`, {label: (N, C, H, W) in [-1, 1]}."""
+        pictures = first_of(visuals)
+        self.to_page(lambda page: page.images(progress, pictures))
+        for monitor in self.monitors:
+            monitor.images(progress, pictures, 'train')
+
+    def validation(self, progress, visuals):
+        """Show fixed images, the same each time: for each of them {label: (1, C, H, W) in [-1, 1]}."""
+        try:
+            samples = [first_of(images) for images in visuals]
+        except UserError as error:      # an image that the networks cannot take is no reason to end
+            warn(f'no pictures of the validation images: {error}') if self.validates else None
+            self.validates, samples = False, []
+        if not samples:
+            return
+        self.to_page(lambda page: page.validation(progress, samples))
+        pictures = {f'{label} {index}': picture for index, sample in enumerate(samples)
+                    for label, picture in sample.items()}
+        for monitor in self.monitors:
+            monitor.images(progress, pictures, 'validation')
+
+
+class NoVisualizer:
+    """Of the processes beside the first one, which shows the run."""
+
+    shows_images = False
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self.bar.bar.close()
-        for monitor in self.monitors:
-            monitor.close()
+        """Nothing was opened."""
 
-    def step(self, progress):
-        self.bar.advance(progress.step, f'epoch {progress.epoch}')
+    def nothing(self, *_):
+        """The first process does it."""
 
-    def losses(self, progress, losses: dict[str, float], timing: dict[str, float], lr: float):
-        line = self.log.write(progress, losses, timing, lr)
-        self.line(f'{line}| {timing["images_per_s"]:.1f} images/s, waiting for data {100 * timing["data_wait"]:.0f} %')
-        for monitor in self.monitors:
-            monitor.losses(progress, losses)
-
-    def images(self, progress, visuals: dict):
-        """Show the first image of each batch in `visuals`, {label: (N, C, H, W) in [-1, 1]}."""
-        pictures = {label: tensor_to_image(images[0]) for label, images in visuals.items()}
-        for monitor in self.monitors:
-            monitor.images(progress, pictures)
-        if self.page and (self.page_epoch != progress.epoch or progress.every(self.html_freq)):
-            self.page.images(progress, pictures)
-            self.page_epoch = progress.epoch
+    line = step = losses = images = validation = stopped = nothing
 
 
-def create_monitors(opt, folder: Path, line):
-    """The monitors that the options ask for; each is imported only then."""
-    if opt.display_id > 0:
-        from util.visdom_board import VisdomBoard
-        yield VisdomBoard(opt.name, opt.display_server, opt.display_port, opt.display_env, opt.display_ncols,
-                          opt.display_id, opt.display_winsize, notify=line,
-                          where=str((folder / 'losses.jsonl').absolute()))
-    if opt.use_wandb:
-        from util.wandb_board import WandbBoard
-        yield WandbBoard(opt.wandb_project_name, opt.name, opt.as_dict(), notify=line)
+def first_of(visuals: dict) -> dict:
+    """The first image of each batch in {label: (N, C, H, W) in [-1, 1]} as uint8 (H, W, 3)."""
+    return {label: tensor_to_image(images[0]) for label, images in visuals.items()}

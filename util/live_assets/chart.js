@@ -1,0 +1,211 @@
+'use strict';
+// Elements by text only: no name of a run, a loss or a file ever becomes markup.
+function element(tag, properties = {}, ...children) {
+  const node = document.createElement(tag);
+  const {style, ...rest} = properties;
+  Object.assign(node, rest);
+  Object.assign(node.style, style || {});
+  node.append(...children);
+  return node;
+}
+
+function short(value) {
+  if (value === null || value === undefined) return '-';
+  const size = Math.abs(value);
+  if (size >= 1e4 || (size < 1e-3 && size > 0)) return value.toExponential(2);
+  return String(Number(value.toPrecision(4)));
+}
+
+function thousands(value) {
+  if (value >= 1e6) return Number((value / 1e6).toPrecision(3)) + ' M';
+  return value >= 1e4 ? Number((value / 1e3).toPrecision(3)) + ' k' : String(Math.round(value));
+}
+
+function ticks(low, high, count) {      // round numbers within an interval
+  const raw = (high - low) / count, power = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 5, 10].map(f => f * power).find(s => s >= raw) || 10 * power;
+  const found = [];
+  for (let i = Math.ceil(low / step); i * step <= high + step * 1e-9; i++) found.push(i * step);
+  return found;
+}
+
+function decades(low, high) {           // the same for a log scale, as exponents
+  const factors = high - low < 3 ? [1, 2, 5] : [1], found = [];
+  for (let power = Math.floor(low); power <= high; power++) found.push(...factors.map(f => power + Math.log10(f)));
+  return found.filter(t => t >= low && t <= high);
+}
+
+function smoothed(values, width) {      // mean of each value and those before it; gaps stay gaps
+  if (width < 2) return values;
+  return values.map((value, i) => {
+    if (value === null) return null;
+    const near = values.slice(Math.max(0, i - width + 1), i + 1).filter(v => v !== null);
+    return near.reduce((a, b) => a + b, 0) / near.length;
+  });
+}
+
+// Curves with values under the pointer, a legend that hides them, a log scale and zoom.
+// set([{label, x: [...], y: [... or null], epoch: [...]}]) draws them again and keeps what was chosen.
+class Chart {
+  constructor(box) {
+    this.series = []; this.hidden = new Set(); this.log = false; this.width = 1; this.zoom = null; this.drag = null;
+    this.canvas = element('canvas', {tabIndex: 0});
+    this.canvas.setAttribute('role', 'img');
+    this.canvas.setAttribute('aria-label', 'curves; drag to zoom, double click for all');
+    this.tip = element('div', {className: 'tip', hidden: true});
+    this.legend = element('div', {className: 'legend'});
+    this.logButton = element('button', {textContent: 'log scale', onclick: () => this.toggleLog()});
+    this.all = element('button', {textContent: 'whole run', hidden: true, onclick: () => this.show(null)});
+    this.smooth = element('input', {type: 'range', min: 1, max: 50, value: 1, style: {flex: '0 1 10rem', minWidth: '6rem'},
+      oninput: () => { this.width = Number(this.smooth.value); this.draw(); }});
+    const words = element('label', {className: 'soft'}, 'smoothing ');
+    words.append(this.smooth);
+    box.append(element('div', {className: 'controls'}, this.logButton, this.all, words,
+      element('span', {className: 'soft', textContent: 'drag to zoom, double click for all'})),
+      element('div', {className: 'chart'}, this.canvas, this.tip), this.legend);
+    this.listen();
+  }
+
+  listen() {
+    const canvas = this.canvas;
+    const at = event => event.clientX - canvas.getBoundingClientRect().left;
+    canvas.onpointerdown = event => { this.drag = [at(event), at(event)]; canvas.setPointerCapture(event.pointerId); };
+    canvas.onpointermove = event => {
+      if (this.drag) this.drag[1] = at(event);
+      this.draw(at(event));
+    };
+    canvas.onpointerup = () => {
+      const [from, to] = this.drag || [0, 0];
+      this.drag = null;
+      if (Math.abs(to - from) > 8) this.show([this.valueAt(Math.min(from, to)), this.valueAt(Math.max(from, to))]);
+      else this.draw(to);
+    };
+    canvas.onpointercancel = canvas.onpointerleave = () => { this.drag = null; this.draw(); };
+    canvas.ondblclick = () => this.show(null);
+    new ResizeObserver(() => this.draw()).observe(canvas);
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.draw());
+  }
+
+  set(series) {
+    const names = series.map(s => s.label).join('\n');
+    const changed = names !== this.names;
+    this.series = series; this.names = names;
+    if (changed) this.drawLegend();
+    this.draw();
+  }
+
+  show(range) { this.zoom = range; this.all.hidden = !range; this.draw(); }
+
+  toggleLog() { this.log = !this.log; this.logButton.classList.toggle('on', this.log); this.draw(); }
+
+  // A series may choose its own `hue` and `line`, to show which belong together.
+  colour(i) {
+    i = this.series[i].hue ?? i;
+    const dark = matchMedia('(prefers-color-scheme: dark)').matches;
+    const hues = [212, 22, 140, 330, 45, 270, 180, 0, 90, 300];
+    return `hsl(${hues[i % hues.length]} ${dark ? 75 : 70}% ${dark ? 66 : 40}%)`;
+  }
+
+  dash(i) { return [[], [7, 4], [2, 3], [9, 3, 2, 3]][(this.series[i].line ?? Math.floor(i / 10)) % 4]; }
+
+  drawLegend() {
+    this.legend.replaceChildren(...this.series.map((series, i) => {
+      const line = element('i', {style: {borderTopColor: this.colour(i), borderTopStyle: this.dash(i).length ? 'dashed' : 'solid'}});
+      const button = element('button', {title: 'click: hide or show; double click: only this one'}, line, series.label);
+      button.onclick = () => { this.hidden.has(series.label) ? this.hidden.delete(series.label) : this.hidden.add(series.label); this.press(); };
+      button.ondblclick = () => { this.hidden = new Set(this.series.map(s => s.label).filter(l => l !== series.label)); this.press(); };
+      return button;
+    }));
+    this.press();
+  }
+
+  press() {
+    [...this.legend.children].forEach((button, i) => button.setAttribute('aria-pressed', String(!this.hidden.has(this.series[i].label))));
+    this.draw();
+  }
+
+  // Shown curves with their colours, smoothed; x range and y range of what is in sight.
+  prepare() {
+    const shown = this.series.map((s, i) => ({...s, i, y: smoothed(s.y, this.width)})).filter(s => !this.hidden.has(s.label));
+    const ends = shown.flatMap(s => s.x.length ? [s.x[0], s.x[s.x.length - 1]] : []);
+    const [x0, x1] = this.zoom || [Math.min(0, ...ends), Math.max(1, ...ends)];
+    let low = Infinity, high = -Infinity;
+    for (const s of shown) s.y.forEach((y, k) => {
+      if (y === null || s.x[k] < x0 || s.x[k] > x1 || (this.log && y <= 0)) return;
+      low = Math.min(low, y); high = Math.max(high, y);
+    });
+    if (low > high) [low, high] = this.log ? [0.1, 1] : [0, 1];
+    if (this.log) [low, high] = [Math.log10(low), Math.log10(high)];
+    else if (low > 0) low = 0;
+    const margin = 0.05 * (Math.max(high - low, Math.abs(high) / 1000) || 1);
+    return {shown, x0, x1: Math.max(x1, x0 + 1), low: low - (low ? margin : 0), high: high + margin};
+  }
+
+  valueAt(px) { const v = this.view; return v ? v.x0 + (px - v.left) / (v.right - v.left) * (v.x1 - v.x0) : 0; }
+
+  draw(pointer = null) {
+    const canvas = this.canvas, ratio = window.devicePixelRatio || 1, w = canvas.clientWidth, h = canvas.clientHeight;
+    if (!w) return;
+    canvas.width = w * ratio; canvas.height = h * ratio;
+    const pen = canvas.getContext('2d'), style = getComputedStyle(canvas);
+    pen.scale(ratio, ratio);
+    const v = this.view = {...this.prepare(), left: 54, right: w - 18, top: 8, bottom: h - 34};
+    const X = x => v.left + (x - v.x0) / (v.x1 - v.x0) * (v.right - v.left);
+    const Y = y => v.bottom - ((this.log ? Math.log10(y) : y) - v.low) / (v.high - v.low) * (v.bottom - v.top);
+    this.drawAxes(pen, v, X, style);
+    pen.save();
+    pen.beginPath(); pen.rect(v.left, v.top, v.right - v.left, v.bottom - v.top); pen.clip();
+    for (const s of v.shown) this.drawCurve(pen, s, X, Y);
+    if (this.drag) { pen.fillStyle = 'rgba(120,150,220,.25)'; pen.fillRect(this.drag[0], v.top, this.drag[1] - this.drag[0], v.bottom - v.top); }
+    pen.restore();
+    this.drawTip(pen, v, X, Y, pointer, style);
+  }
+
+  drawAxes(pen, v, X, style) {
+    const soft = style.getPropertyValue('--soft'), line = style.getPropertyValue('--line');
+    pen.font = '12px system-ui, sans-serif'; pen.fillStyle = soft; pen.strokeStyle = line; pen.lineWidth = 1;
+    pen.textAlign = 'right'; pen.textBaseline = 'middle';
+    for (const t of this.log ? decades(v.low, v.high) : ticks(v.low, v.high, 5)) {
+      const y = v.bottom - (t - v.low) / (v.high - v.low) * (v.bottom - v.top);
+      pen.beginPath(); pen.moveTo(v.left, y); pen.lineTo(v.right, y); pen.stroke();
+      pen.fillText(short(this.log ? 10 ** t : t), v.left - 6, y);
+    }
+    pen.textAlign = 'center'; pen.textBaseline = 'top';
+    for (const t of ticks(v.x0, v.x1, Math.max(2, Math.floor((v.right - v.left) / 110)))) pen.fillText(thousands(t), X(t), v.bottom + 5);
+    pen.fillText('images seen', (v.left + v.right) / 2, v.bottom + 19);
+  }
+
+  drawCurve(pen, s, X, Y) {
+    pen.strokeStyle = pen.fillStyle = this.colour(s.i); pen.lineWidth = 1.6; pen.setLineDash(this.dash(s.i));
+    pen.beginPath();
+    let open = false, points = 0;
+    s.y.forEach((y, k) => {
+      if (y === null || (this.log && y <= 0)) { open = false; return; }
+      open ? pen.lineTo(X(s.x[k]), Y(y)) : pen.moveTo(X(s.x[k]), Y(y));
+      open = true; points++;
+    });
+    pen.stroke(); pen.setLineDash([]);
+    if (points < 3) s.y.forEach((y, k) => { if (y !== null) pen.fillRect(X(s.x[k]) - 2, Y(y) - 2, 4, 4); });
+  }
+
+  drawTip(pen, v, X, Y, pointer, style) {
+    this.tip.hidden = pointer === null || !v.shown.some(s => s.x.length);
+    if (this.tip.hidden) return;
+    const x = this.valueAt(pointer), lines = [];
+    let head = '';
+    for (const s of v.shown) {
+      if (!s.x.length) continue;
+      let k = 0;
+      s.x.forEach((other, j) => { if (Math.abs(other - x) < Math.abs(s.x[k] - x)) k = j; });
+      head = head || `${Math.round(s.x[k])} images` + (s.epoch ? `, epoch ${s.epoch[k]}` : '');
+      lines.push(element('div', {style: {color: this.colour(s.i)}, textContent: `${s.label}: ${short(s.y[k])}`}));
+      if (s.y[k] !== null && !(this.log && s.y[k] <= 0)) { pen.fillStyle = this.colour(s.i); pen.fillRect(X(s.x[k]) - 2.5, Y(s.y[k]) - 2.5, 5, 5); }
+    }
+    pen.strokeStyle = style.getPropertyValue('--soft');
+    pen.beginPath(); pen.moveTo(pointer, v.top); pen.lineTo(pointer, v.bottom); pen.stroke();
+    this.tip.replaceChildren(element('b', {textContent: head}), ...lines);
+    const left = pointer > (v.left + v.right) / 2;
+    this.tip.style.left = left ? (v.left + 6) + 'px' : 'auto';
+    this.tip.style.right = left ? 'auto' : '16px';
+  }
+}

@@ -1,0 +1,182 @@
+// The page of a training run. data.js calls pixmorph(data); it is read again while the run is alive.
+const EVERY = 3000;                 // milliseconds between two looks
+const page = {data: null, heard: 0, since: Date.now(), polling: true, snapshot: null, shownEpochs: 20, rows: new Map()};
+
+function part(title, id) {
+  const box = element('section', {id}, element('h2', {textContent: title}));
+  document.getElementById('live').append(box);
+  return box;
+}
+
+function content(box, ...nodes) {       // all but the heading
+  while (box.children.length > 1) box.lastChild.remove();
+  box.append(...nodes);
+}
+
+function time(seconds) {
+  const s = Math.round(seconds), d = Math.floor(s / 86400), h = Math.floor(s / 3600) % 24, m = Math.floor(s / 60) % 60;
+  if (d) return `${d} d ${h} h`;
+  if (h) return `${h} h ${m} min`;
+  return m ? `${m} min ${s % 60} s` : `${s} s`;
+}
+
+function picture(file, label, width, version) {
+  const link = file.split('/').map(encodeURIComponent).join('/') + (version ? `?v=${version}` : '');
+  const image = element('img', {src: link, alt: label, loading: 'lazy', style: {width: width + 'px'}});
+  return element('figure', {}, element('a', {href: link}, image), element('figcaption', {textContent: label}));
+}
+
+function pictureRow(files, width, version = 0) {
+  return element('div', {className: 'pictures'}, ...files.map(([label, file]) => picture(file, label, width, version)));
+}
+
+const epochFile = (epoch, label) => `images/epoch${String(epoch).padStart(3, '0')}_${label}.png`;
+const epochFiles = (data, epoch) => data.labels.map(label => [label, epochFile(epoch, label)]);
+const epochsOf = data => data.epochs.flatMap(([a, b]) => Array.from({length: b - a + 1}, (_, i) => a + i)).reverse();
+
+function silence(data) {                // seconds without news beyond what is usual; 0 while all is well
+  const quiet = (Date.now() - page.heard) / 1000;
+  return quiet > 60 + 5 * data.expected ? quiet : 0;
+}
+
+function showState(data) {
+  const p = data.progress, alive = data.state === 'running', silent = alive && silence(data);
+  const text = silent ? `no sign of life since ${new Date(data.updated * 1000).toLocaleString()}` : data.state;
+  const tone = silent || data.state.startsWith('failed') ? 'trouble' : 'running';
+  const again = element('button', {textContent: 'look again', hidden: page.polling || !alive, onclick: () => { page.since = Date.now(); page.polling = true; look(); }});
+  const done = p.total_images ? Math.min(1, p.total_iters / p.total_images) : 0;
+  const left = alive && !silent && p.rate > 0 ? time((p.total_images - p.total_iters) / p.rate) : '-';
+  const end = alive && !silent && p.rate > 0 ? new Date((data.updated + (p.total_images - p.total_iters) / p.rate) * 1000).toLocaleString() : '';
+  const ended = p.epoch > p.last_epoch || (!alive && p.epoch_iter === 0 && p.epoch > 1);
+  const facts = [
+    ['epoch', `${ended ? p.epoch - 1 : p.epoch} / ${p.max_iters ? '-' : p.last_epoch}`],
+    ['in this epoch', ended ? 'complete' : `${p.epoch_iter} / ${p.epoch_size} images`],
+    ['images seen', `${p.total_iters} of ${p.total_images}`],
+    ...(p.max_iters ? [['iterations', `${p.iteration} / ${p.max_iters}`]] : []),
+    ['speed', p.rate ? `${short(p.rate)} images/s` : '-'],
+    ['waiting for data', p.data_wait === null ? '-' : `${Math.round(100 * p.data_wait)} %`],
+    ['learning rate', short(p.lr)], ['time since start', time(p.elapsed)], ['time to go', left], ['end', end || '-'],
+    ['device', data.device || '-']];
+  const shown = element('div', {className: 'facts'}, ...facts.map(([name, value]) =>
+    element('div', {}, element('span', {textContent: name}), element('b', {textContent: value}))));
+  content(page.state, element('p', {}, element('span', {className: `state ${tone}`, textContent: text}), ' ',
+    element('span', {className: 'soft', textContent: `last news ${new Date(data.updated * 1000).toLocaleString()}`}), ' ', again),
+    element('div', {className: 'bar'}, element('div', {style: {width: 100 * done + '%'}})), shown);
+}
+
+function showHealth(data) {
+  const notes = data.health.map(note => element('p', {className: 'note'},
+    note.text, element('span', {className: 'soft', textContent: note.first === note.last ? ` (epoch ${note.first})` : ` (epochs ${note.first} to ${note.last})`})));
+  const calm = element('p', {className: 'soft', textContent: 'Nothing odd was seen. Watched: losses that are no numbers, '
+    + 'a discriminator that wins, outputs that are all alike, equal to the input or of one colour.'});
+  content(page.health, ...(notes.length ? notes : [calm]));
+}
+
+function showCurves(data) {
+  const {x, epoch, series} = data.curves;
+  page.chart.set(Object.entries(series).map(([label, y]) => ({label, x, y, epoch})));
+}
+
+function showValidation(data) {
+  const v = data.validation, last = v.times.length - 1;
+  page.validation.hidden = last < 0 || !v.samples;
+  if (page.validation.hidden) return;
+  page.slider.max = last;
+  if (page.snapshot === null || page.snapshot > last) page.slider.value = last;
+  const at = Number(page.slider.value), moment = v.times[at];
+  page.moment.textContent = `after ${moment} images (${at + 1} of ${last + 1})`;
+  const key = `${moment} ${v.samples}`;
+  if (page.moment.key === key) return;
+  page.moment.key = key;
+  const rows = Array.from({length: v.samples}, (_, i) => pictureRow([
+    ...v.inputs.map(label => [label, `val/${i}_${label}.jpg`]),
+    ...v.outputs.map(label => [label, `val/${moment}_${i}_${label}.jpg`])], data.width));
+  page.samples.replaceChildren(...rows);
+}
+
+function play() {
+  if (page.timer) { clearInterval(page.timer); page.timer = null; page.playButton.textContent = 'play'; return; }
+  page.playButton.textContent = 'stop';
+  page.slider.value = 0;
+  page.timer = setInterval(() => {
+    const last = Number(page.slider.max), next = Number(page.slider.value) + 1;
+    if (next > last) { play(); return; }
+    page.slider.value = next;
+    slide();
+  }, 400);
+}
+
+function slide() {
+  const at = Number(page.slider.value);
+  page.snapshot = at === Number(page.slider.max) ? null : at;     // at its end the slider follows the run
+  showValidation(page.data);
+}
+
+function showNewest(data) {
+  const [newest] = epochsOf(data), key = `${newest} ${data.version}`;
+  page.newest.hidden = newest === undefined;
+  if (page.newest.hidden || page.newest.key === key) return;
+  page.newest.key = key;
+  content(page.newest, element('p', {className: 'soft', textContent: `epoch ${newest}` + (data.version ? `, after ${data.version} images` : '')}),
+    pictureRow(epochFiles(data, newest), data.width, data.version));
+}
+
+function showEpochs(data) {
+  const epochs = epochsOf(data), box = document.getElementById('epochs');
+  const rows = epochs.slice(0, page.shownEpochs).map((epoch, place) => {
+    const version = place === 0 ? data.version : 0, key = `${epoch} ${version} ${data.labels.length}`;
+    if (!page.rows.has(key)) page.rows.set(key, element('div', {}, element('h3', {textContent: `epoch [${epoch}]`}),
+      pictureRow(epochFiles(data, epoch), data.width, version)));
+    return [key, page.rows.get(key)];
+  });
+  const keys = rows.map(([key]) => key).join();
+  if (keys === page.keys) return;
+  page.keys = keys;
+  page.rows = new Map(rows);
+  const more = element('button', {textContent: `${epochs.length - rows.length} earlier epochs`, hidden: rows.length === epochs.length,
+    onclick: () => { page.shownEpochs += 50; showEpochs(page.data); }});
+  content(box, ...rows.map(([, row]) => row), more);
+}
+
+function showOptions(data) {
+  if (page.options.children.length > 1) return;
+  const rows = data.options.map(([name, value, given]) => element('tr', {className: given ? 'given' : ''},
+    element('td', {textContent: name}), element('td', {textContent: value})));
+  page.options.append(element('details', {}, element('summary', {textContent: `${rows.length} options (bold: given on the command line)`}),
+    element('table', {className: 'options'}, element('tbody', {}, ...rows))));
+}
+
+function build() {
+  page.state = part('Progress', 'state');
+  page.health = part('Health', 'health');
+  const curves = part('Losses', 'losses');
+  page.chart = new Chart(curves);
+  page.validation = part('Validation images over time', 'validation');
+  page.slider = element('input', {type: 'range', min: 0, max: 0, value: 0, oninput: slide});
+  page.slider.setAttribute('aria-label', 'time');
+  page.playButton = element('button', {textContent: 'play', onclick: play});
+  page.moment = element('span', {className: 'soft'});
+  page.samples = element('div', {});
+  page.validation.append(element('div', {className: 'controls'}, page.playButton, page.slider, page.moment), page.samples);
+  page.newest = part('Newest training images', 'newest');
+  page.options = part('Options', 'options');
+}
+
+window.pixmorph = data => {
+  if (!page.data) { page.heard = data.updated * 1000; build(); }
+  else if (data.updated !== page.data.updated) page.heard = page.since = Date.now();
+  page.data = data;
+  page.polling = data.state === 'running' && !(silence(data) && Date.now() - page.since > 1000 * (60 + 5 * data.expected));
+  for (const show of [showState, showHealth, showCurves, showValidation, showNewest, showEpochs, showOptions]) show(data);
+};
+
+function look() {
+  const script = element('script', {src: `data.js?t=${Date.now()}`});
+  const next = () => { script.remove(); if (!page.data || page.polling) setTimeout(look, document.hidden ? 5 * EVERY : EVERY); };
+  script.onload = next;
+  script.onerror = () => { page.data ? next() : document.getElementById('live').replaceChildren(
+    element('p', {textContent: 'data.js, which lies beside this page, cannot be read: no curves here.'})); };
+  document.body.append(script);
+}
+
+look();

@@ -1,0 +1,95 @@
+"""Pictures of the live page: the fixed validation images over time, in bounded room."""
+import os
+import re
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from PIL import Image
+
+SNAPSHOTS = 100         # moments kept over the whole run
+LONGEST_SIDE = 512      # of validation pictures; those of epochs are kept as they are
+
+
+class Snapshots:
+    """Pictures of the fixed validation images over time; when there are too many, every second one goes."""
+
+    NAME = re.compile(r'(\d+)_(\d+)_(.+)\.jpg')
+    INPUT = re.compile(r'\d+_(real.*)\.jpg')
+
+    def __init__(self, folder: Path, progress):
+        self.folder, self.has_inputs = folder, False
+        names = names_in(folder)
+        outputs = list(filter(None, map(self.NAME.fullmatch, names)))
+        found = {int(match[1]) for match in outputs}
+        self.times = sorted(time for time in found if time <= progress.total_iters)
+        self.remove(found - set(self.times))    # of steps that are taken again
+        self.n_samples = max((int(match[2]) + 1 for match in outputs), default=0)
+        self.inputs = sorted({match[1] for match in map(self.INPUT.fullmatch, names) if match})
+        self.outputs = sorted({match[3] for match in outputs})
+
+    def add(self, progress, samples: list[dict]):
+        later = {time for time in self.times if time > progress.total_iters}    # of steps that are taken again
+        self.times = [time for time in self.times if time not in later]
+        self.remove(later)
+        for index, pictures in enumerate(samples):
+            for label, picture in pictures.items():
+                if not label.startswith('real'):
+                    write_image(self.folder / f'{progress.total_iters}_{index}_{label}.jpg', picture, LONGEST_SIDE)
+                elif not self.has_inputs:       # the same at all times: written once by each start
+                    write_image(self.folder / f'{index}_{label}.jpg', picture, LONGEST_SIDE)
+        self.has_inputs = bool(samples)
+        self.n_samples = len(samples)
+        self.inputs = [label for label in samples[0] if label.startswith('real')] if samples else []
+        self.outputs = [label for label in samples[0] if not label.startswith('real')] if samples else []
+        if samples and progress.total_iters not in self.times:
+            self.times.append(progress.total_iters)
+        self.thin()
+
+    def thin(self):
+        """Keep moments that are equally far apart, and the newest."""
+        if len(self.times) > 3 and self.times[-2] - self.times[-3] < self.times[1] - self.times[0]:
+            self.remove({self.times.pop(-2)})
+        if len(self.times) > SNAPSHOTS:
+            kept = sorted({*self.times[::2], self.times[-1]})
+            gone, self.times = set(self.times) - set(kept), kept
+            self.remove(gone)
+
+    def remove(self, times):
+        for name in names_in(self.folder) if times else ():
+            match = self.NAME.fullmatch(name)
+            if match and int(match[1]) in times:
+                (self.folder / name).unlink(missing_ok=True)
+
+    def as_dict(self) -> dict:
+        return dict(times=self.times, samples=self.n_samples, inputs=self.inputs, outputs=self.outputs)
+
+
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
+
+
+def write_image(path: Path, picture, longest_side: int = 0):
+    """Write uint8 (H, W, 3), made smaller if need be; a reader never sees half a picture."""
+    image = Image.fromarray(picture)
+    if longest_side and max(image.size) > longest_side:
+        image.thumbnail((longest_side, longest_side))
+    kind = dict(format='JPEG', quality=88) if path.suffix == '.jpg' else dict(format='PNG')
+    with whole_file(path, 'wb') as file:
+        image.save(file, **kind)
+
+
+@contextmanager
+def whole_file(path: Path, mode: str = 'w'):
+    """Like `atomic_write`, but without waiting for the disk, which a page that is written often need not do."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.name[-80:]}.{os.getpid()}.tmp')
+    text = {} if 'b' in mode else dict(encoding='utf-8', errors='replace')
+    try:
+        with open(temporary, mode, **text) as file:
+            yield file
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
