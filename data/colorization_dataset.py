@@ -6,7 +6,6 @@ from util.cli import UserError
 from util.images import rgb_to_lab
 
 from .base_dataset import BaseDataset
-from .image_folder import read_image
 
 
 class ColorizationDataset(BaseDataset):
@@ -24,6 +23,7 @@ class ColorizationDataset(BaseDataset):
 
     def load(self, index, rng):
         path = self.paths[index]
-        image = self.prepare.window(read_image(path), rng, path)
-        lab = torch.from_numpy(rgb_to_lab(np.asarray(image))).permute(2, 0, 1).contiguous()
+        levels = self.prepare.window(self.picture(path), rng, path)
+        rgb = np.ascontiguousarray(levels.permute(1, 2, 0))
+        lab = torch.from_numpy(rgb_to_lab(rgb)).permute(2, 0, 1).contiguous()
         return {'A': lab[:1] / 50 - 1, 'B': lab[1:] / 110, 'A_paths': path, 'B_paths': path}

@@ -1,9 +1,9 @@
 """Images of one domain in the dataroot itself, sub-folders included; there is no target."""
 from .base_dataset import BaseDataset
-from .image_folder import read_image
 
 
 class SingleDataset(BaseDataset):
+    any_device = True
 
     def __init__(self, opt):
         super().__init__(opt)
@@ -12,7 +12,7 @@ class SingleDataset(BaseDataset):
 
     def load(self, index, rng):
         path = self.paths[index]
-        return {'A': self.prepare.apply(read_image(path), rng, path, self.channels), 'A_paths': path}
+        return {'A': self.prepare.window(self.picture(path, self.channels), rng, path), 'A_paths': path}
 
     @property
     def folder_A(self):

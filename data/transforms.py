@@ -1,11 +1,12 @@
-"""From an image file's pixels to a tensor: geometry with explicit random draws, then [-1, 1]."""
+"""From an image to the 8-bit levels of a sample: geometry with explicit random draws."""
 import os
 import random
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
+from torch.nn.functional import interpolate
 
 from util.cli import UserError
 
@@ -29,19 +30,25 @@ class Preparation:
     scale_width: to a width of load_size and a height of at least crop_size; scale_width_and_crop: then the
     window; resize: to load_size x load_size; none: each side to the nearest multiple of 4. All of these are
     bicubic. MUNIT's scale_shortside: the shorter side to load_size, bilinear; scale_shortside_and_crop: then the
-    window. See section 6.1 of the pix2pix paper for jitter and mirroring.
+    window. See section 6.1 of the pix2pix paper for jitter and mirroring. An image is one of Pillow, or its levels:
+    uint8 (C, H, W). `fast` resizes with torch, which differs by a level or two in 1 of 200 pixels.
     """
 
     preprocess: str
     load_size: int
     crop_size: int
     flip: bool = True
+    fast: bool = False
 
-    def resize(self, image: Image.Image) -> Image.Image:
+    def resize(self, image: Image.Image | torch.Tensor) -> Image.Image | torch.Tensor:
         """The image at the size it is cut from."""
-        size = self.resized(*image.size)
-        filter = Image.Resampling.BILINEAR if 'shortside' in self.preprocess else Image.Resampling.BICUBIC
-        return image if size == image.size else image.resize(size, filter)
+        size, bilinear = self.resized(*size_of(image)), 'shortside' in self.preprocess
+        if size == size_of(image):
+            return image
+        if self.fast:
+            levels = to_levels(image)[None].contiguous(memory_format=torch.channels_last)   # 3 times as fast
+            return interpolate(levels, size[::-1], mode='bilinear' if bilinear else 'bicubic', antialias=True)[0]
+        return image.resize(size, Image.Resampling.BILINEAR if bilinear else Image.Resampling.BICUBIC)
 
     def resized(self, width: int, height: int) -> tuple[int, int]:
         if 'resize' in self.preprocess:
@@ -64,24 +71,36 @@ class Preparation:
         y = rng.randint(0, max(0, size[1] - self.crop_size))
         return Draw(x, y, rng.random() > 0.5)
 
-    def cut(self, image: Image.Image, draw: Draw, path: str) -> Image.Image:
-        """The drawn window of a resized image, mirrored if drawn; `path` is for the message if it is too small."""
+    def cut(self, image: Image.Image | torch.Tensor, draw: Draw, path: str) -> torch.Tensor:
+        """Levels of the drawn window, mirrored if drawn; `path` is for the message if the image is too small."""
         side = self.crop_size
-        if 'crop' in self.preprocess and image.size != (side, side):
-            if min(image.size) < side:
-                raise UserError(f'{os.path.abspath(path)} is {image.width}x{image.height} where a window of '
+        size = width, height = size_of(image)
+        if 'crop' in self.preprocess and size != (side, side):
+            if min(size) < side:
+                raise UserError(f'{os.path.abspath(path)} is {width}x{height} where a window of '
                                 f'--crop_size {side} is cut; use a smaller --crop_size or --preprocess resize_and_crop')
-            image = image.crop((draw.x, draw.y, draw.x + side, draw.y + side))
-        return ImageOps.mirror(image) if self.flip and draw.flip else image
+            image = part(image, draw.x, draw.y, side, side)
+        levels = to_levels(image)
+        return levels.flip(-1) if self.flip and draw.flip else levels
+
+    def window(self, image: Image.Image | torch.Tensor, rng: random.Random, path: str) -> torch.Tensor:
+        """Levels of a window of a resized image, with a draw of its own."""
+        return self.cut(image, self.draw(size_of(image), rng), path)
 
     def apply(self, image: Image.Image, rng: random.Random, path: str, channels: int = 3) -> torch.Tensor:
-        """All steps for an image with a draw of its own, (channels, H, W) in [-1, 1]."""
-        return to_tensor(self.window(as_channels(image, channels), rng, path))
+        """All steps for an image with a draw of its own: levels, (channels, H, W)."""
+        return self.window(self.resize(as_channels(image, channels)), rng, path)
 
-    def window(self, image: Image.Image, rng: random.Random, path: str) -> Image.Image:
-        """The image resized, and a window of it with a draw of its own."""
-        image = self.resize(image)
-        return self.cut(image, self.draw(image.size, rng), path)
+
+def size_of(image: Image.Image | torch.Tensor) -> tuple[int, int]:
+    """(width, height)."""
+    return image.size if isinstance(image, Image.Image) else (image.shape[-1], image.shape[-2])
+
+
+def part(image: Image.Image | torch.Tensor, x: int, y: int, width: int, height: int):
+    if isinstance(image, Image.Image):
+        return image.crop((x, y, x + width, y + height))
+    return image[..., y:y + height, x:x + width]
 
 
 def multiple_of_4(side: int) -> int:
@@ -89,15 +108,18 @@ def multiple_of_4(side: int) -> int:
     return max(4, round(side / 4) * 4)
 
 
-def as_channels(image: Image.Image, channels: int) -> Image.Image:
+def as_channels(image: Image.Image | torch.Tensor, channels: int) -> Image.Image | torch.Tensor:
     """RGB, or grey (ITU-R 601) for one channel."""
-    return image.convert('L') if channels == 1 else image
+    if channels != 1:
+        return image
+    if isinstance(image, torch.Tensor):
+        image = Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0)))
+    return image.convert('L')
 
 
-def to_tensor(image: Image.Image) -> torch.Tensor:
-    """8-bit pixels as float32 (C, H, W) in [-1, 1]."""
+def to_levels(image: Image.Image | torch.Tensor) -> torch.Tensor:
+    """8-bit pixels as uint8 (C, H, W), in whatever order they lie in memory."""
+    if isinstance(image, torch.Tensor):
+        return image
     pixels = np.array(image)
-    if pixels.ndim == 2:
-        pixels = pixels[:, :, None]
-    levels = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
-    return levels.float().div(255).sub(0.5).div(0.5)
+    return torch.from_numpy(pixels if pixels.ndim == 3 else pixels[:, :, None]).permute(2, 0, 1)

@@ -1,10 +1,11 @@
 """Two folders of images without pairs: <dataroot>/<phase>A and <dataroot>/<phase>B."""
 from .base_dataset import BaseDataset
-from .image_folder import read_image
 
 
 class UnalignedDataset(BaseDataset):
     """As long as the larger folder. Each A meets a random B; with --serial_batches they go in step."""
+
+    any_device = True
 
     def __init__(self, opt):
         super().__init__(opt)
@@ -19,8 +20,8 @@ class UnalignedDataset(BaseDataset):
         partner = rng.randint(0, len(self.B_paths) - 1) if self.random_pairs else index % len(self.B_paths)
         B_path = self.B_paths[partner]
         return self.directed({
-            'A': self.prepare.apply(read_image(A_path), rng, A_path, self.channels_A),
-            'B': self.prepare.apply(read_image(B_path), rng, B_path, self.channels_B),
+            'A': self.prepare.window(self.picture(A_path, self.channels_A), rng, A_path),
+            'B': self.prepare.window(self.picture(B_path, self.channels_B), rng, B_path),
             'A_paths': A_path, 'B_paths': B_path})
 
     @property
