@@ -6,4 +6,8 @@ registry = Registry(package='models', kind='model', option='model')
 
 def create_model(opt, runtime):
     """The model that the options ask for."""
-    return registry.load(opt.model)(opt, runtime)
+    kind = registry.load(opt.model)
+    if opt.isTrain and opt.parallel == 'twin':
+        from .twin import TWINS
+        kind = TWINS[kind]
+    return kind(opt, runtime)

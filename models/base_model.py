@@ -1,23 +1,32 @@
 """What all models share: making networks, one optimizer step, logs, and saving. The arithmetic is theirs."""
 import os
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from util import checkpoint, run_folder
-from util.cli import UserError, warn
+from util.cli import UserError
 from util.image_pool import ImagePool
+from util.levels import as_numbers
+from util.memory import memory_explained
 from util.progress import Progress
 from util.schedule import Plateau, lr_multiplier
 from util.seeding import derive_seed, restore_rng_state, rng_state
 
-from . import catalog, networks
+from . import catalog, engine, networks
+from .accumulate import Accumulated
+from .adam import Adam, set_rate
+from .averages import WeightAverages
+from .guard import FiniteGuard
 from .losses import gradient_penalty
+from .persistence import Persistent
+from .recompute import recompute
+from .shared_batch import share_batches
 
 
-class BaseModel:
+class BaseModel(Persistent):
     """A model is one file: option tables, `__init__`, `forward`, `optimize_parameters`, `get_current_visuals`.
 
     Networks are attributes named `net*`: `self.netG_A` is saved as `<label>_net_G_A.pth`. Optimizers are
@@ -28,14 +37,22 @@ class BaseModel:
     options = {}            # own options of training and test: {name: (default, meaning[, choices])}
     train_options = {}
     test_options = {}
+    whole = True            # has this process all that a checkpoint holds?
     two_way = False         # networks net*_A and net*_B translate both ways, --direction chooses at test time
     loss_names = ()         # order of the losses in the log
     plateau_losses = ()     # losses whose sum, as a mean over an epoch, steers --lr_policy plateau
 
     def __init__(self, opt, runtime):
         self.opt = opt
+        self.runtime = runtime
         self.device = runtime.device
+        self.group = runtime.group
+        self.accumulation = None    # an engine that makes a step of several batches
+        self.processes_before = runtime.group.size      # when the run was saved that goes on
+        self.memory_format = engine.memory_format(runtime, opt.isTrain, opt.norm)
+        self.engine = None          # made for the first step, when all networks are there
         self.losses = {}
+        self.guard = FiniteGuard(self.group.size > 1)
         self.plateau = Plateau()
         self.epoch_metric, self.epoch_batches = 0.0, 0
         self.style_sources = {}     # of which image a translation has its style: {label: path}
@@ -53,13 +70,19 @@ class BaseModel:
 
     def prepare(self, net: nn.Module, init_type: str = '') -> nn.Module:
         """Initial weights, and onto the device."""
-        return networks.init_weights(net, init_type or self.opt.init_type, self.opt.init_gain).to(self.device)
+        net = networks.init_weights(net, init_type or self.opt.init_type, self.opt.init_gain)
+        return share_batches(net.to(self.device, memory_format=self.memory_format), self.group)
 
     def define_optimizer(self, *nets: nn.Module) -> torch.optim.Optimizer:
         """One Adam over all parameters of `nets`."""
         parameters = [parameter for net in nets for parameter in net.parameters()]
-        return torch.optim.Adam(parameters, lr=self.opt.lr, betas=(self.opt.beta1, 0.999),
-                                weight_decay=self.opt.weight_decay)
+        return Adam(parameters, self.opt.lr, (self.opt.beta1, 0.999), self.opt.weight_decay)
+
+    @cached_property
+    def averages(self) -> WeightAverages:
+        """Moving averages of the generators (--ema), from the weights they have when first asked for."""
+        generators = {name: net for name, net in self.nets.items() if name.startswith('G')}
+        return WeightAverages(generators if self.opt.isTrain and self.opt.ema else {}, self.opt.ema)
 
     def named(self, prefix: str, kind: type) -> dict:
         return {name.removeprefix(prefix): value for name, value in vars(self).items()
@@ -83,8 +106,10 @@ class BaseModel:
         """Images of the batch as `real_A`, `real_B`: (N, C, H, W) in [-1, 1] on the device."""
         for domain in 'AB':
             if domain in batch:
-                setattr(self, f'real_{domain}', batch[domain].to(self.device, non_blocking=True))
+                image = as_numbers(batch[domain].to(self.device, non_blocking=True))
+                setattr(self, f'real_{domain}', image.contiguous(memory_format=self.memory_format))
         self.image_paths = batch['A_paths']
+        self.first_paths = [batch.get(f'{domain}_paths', batch['A_paths'])[0] for domain in 'AB' if domain in batch]
         self.check_sizes()
 
     def check_sizes(self):
@@ -97,21 +122,72 @@ class BaseModel:
             raise UserError(f'{path} is {width}x{height} after --preprocess {self.opt.preprocess}, and --netG '
                             f'{self.opt.netG} needs multiples of {needed}; use --preprocess resize_and_crop '
                             f'or another --netG')
+        smallest = catalog.smallest_input(self.opt.netG, self.opt.norm)
+        if self.opt.isTrain:
+            smallest = max(smallest, catalog.smallest_image(self.opt.netD, self.opt.n_layers_D))
+        for domain, path in zip('AB', self.first_paths, strict=False):
+            height, width = getattr(self, f'real_{domain}').shape[-2:]
+            if min(height, width) < smallest:
+                raise UserError(f'{os.path.abspath(path)} is {width}x{height} after --preprocess '
+                                f'{self.opt.preprocess}, and the networks need sides of at least {smallest}; use '
+                                f'--preprocess resize_and_crop, or leave the image out')
 
-    def train_step(self, batch: dict):
-        self.set_input(batch)
-        self.forward()
-        self.optimize_parameters()
+    @property
+    def update_size(self) -> int:
+        """Images of an update: of all processes, and of all batches of --accumulate."""
+        return self.opt.batch_size * self.group.size * self.opt.accumulate
+
+    def train_step(self, batch: dict, images: int = 0):
+        """A step on the share that this process has of `images`; as many as an update has if not given."""
+        self.engine = self.engine or self.start_engine()
+        self.group.divide(self.opt.batch_size, images or self.update_size, parts=self.opt.accumulate)
+        self.guard.begin(batch)
+        with memory_explained(self.device, batch_size=self.opt.batch_size, crop_size=self.opt.crop_size):
+            self.engine.step(batch)
+        self.guard.end(self.losses)
         if self.opt.lr_policy == 'plateau':
-            self.epoch_metric = self.epoch_metric + sum(self.losses[name] for name in self.plateau_losses)
+            metric = sum(self.losses[name] for name in self.plateau_losses)
+            self.epoch_metric = self.epoch_metric + self.group.sum(metric.clone())
             self.epoch_batches += 1
+
+    def start_engine(self):
+        if self.opt.grad_checkpoint and not any([recompute(net) for net in self.nets.values()]):
+            raise UserError(f'--grad_checkpoint is for generators of residual blocks without batch norm, not for '
+                            f'--netG {self.opt.netG} --norm {self.opt.norm}; drop it')
+        assert self.averages.decay == self.opt.ema      # made here at the latest: they begin before the first step
+        return Accumulated(self) if self.opt.accumulate > 1 else engine.create(self.opt.engine, self)
+
+    def draw(self):
+        """All random numbers that the host draws for the step that comes; `set_input` was called."""
+        for pool in self.pools.values():
+            pool.group = self.group
+            if not self.group.share:
+                pool.draw(len(self.real_A))
+            elif self.group.share.first:
+                pool.draw(self.group.share.total)
+
+    def step(self):
+        """The work of a step on its device: no decision here waits for a number computed there."""
+        with self.runtime.autocast():
+            self.forward()
+        self.optimize_parameters()
+        self.averages.update()
 
     def minimize(self, loss, optimizer: torch.optim.Optimizer, frozen=()):
         """One optimizer step down the function `loss`; the networks in `frozen` are constants to it."""
-        with without_gradients(*frozen):
-            value = loss()
-        optimizer.zero_grad(set_to_none=True)
+        parts = self.accumulation
+        if parts and not parts.comes(optimizer):
+            return
+        with without_gradients(*frozen), self.runtime.autocast():
+            value = self.group.weighted(loss())
+        if not parts or parts.is_first:
+            optimizer.zero_grad(set_to_none=True)
         value.backward()
+        value = parts.add(value) if parts else value
+        if parts and not parts.is_last:
+            return
+        value = self.group.average_gradients(optimizer, value)
+        self.guard.check(value, self.losses, optimizer)
         optimizer.step()
 
     def total(self, **terms):
@@ -123,14 +199,24 @@ class BaseModel:
         """The gradient penalty that a Wasserstein critic needs; 0 for other objectives."""
         if self.opt.gan_mode != 'wgangp' or self.opt.lambda_gp == 0:
             return 0.0
-        return gradient_penalty(netD, real, fake, self.opt.lambda_gp)
+        position = self.group.rows(lambda n: torch.rand(n, 1, 1, 1, device=real.device, dtype=real.dtype), len(real))
+        return gradient_penalty(netD, real, fake, self.opt.lambda_gp, position)
 
     def note(self, **terms):
-        """Keep losses for the log; they stay on the device until somebody reads them."""
-        self.losses.update((name, term.detach()) for name, term in terms.items())
+        """Keep losses for the log; they stay on the device until somebody reads them. Of a shared batch, its part."""
+        for name, term in terms.items():
+            value = self.group.weighted(term.detach())
+            later = self.accumulation and not self.accumulation.is_first
+            self.losses[name] = self.losses[name] + value if later else value
 
-    @torch.no_grad()
-    def translate(self, batch: dict):
+    def translate(self, batch: dict) -> dict:
+        """`translate_batch` in the precision of the run, with the sizes told if memory does not suffice."""
+        height, width = batch['A'].shape[-2:]
+        with torch.inference_mode(), self.runtime.autocast(), \
+                memory_explained(self.device, batch_size=len(batch['A']), size=f'{width}x{height}'):
+            return self.translate_batch(batch)
+
+    def translate_batch(self, batch: dict) -> dict:
         """Translate a batch; every image comes out as it would alone, whatever the size of the batch.
 
         Where a network mixes the images of a batch (statistics of a batch norm in training mode, dropout),
@@ -150,6 +236,31 @@ class BaseModel:
             singles.append(self.get_current_visuals())
         return {name: torch.cat([single[name] for single in singles]) for name in singles[0]}
 
+    def preview(self, batch: dict) -> dict:
+        """Visuals of a batch while training, (N, C, H, W) in [-1, 1]; it leaves no trace in the training.
+
+        The same noise each time, and afterwards the random numbers, running statistics and current images of before.
+        """
+        before, rng = dict(vars(self)), rng_state()
+        buffers = [(buffer, buffer.clone()) for net in self.nets.values() for buffer in net.buffers()]
+        torch.manual_seed(derive_seed(self.opt.seed, 'preview'))
+        try:
+            with torch.no_grad(), self.runtime.autocast():
+                visuals = self.preview_batch(batch)
+        finally:
+            with torch.no_grad():
+                for buffer, value in buffers:
+                    buffer.copy_(value)
+            vars(self).clear()
+            vars(self).update(before)
+            restore_rng_state(rng)
+        return visuals
+
+    def preview_batch(self, batch: dict) -> dict:
+        self.set_input(batch)
+        self.forward()
+        return {label: image for label, image in self.get_current_visuals().items() if not label.startswith('idt')}
+
     def prepare_test(self, read_image, list_images) -> dict:
         """Called before the first translation, for models that need other images than the dataset's.
 
@@ -166,10 +277,11 @@ class BaseModel:
     # ---- logs and schedule
 
     def get_current_losses(self) -> dict[str, float]:
-        """The losses of the last step, in the order of `loss_names`. Waits for the device."""
+        """The losses of the last step, in the order of `loss_names`. Waits for the device, and for all processes."""
         known = {name: self.losses.get(name) for name in self.loss_names}
         tensors = [value for value in known.values() if value is not None]
-        values = iter(torch.stack([tensor.float() for tensor in tensors]).tolist() if tensors else [])
+        together = self.group.sum(torch.stack([tensor.float() for tensor in tensors])) if tensors else torch.zeros(0)
+        values = iter(together.tolist())
         return {name: 0.0 if value is None else next(values) for name, value in known.items()}
 
     def set_learning_rate(self, progress: Progress):
@@ -182,8 +294,7 @@ class BaseModel:
             multiplier = lr_multiplier(opt.lr_policy, progress.schedule_epoch, opt.n_epochs, opt.n_epochs_decay,
                                        opt.lr_decay_iters, opt.lr_gamma, iteration)
         for optimizer in self.optimizers.values():
-            for group in optimizer.param_groups:
-                group['lr'] = opt.lr * multiplier
+            set_rate(optimizer, opt.lr * multiplier)
 
     def finish_epoch(self):
         """Let --lr_policy plateau see the epoch's mean loss."""
@@ -193,81 +304,7 @@ class BaseModel:
 
     @property
     def learning_rate(self) -> float:
-        return next(iter(self.optimizers.values())).param_groups[0]['lr']
-
-    # ---- checkpoints
-
-    @property
-    def folder(self) -> Path:
-        return Path(self.opt.checkpoints_dir) / self.opt.name
-
-    @property
-    def label(self) -> str:
-        """The checkpoint to load: `latest`, an epoch's number or `iter_N`."""
-        return f'iter_{self.opt.load_iter}' if self.opt.load_iter else self.opt.epoch
-
-    def weight_files(self) -> dict[str, Path]:
-        """Which file each network is loaded from.
-
-        With a --direction opposite to that of training, the networks of A and B take each other's place.
-        """
-        files = {name: run_folder.network_path(self.folder, self.label, name) for name in self.nets}
-        swapped = self.two_way and not self.opt.isTrain and self.opt.trained_direction not in ('', self.opt.direction)
-        if not swapped:
-            return files
-        other = str.maketrans('AB', 'BA')
-        return {name: files[name[:-1] + name[-1].translate(other)] for name in files}
-
-    def load_networks(self):
-        """Load all networks of this model; a `UserError` tells what is missing or does not fit."""
-        for name, path in self.weight_files().items():
-            if not path.exists():
-                raise UserError(f'no checkpoint {path.absolute()}: {run_folder.what_is_there(self.folder)}')
-            checkpoint.load_weights(path, self.nets[name], networks.describe_generator)
-
-    def resume(self) -> Progress:
-        """Load everything and return where the run goes on; bare weights go on at --epoch_count."""
-        self.load_networks()
-        state = checkpoint.load_state(self.folder, self.label)
-        if state is None:
-            return Progress(epoch=self.opt.epoch_count)
-        progress = Progress(**state['progress'])
-        if 'epoch_count' in self.opt.given and self.opt.epoch_count != progress.epoch:
-            raise UserError(f'--epoch_count {self.opt.epoch_count} contradicts {self.folder.absolute()}, '
-                            f'which goes on with epoch {progress.epoch}; drop the option')
-        if 'training' in state:
-            self.load_training_state(state['training'])
-        else:
-            warn(f'{run_folder.state_path(self.folder, self.label).absolute()} is an older checkpoint that keeps '
-                 f'weights and counters only; optimizers, pools and random numbers start anew')
-        return progress
-
-    def save(self, label: str, progress) -> Path:
-        """Write all networks and the state under a label; returns the folder."""
-        for name, net in self.nets.items():
-            checkpoint.save_weights(run_folder.network_path(self.folder, label, name), net)
-        checkpoint.save_state(self.folder, label, dict(
-            options=self.opt.as_dict(), progress=progress.state_dict(), networks=list(self.nets),
-            training=self.training_state()))
-        return self.folder.absolute()
-
-    def training_state(self) -> dict:
-        """All that the next step depends on, besides the networks."""
-        return dict(
-            optimizers={name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
-            pools={name: pool.state_dict() for name, pool in self.pools.items()},
-            plateau=self.plateau.state_dict(),
-            epoch_metric=float(self.epoch_metric), epoch_batches=self.epoch_batches,
-            rng=rng_state())
-
-    def load_training_state(self, training: dict):
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(training['optimizers'][name])
-        for name, pool in self.pools.items():
-            pool.load_state_dict(training['pools'][name], self.device)
-        self.plateau.load_state_dict(training['plateau'])
-        self.epoch_metric, self.epoch_batches = training['epoch_metric'], training['epoch_batches']
-        restore_rng_state(training['rng'])
+        return float(next(iter(self.optimizers.values())).param_groups[0]['lr'])
 
     def describe_networks(self, verbose: bool = False) -> str:
         """Names and sizes of the networks, with their structure if `verbose`."""

@@ -32,6 +32,12 @@ def size_multiple(netG: str) -> int:
     return 4 if family == 'resnet' else 2**depth
 
 
+def smallest_input(netG: str, norm: str) -> int:
+    """The smallest image side that a generator can take: an instance norm needs more than one value of a channel."""
+    family, _ = parse_netG(netG)
+    return 8 if family == 'resnet' and norm == 'instance' else 4
+
+
 def patch_layers(netD: str, n_layers_D: int) -> int:
     """Layers of a PatchGAN; 0 for the pixel discriminator."""
     return {'n_layers': n_layers_D, 'pixel': 0, **PATCH_LAYERS}[netD]

@@ -10,6 +10,7 @@ class ColorizationModel(Pix2PixModel):
     """`real_A` is L / 50 - 1, (N, 1, H, W); `real_B` and `fake_B` are ab / 110, (N, 2, H, W)."""
 
     defaults = {'dataset_mode': 'colorization'}
+    target = ('fake_B_rgb', 'real_B_rgb')
 
     def get_current_visuals(self):
         """The lightness and both coloured images, the latter as RGB in [-1, 1]."""

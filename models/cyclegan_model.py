@@ -3,13 +3,12 @@
 G_A turns A into B and G_B turns B into A (the paper's G and F);
 D_A judges images of B and D_B images of A (the paper's D_Y and D_X).
 """
-import torch.nn.functional as F
-
 from util.cli import UserError
 from util.image_pool import ImagePool
 
 from .base_model import BaseModel
-from .losses import GAN_LOSSES
+from .losses import GAN_LOSSES, l1_loss
+from .networks import mixes_batch, together
 
 
 class CycleGANModel(BaseModel):
@@ -37,16 +36,27 @@ class CycleGANModel(BaseModel):
         self.netD_A = self.define_D(opt.output_nc)
         self.netD_B = self.define_D(opt.input_nc)
         self.gan_loss = GAN_LOSSES[opt.gan_mode]
+        self.fake_B_pool = ImagePool(opt.pool_size)     # in the order of their random draws
         self.fake_A_pool = ImagePool(opt.pool_size)
-        self.fake_B_pool = ImagePool(opt.pool_size)
         self.optimizer_G = self.define_optimizer(self.netG_A, self.netG_B)
         self.optimizer_D = self.define_optimizer(self.netD_A, self.netD_B)
 
     def forward(self):
-        self.fake_B = self.netG_A(self.real_A)
-        self.rec_A = self.netG_B(self.fake_B)
-        self.fake_A = self.netG_B(self.real_B)
-        self.rec_B = self.netG_A(self.fake_A)
+        """Both round trips; in training the identity images too, in the calls of their generators if they can."""
+        A, B = self.real_A, self.real_B
+        if self.identity_rides_along():
+            self.fake_B, self.idt_A = together(self.netG_A, A, B)
+            self.fake_A, self.idt_B = together(self.netG_B, B, A)
+            self.rec_A, self.rec_B = self.netG_B(self.fake_B), self.netG_A(self.fake_A)
+        else:
+            self.fake_B = self.netG_A(A)
+            self.rec_A = self.netG_B(self.fake_B)
+            self.fake_A = self.netG_B(B)
+            self.rec_B = self.netG_A(self.fake_A)
+
+    def identity_rides_along(self) -> bool:
+        return (self.opt.isTrain and self.opt.lambda_identity > 0 and self.real_A.shape == self.real_B.shape
+                and not mixes_batch(self.netG_A))
 
     def optimize_parameters(self):
         self.minimize(self.loss_G, self.optimizer_G, frozen=(self.netD_A, self.netD_B))
@@ -58,13 +68,14 @@ class CycleGANModel(BaseModel):
         terms = dict(
             G_A=opt.lambda_gan * self.gan_loss(self.netD_A(self.fake_B), True),
             G_B=opt.lambda_gan * self.gan_loss(self.netD_B(self.fake_A), True),
-            cycle_A=opt.lambda_A * F.l1_loss(self.rec_A, self.real_A),
-            cycle_B=opt.lambda_B * F.l1_loss(self.rec_B, self.real_B))
+            cycle_A=opt.lambda_A * l1_loss(self.rec_A, self.real_A),
+            cycle_B=opt.lambda_B * l1_loss(self.rec_B, self.real_B))
         if opt.lambda_identity > 0:
-            self.idt_A, self.idt_B = self.netG_A(self.real_B), self.netG_B(self.real_A)
+            if not self.identity_rides_along():
+                self.idt_A, self.idt_B = self.netG_A(self.real_B), self.netG_B(self.real_A)
             terms.update(
-                idt_A=opt.lambda_identity * opt.lambda_B * F.l1_loss(self.idt_A, self.real_B),
-                idt_B=opt.lambda_identity * opt.lambda_A * F.l1_loss(self.idt_B, self.real_A))
+                idt_A=opt.lambda_identity * opt.lambda_B * l1_loss(self.idt_A, self.real_B),
+                idt_B=opt.lambda_identity * opt.lambda_A * l1_loss(self.idt_B, self.real_A))
         return self.total(**terms)
 
     def loss_D(self):
@@ -74,7 +85,8 @@ class CycleGANModel(BaseModel):
             D_B=self.loss_D_basic(self.netD_B, self.real_A, self.fake_A_pool.query(self.fake_A)))
 
     def loss_D_basic(self, netD, real, fake):
-        loss = 0.5 * (self.gan_loss(netD(real), True) + self.gan_loss(netD(fake), False))
+        on_real, on_fake = together(netD, real, fake)
+        loss = 0.5 * (self.gan_loss(on_real, True) + self.gan_loss(on_fake, False))
         return loss + self.critic_penalty(netD, real, fake)
 
     def get_current_visuals(self):

@@ -1,34 +1,50 @@
-"""Objectives that several models share. Each term is a mean over all elements."""
+"""Objectives that several models share. Each term is a mean over all elements, taken in at least float32."""
 import torch
 import torch.nn.functional as F
+
+from .norms import full_precision, instance_norm, plain_norms
+
+
+def exact(x: torch.Tensor) -> torch.Tensor:
+    """In float32, if it comes from a layer of lower precision."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def l1_loss(x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return F.l1_loss(exact(x), exact(target))
 
 
 def vanilla(prediction, real: bool):
     """Cross-entropy on logits (Goodfellow et al. 2014): softplus(-D) for real, softplus(D) for fake."""
+    prediction = exact(prediction)
     return F.softplus(-prediction if real else prediction).mean()
 
 
 def lsgan(prediction, real: bool):
     """Least squares (Mao et al. 2017): (D - 1)^2 for real, D^2 for fake."""
-    return (prediction - float(real)).square().mean()
+    return (exact(prediction) - float(real)).square().mean()
 
 
 def wgangp(prediction, real: bool):
     """Wasserstein critic (Gulrajani et al. 2017): -D for real, D for fake; needs `gradient_penalty`."""
-    return -prediction.mean() if real else prediction.mean()
+    return -exact(prediction).mean() if real else exact(prediction).mean()
 
 
 GAN_LOSSES = {'vanilla': vanilla, 'lsgan': lsgan, 'wgangp': wgangp}
 
 
-def gradient_penalty(netD, real: torch.Tensor, fake: torch.Tensor, lambda_gp: float = 10.0) -> torch.Tensor:
+def gradient_penalty(netD, real: torch.Tensor, fake: torch.Tensor, lambda_gp: float = 10.0,
+                     position: torch.Tensor | None = None) -> torch.Tensor:
     """lambda_gp * E[(|grad D(x)| - 1)^2] on random lines between real and fake (Gulrajani et al., eq. 3).
 
-    One uniform position per sample. `real` and `fake` are (N, C, H, W), constants to the penalty.
+    One uniform `position` (N, 1, 1, 1) per sample, drawn here if not given. `real` and `fake` are (N, C, H, W),
+    constants to the penalty. In full precision: a second derivative of roundings is noise.
     """
-    position = torch.rand(len(real), 1, 1, 1, device=real.device, dtype=real.dtype)
+    if position is None:
+        position = torch.rand(len(real), 1, 1, 1, device=real.device, dtype=real.dtype)
     between = (position * real + (1 - position) * fake).detach().requires_grad_()
-    gradient, = torch.autograd.grad(netD(between).sum(), between, create_graph=True)
+    with full_precision(real.device), plain_norms():
+        gradient, = torch.autograd.grad(netD(between).sum(), between, create_graph=True)
     norm = (gradient.flatten(1) + 1e-16).norm(2, dim=1)
     return lambda_gp * (norm - 1).square().mean()
 
@@ -75,4 +91,4 @@ class VggFeatures(torch.nn.Module):
 
 def perceptual_loss(vgg: VggFeatures, image: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
     """Mean squared difference of instance-normalised features (MUNIT, section 5.1)."""
-    return F.mse_loss(F.instance_norm(vgg(image)), F.instance_norm(vgg(source)))
+    return F.mse_loss(instance_norm(exact(vgg(image))), instance_norm(exact(vgg(source))))

@@ -8,7 +8,6 @@ import os
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 
 from util import checkpoint
 from util.cli import UserError
@@ -16,7 +15,7 @@ from util.seeding import derive_seed
 
 from . import networks
 from .base_model import BaseModel
-from .losses import GAN_LOSSES, VggFeatures, perceptual_loss
+from .losses import GAN_LOSSES, VggFeatures, l1_loss, perceptual_loss
 
 
 class MunitModel(BaseModel):
@@ -101,16 +100,21 @@ class MunitModel(BaseModel):
         self.content_A, self.style_A = self.netG_A.encode(self.real_A)
         self.content_B, self.style_B = self.netG_B.encode(self.real_B)
 
+    def draw(self):
+        """Random styles of A and of B for the step of D, and others for that of G: (2, N, style_dim, 1, 1)."""
+        n = len(self.real_A)
+        self.styles_D = torch.stack(self.draw_styles(n))
+        self.styles_G = self.styles_D if self.opt.share_styles else torch.stack(self.draw_styles(n))
+
     def optimize_parameters(self):
-        styles = self.draw_styles(len(self.real_A))
-        self.minimize(lambda: self.loss_D(*styles), self.optimizer_D)
-        if not self.opt.share_styles:
-            styles = self.draw_styles(len(self.real_A))
-        self.minimize(lambda: self.loss_G(*styles), self.optimizer_G, frozen=(self.netD_A, self.netD_B))
+        self.minimize(lambda: self.loss_D(*self.styles_D), self.optimizer_D)
+        self.minimize(lambda: self.loss_G(*self.styles_G), self.optimizer_G, frozen=(self.netD_A, self.netD_B))
 
     def draw_styles(self, n: int):
         """Styles of A and of B from N(0, I), (n, style_dim, 1, 1) each."""
-        return tuple(torch.randn(n, self.opt.style_dim, 1, 1, device=self.device) for _ in 'AB')
+        def draw(m):
+            return torch.randn(m, self.opt.style_dim, 1, 1, device=self.device)
+        return tuple(self.group.rows(draw, n) for _ in 'AB')
 
     def loss_D(self, random_A, random_B):
         """Tell real images from translations with random styles; summed over the scales, not halved."""
@@ -118,42 +122,50 @@ class MunitModel(BaseModel):
             fake_A = self.netG_A.decode(self.content_B, random_A)
             fake_B = self.netG_B.decode(self.content_A, random_B)
         weight = self.opt.lambda_gan
-        return self.total(
-            D_A=weight * (self.judged(self.netD_A, fake_A, False) + self.judged(self.netD_A, self.real_A, True)),
-            D_B=weight * (self.judged(self.netD_B, fake_B, False) + self.judged(self.netD_B, self.real_B, True)))
+        return self.total(D_A=weight * self.told_apart(self.netD_A, fake_A, self.real_A),
+                          D_B=weight * self.told_apart(self.netD_B, fake_B, self.real_B))
 
-    def judged(self, netD, image, real: bool):
-        return sum(self.gan_loss(patches, real) for patches in netD(image))
+    def told_apart(self, netD, fake, real):
+        on_fake, on_real = networks.together(netD, fake, real)
+        return self.judged(on_fake, False) + self.judged(on_real, True)
+
+    def judged(self, maps, real: bool):
+        return sum(self.gan_loss(patches, real) for patches in maps)
 
     def loss_G(self, random_A, random_B):
         """Reconstruct images within, codes across the domains, and fool the discriminators (eq. 5)."""
         opt, G_A, G_B = self.opt, self.netG_A, self.netG_B
-        self.rec_A = G_A.decode(self.content_A, self.style_A)
-        self.rec_B = G_B.decode(self.content_B, self.style_B)
-        self.fake_A = G_A.decode(self.content_B, random_A)
-        self.fake_B = G_B.decode(self.content_A, random_B)
+        self.rec_A, self.fake_A = self.decoded(G_A, self.content_A, self.style_A, self.content_B, random_A)
+        self.rec_B, self.fake_B = self.decoded(G_B, self.content_B, self.style_B, self.content_A, random_B)
         rec_content_B, rec_random_A = G_A.encode(self.fake_A)
         rec_content_A, rec_random_B = G_B.encode(self.fake_B)
         content_A, content_B = self.content_A, self.content_B
         if opt.detach_content:
             content_A, content_B = content_A.detach(), content_B.detach()
         terms = dict(
-            recon_x_A=opt.lambda_recon_x * F.l1_loss(self.rec_A, self.real_A),
-            recon_x_B=opt.lambda_recon_x * F.l1_loss(self.rec_B, self.real_B),
-            recon_s_A=opt.lambda_recon_s * F.l1_loss(rec_random_A, random_A),
-            recon_s_B=opt.lambda_recon_s * F.l1_loss(rec_random_B, random_B),
-            recon_c_A=opt.lambda_recon_c * F.l1_loss(rec_content_A, content_A),
-            recon_c_B=opt.lambda_recon_c * F.l1_loss(rec_content_B, content_B),
-            GAN_A=opt.lambda_gan * self.judged(self.netD_A, self.fake_A, True),
-            GAN_B=opt.lambda_gan * self.judged(self.netD_B, self.fake_B, True))
+            recon_x_A=opt.lambda_recon_x * l1_loss(self.rec_A, self.real_A),
+            recon_x_B=opt.lambda_recon_x * l1_loss(self.rec_B, self.real_B),
+            recon_s_A=opt.lambda_recon_s * l1_loss(rec_random_A, random_A),
+            recon_s_B=opt.lambda_recon_s * l1_loss(rec_random_B, random_B),
+            recon_c_A=opt.lambda_recon_c * l1_loss(rec_content_A, content_A),
+            recon_c_B=opt.lambda_recon_c * l1_loss(rec_content_B, content_B),
+            GAN_A=opt.lambda_gan * self.judged(self.netD_A(self.fake_A), True),
+            GAN_B=opt.lambda_gan * self.judged(self.netD_B(self.fake_B), True))
         if opt.lambda_cyc > 0:
             terms.update(
-                cyc_A=opt.lambda_cyc * F.l1_loss(G_A.decode(rec_content_A, self.style_A), self.real_A),
-                cyc_B=opt.lambda_cyc * F.l1_loss(G_B.decode(rec_content_B, self.style_B), self.real_B))
+                cyc_A=opt.lambda_cyc * l1_loss(G_A.decode(rec_content_A, self.style_A), self.real_A),
+                cyc_B=opt.lambda_cyc * l1_loss(G_B.decode(rec_content_B, self.style_B), self.real_B))
         if opt.lambda_vgg > 0:
             terms.update(vgg_A=opt.lambda_vgg * perceptual_loss(self.vgg, self.fake_A, self.real_B),
                          vgg_B=opt.lambda_vgg * perceptual_loss(self.vgg, self.fake_B, self.real_A))
         return self.total(**terms)
+
+    @staticmethod
+    def decoded(G, content, style, other_content, other_style):
+        """Reconstruction and translation: both contents in one call, where the images have one size."""
+        if content.shape != other_content.shape:
+            return G.decode(content, style), G.decode(other_content, other_style)
+        return G.decode(torch.cat([content, other_content]), torch.cat([style, other_style])).chunk(2)
 
     def load_vgg(self):
         """VGG16 of the perceptual loss, from --vgg_weights or torchvision."""
@@ -174,15 +186,14 @@ class MunitModel(BaseModel):
         opt = self.opt
         paths = [opt.style_image] * bool(opt.style_image) + (list_images(opt.style_dir) if opt.style_dir else [])
         images = [read_image(path).to(self.device) for path in paths]
-        with torch.no_grad():
+        with torch.no_grad(), self.runtime.autocast():
             self.example_styles = [self.netG_B.enc_style(image) for image in images]
         labels = self.fake_labels(len(paths))
         self.style_sources = dict(zip(labels, paths, strict=True))
         examples = {label.replace('fake_B', 'style'): image for label, image in zip(labels, images, strict=True)}
         return {'real_A': None, 'rec_A': None, **examples} if examples else {}
 
-    @torch.no_grad()
-    def translate(self, batch):
+    def translate_batch(self, batch):
         """The reconstruction of each image, and its content in each style."""
         self.set_input(batch)
         content, own_style = self.netG_A.encode(self.real_A)
@@ -190,6 +201,15 @@ class MunitModel(BaseModel):
         styles = self.styles_for(batch['A_paths'])
         fakes = [self.netG_B.decode(content, style) for style in styles]
         return visuals | dict(zip(self.fake_labels(len(fakes)), fakes, strict=True))
+
+    def preview_batch(self, batch):
+        """The reconstruction, and the content in the style of the other image and in a random one."""
+        self.set_input(batch)
+        self.forward()
+        random = torch.randn(len(self.real_A), self.opt.style_dim, 1, 1, device=self.device)
+        return {'real_A': self.real_A, 'rec_A': self.netG_A.decode(self.content_A, self.style_A),
+                'fake_B': self.netG_B.decode(self.content_A, random),
+                'fake_B_guided': self.netG_B.decode(self.content_A, self.style_B), 'real_B': self.real_B}
 
     def styles_for(self, paths: list[str]) -> list[torch.Tensor]:
         """The styles for a batch, (N, style_dim, 1, 1) each: of the examples, or random for each image by name."""

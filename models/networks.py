@@ -5,19 +5,33 @@ options: they are built from explicit arguments and work in a notebook. Images a
 
 Convolutions followed by a norm have a bias only when the norm is 'instance', a rule of the checkpoints.
 Activations are out of place: after an instance norm an in-place one costs five more kernels in backward.
+Under autocast the last layer of every network works in full precision: images, logits and codes are float32.
 """
-import functools
 import re
 
 import torch
 from torch import nn
 
 from .catalog import parse_netG, patch_layers
+from .norms import (
+    SLOPES,
+    Chain,
+    DecoderLayerNorm,
+    InstanceNorm2d,
+    OutputConv2d,
+    OutputConvTranspose2d,
+    PaddedConv2d,
+    ReflectionPad2d,
+    adain,
+    full_precision,
+)
+from .recompute import Block, Recomputable, Segments
+from .shared_batch import BatchNorm2d, Dropout
 
 NORM_LAYERS = {
-    'batch': functools.partial(nn.BatchNorm2d, affine=True, track_running_stats=True),
-    'syncbatch': functools.partial(nn.SyncBatchNorm, affine=True, track_running_stats=True),
-    'instance': functools.partial(nn.InstanceNorm2d, affine=False, track_running_stats=False),
+    'batch': BatchNorm2d,
+    'syncbatch': BatchNorm2d,       # the same: statistics are always of all processes
+    'instance': InstanceNorm2d,
     'none': lambda channels: nn.Identity(),
 }
 
@@ -41,35 +55,35 @@ class ResnetGenerator(nn.Module):
         def activated(conv, channels):
             return [conv, norm_layer(channels), nn.ReLU()]
 
-        self.model = nn.Sequential(
-            nn.ReflectionPad2d(3),
+        self.model = Segments(
+            ReflectionPad2d(3),
             *activated(nn.Conv2d(input_nc, ngf, 7, bias=bias), ngf),
             *activated(nn.Conv2d(ngf, 2 * ngf, 3, 2, 1, bias=bias), 2 * ngf),
             *activated(nn.Conv2d(2 * ngf, 4 * ngf, 3, 2, 1, bias=bias), 4 * ngf),
             *[ResnetBlock(4 * ngf, norm, dropout) for _ in range(n_blocks)],
             *activated(nn.ConvTranspose2d(4 * ngf, 2 * ngf, 3, 2, 1, output_padding=1, bias=bias), 2 * ngf),
             *activated(nn.ConvTranspose2d(2 * ngf, ngf, 3, 2, 1, output_padding=1, bias=bias), ngf),
-            nn.ReflectionPad2d(3),
-            nn.Conv2d(ngf, output_nc, 7),
+            ReflectionPad2d(3),
+            OutputConv2d(ngf, output_nc, 7),
             nn.Tanh())
 
     def forward(self, image):
         return self.model(image)
 
 
-class ResnetBlock(nn.Module):
+class ResnetBlock(Block):
     """x + f(x), f of two reflection-padded 3x3 convolutions; no activation after the sum."""
 
     def __init__(self, channels: int, norm: str, dropout: bool):
         super().__init__()
         bias, norm_layer = norm == 'instance', NORM_LAYERS[norm]
-        self.conv_block = nn.Sequential(
-            nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3, bias=bias), norm_layer(channels), nn.ReLU(),
-            *([nn.Dropout(0.5)] if dropout else []),
-            nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3, bias=bias), norm_layer(channels))
+        self.conv_block = Chain(
+            ReflectionPad2d(1), nn.Conv2d(channels, channels, 3, bias=bias), norm_layer(channels), nn.ReLU(),
+            *([Dropout(0.5)] if dropout else []),
+            ReflectionPad2d(1), nn.Conv2d(channels, channels, 3, bias=bias), norm_layer(channels))
 
     def forward(self, x):
-        return x + self.conv_block(x)
+        return self.conv_block(x, residual=x)
 
 
 class UnetGenerator(nn.Module):
@@ -93,7 +107,7 @@ class UnetGenerator(nn.Module):
         self.model = nn.Module()
         self.model.model = nn.Sequential(
             nn.Conv2d(input_nc, ngf, 4, 2, 1, bias=bias), inner,
-            nn.ReLU(), nn.ConvTranspose2d(doubled * ngf, output_nc, 4, 2, 1), nn.Tanh())
+            nn.ReLU(), OutputConvTranspose2d(doubled * ngf, output_nc, 4, 2, 1), nn.Tanh())
 
     def forward(self, image):
         height, width = image.shape[-2:]
@@ -115,7 +129,7 @@ class UnetLevel(nn.Module):
             down += [norm_layer(width), inside]
         joined = width * (2 if skips and inside is not None else 1)
         up = [nn.ReLU(), nn.ConvTranspose2d(joined, outer, 4, 2, 1, bias=bias), norm_layer(outer)]
-        self.model = nn.Sequential(*down, *up, *([nn.Dropout(0.5)] if dropout else []))
+        self.model = Chain(*down, *up, *([Dropout(0.5)] if dropout else []))
 
     def forward(self, x):
         return torch.cat([x, self.model(x)], 1) if self.skips else self.model(x)
@@ -136,7 +150,7 @@ class PatchDiscriminator(nn.Module):
             before, width = width, ndf * min(2**n, 8)
             stride = 2 if n < n_layers else 1
             layers += [nn.Conv2d(before, width, 4, stride, 1, bias=bias), norm_layer(width), leaky()]
-        self.model = nn.Sequential(*layers, nn.Conv2d(width, 1, 4, 1, 1))
+        self.model = Chain(*layers, OutputConv2d(width, 1, 4, 1, 1))
 
     def forward(self, image):
         return self.model(image)
@@ -148,10 +162,10 @@ class PixelDiscriminator(nn.Module):
     def __init__(self, input_nc: int, ndf: int = 64, norm: str = 'instance'):
         super().__init__()
         bias, norm_layer = norm == 'instance', NORM_LAYERS[norm]
-        self.net = nn.Sequential(
+        self.net = Chain(
             nn.Conv2d(input_nc, ndf, 1), leaky(),
             nn.Conv2d(ndf, 2 * ndf, 1, bias=bias), norm_layer(2 * ndf), leaky(),
-            nn.Conv2d(2 * ndf, 1, 1, bias=bias))
+            OutputConv2d(2 * ndf, 1, 1, bias=bias))
 
     def forward(self, image):
         return self.net(image)
@@ -202,6 +216,17 @@ def mixes_batch(net: nn.Module) -> bool:
     return any(isinstance(module, noisy) and module.training for module in net.modules())
 
 
+def together(net: nn.Module, *inputs: torch.Tensor) -> list:
+    """`net` of each input: in one call where that gives the same as several, in their order where it does not."""
+    unlike = len({x.shape[1:] for x in inputs}) > 1
+    if unlike or mixes_batch(net) or any(nn.utils.parametrize.is_parametrized(module) for module in net.modules()):
+        return [net(x) for x in inputs]     # a spectral norm moves with every call
+    sizes, outputs = [len(x) for x in inputs], net(torch.cat(inputs))
+    if isinstance(outputs, list):           # of several scales
+        return [list(scales) for scales in zip(*(output.split(sizes) for output in outputs), strict=True)]
+    return list(outputs.split(sizes))
+
+
 def describe_generator(weights: dict) -> dict | None:
     """The options that build the generator these weights belong to, or None if it is none of ours.
 
@@ -227,47 +252,30 @@ def describe_generator(weights: dict) -> dict | None:
 # ---- MUNIT (Huang et al. 2018, appendix B.2): an auto-encoder of content and style for each domain
 
 
-class ConvBlock(nn.Module):
+class ConvBlock(Recomputable):
     """Padded convolution, norm, activation. The norm is registered first: the order of the original's keys."""
 
     def __init__(self, input_nc: int, output_nc: int, kernel: int, stride: int = 1, padding: int = 0,
-                 norm: str = 'none', activation: nn.Module | None = None, pad_type: str = 'reflect'):
+                 norm: str = 'none', activation: nn.Module | None = None, pad_type: str = 'reflect',
+                 conv: type = PaddedConv2d):
         super().__init__()
-        self.norm = {'none': nn.Identity, 'instance': lambda: nn.InstanceNorm2d(output_nc),
-                     'layer': lambda: DecoderLayerNorm(output_nc), 'batch': lambda: nn.BatchNorm2d(output_nc),
+        self.norm = {'none': nn.Identity, 'instance': lambda: InstanceNorm2d(output_nc),
+                     'layer': lambda: DecoderLayerNorm(output_nc), 'batch': lambda: BatchNorm2d(output_nc),
                      'adain': nn.Identity}[norm]()
         self.adaptive = norm == 'adain'
         self.activation = activation or nn.Identity()
-        self.conv = nn.Conv2d(input_nc, output_nc, kernel, stride, padding,
-                              padding_mode='zeros' if pad_type == 'zero' else pad_type)
+        self.slope = SLOPES[type(activation)](activation) if type(activation) in SLOPES else 1.0
+        self.conv = conv(input_nc, output_nc, kernel, stride, padding,
+                         padding_mode='zeros' if pad_type == 'zero' else pad_type)
 
-    def forward(self, x, style=None):
-        """`style`: (shift, scale), (N, C) each, for an adaptive norm."""
+    def forward(self, x, style=None, residual=None):
+        """`style`: (shift, scale), (N, C) each, for an adaptive norm; `residual` is added behind an instance norm."""
         x = self.conv(x)
-        return self.activation(adain(x, *style) if self.adaptive else self.norm(x))
-
-
-def adain(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """Adaptive instance norm (eq. 7): each channel of (N, C, H, W) gets the mean `shift` and deviation `scale`."""
-    return nn.functional.instance_norm(x) * scale[..., None, None] + shift[..., None, None]
-
-
-class DecoderLayerNorm(nn.Module):
-    """(x - mean) / (std + eps) over C, H, W of each image, then a scale and shift for each channel.
-
-    Not GroupNorm(1): the deviation is the unbiased one and eps is added to it, not to the variance.
-    """
-
-    def __init__(self, channels: int, eps: float = 1e-5):
-        super().__init__()
-        self.eps = eps
-        self.gamma = nn.Parameter(torch.rand(channels))
-        self.beta = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x):
-        flat = x.flatten(1)
-        mean, std = flat.mean(1)[:, None, None, None], flat.std(1)[:, None, None, None]
-        return (x - mean) / (std + self.eps) * self.gamma[:, None, None] + self.beta[:, None, None]
+        if self.adaptive:
+            return adain(x, *style, self.slope, residual)
+        if isinstance(self.norm, InstanceNorm2d):
+            return self.norm(x, self.slope, residual)
+        return self.activation(self.norm(x))
 
 
 class ContentResBlock(nn.Module):
@@ -280,7 +288,7 @@ class ContentResBlock(nn.Module):
             ConvBlock(channels, channels, 3, 1, 1, norm, None, pad_type)])
 
     def forward(self, x, styles=(None, None)):
-        return x + self.model[1](self.model[0](x, styles[0]), styles[1])
+        return self.model[1](self.model[0](x, styles[0]), styles[1], x)
 
 
 class ContentResBlocks(nn.Module):
@@ -322,7 +330,7 @@ class StyleEncoder(nn.Module):
             *[ConvBlock(before, after, 4, 2, 1, 'none', nn.ReLU(), pad_type)
               for before, after in zip(widths, widths[1:], strict=False)],
             nn.AdaptiveAvgPool2d(1),
-            nn.Conv2d(widths[-1], style_dim, 1))
+            OutputConv2d(widths[-1], style_dim, 1))
 
     def forward(self, image):
         return self.model(image)
@@ -339,7 +347,7 @@ class StyleDecoder(nn.Module):
             ups += [nn.Upsample(scale_factor=2), ConvBlock(before, after, 5, 1, 2, 'layer', nn.ReLU(), pad_type)]
         self.model = nn.Sequential(
             ContentResBlocks(widths[0], n_res, 'adain', pad_type), *ups,
-            ConvBlock(ngf, output_nc, 7, 1, 3, 'none', nn.Tanh(), pad_type))
+            ConvBlock(ngf, output_nc, 7, 1, 3, 'none', nn.Tanh(), pad_type, OutputConv2d))
 
     def forward(self, content, parameters):
         """`parameters`: (N, 4 * n_res * C); for each norm in order C shifts, then C scales, used as they are."""
@@ -369,7 +377,8 @@ class StyleMLP(nn.Module):
                                    LinearBlock(width, outputs))
 
     def forward(self, style):
-        return self.model(style.flatten(1))
+        with full_precision(style.device):
+            return self.model(style.flatten(1))
 
 
 class MunitGenerator(nn.Module):
@@ -416,7 +425,7 @@ class MultiscaleDiscriminator(nn.Module):
         if norm == 'spectral':
             for layer in layers[1:]:
                 nn.utils.parametrizations.spectral_norm(layer.conv)
-        return nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 1))
+        return nn.Sequential(*layers, OutputConv2d(widths[-1], 1, 1))
 
     def forward(self, image):
         maps = []

@@ -5,10 +5,10 @@ command line: --lambda_gan 0 (L1), --lambda_L1 0 (cGAN), --unconditional_D (GAN)
 --netD pixel|patch16|patch286, --no_dropout.
 """
 import torch
-import torch.nn.functional as F
 
 from .base_model import BaseModel
-from .losses import GAN_LOSSES
+from .losses import GAN_LOSSES, l1_loss
+from .networks import together
 
 
 class Pix2PixModel(BaseModel):
@@ -21,6 +21,7 @@ class Pix2PixModel(BaseModel):
     }
     loss_names = ('G_GAN', 'G_L1', 'D_real', 'D_fake')
     plateau_losses = ('G_L1',)
+    target = ('fake_B', 'real_B')       # what a translation is compared with in results
 
     def __init__(self, opt, runtime):
         super().__init__(opt, runtime)
@@ -43,15 +44,15 @@ class Pix2PixModel(BaseModel):
     def loss_D(self):
         """Tell real pairs from pairs with a generated image; halved, so that D learns slower than G."""
         real, fake = self.judged(self.real_B), self.judged(self.fake_B.detach())
-        D_fake = self.gan_loss(self.netD(fake), False)
-        D_real = self.gan_loss(self.netD(real), True)
+        on_fake, on_real = together(self.netD, fake, real)
+        D_fake, D_real = self.gan_loss(on_fake, False), self.gan_loss(on_real, True)
         self.note(D_real=D_real, D_fake=D_fake)
         return 0.5 * (D_fake + D_real) + self.critic_penalty(self.netD, real, fake)
 
     def loss_G(self):
         """Fool the discriminator and stay near the target (eq. 4)."""
         opt = self.opt
-        terms = dict(G_L1=opt.lambda_L1 * F.l1_loss(self.fake_B, self.real_B))
+        terms = dict(G_L1=opt.lambda_L1 * l1_loss(self.fake_B, self.real_B))
         if opt.lambda_gan > 0:
             terms.update(G_GAN=opt.lambda_gan * self.gan_loss(self.netD(self.judged(self.fake_B)), True))
         return self.total(**terms)

@@ -27,7 +27,7 @@ class TestModel(BaseModel):
 
     def weight_files(self):
         suffix = self.opt.model_suffix or self.suffix_of_direction()
-        return {'G': run_folder.network_path(self.folder, self.label, f'G{suffix}')}
+        return {'G': self.file_of(f'G{suffix}')}
 
     def suffix_of_direction(self) -> str:
         """'_A' or '_B' where a CycleGAN was trained, for the generator that translates in --direction; else ''."""

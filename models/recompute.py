@@ -1,0 +1,60 @@
+"""Less memory for more time: layers that compute their activations again in backward instead of keeping them."""
+from itertools import groupby
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from .norms import Chain
+
+
+class Recomputable(nn.Module):
+    """A layer that keeps its inputs only, once `recomputed` is set. Without random numbers inside."""
+
+    recomputed = False
+
+    def __call__(self, *inputs, **named):
+        if self.recomputed and torch.is_grad_enabled():
+            return checkpoint(super().__call__, *inputs, use_reentrant=False, preserve_rng_state=False, **named)
+        return super().__call__(*inputs, **named)
+
+
+class Segments(Chain):
+    """A chain of layers and `blocks`; once `recomputed` is set, it keeps what enters each block and the last layers."""
+
+    recomputed = False
+
+    def forward(self, x):
+        if not (self.recomputed and torch.is_grad_enabled()):
+            return super().forward(x)
+        for segment in self.segments():
+            x = checkpoint(segment, x, use_reentrant=False, preserve_rng_state=has_dropout(segment))
+        return x
+
+    def segments(self) -> list[Chain]:
+        """Each block alone, and the layers before and after the blocks."""
+        def block(item):
+            index, layer = item
+            return index if isinstance(layer, Block) else -1
+        return [Chain(*(layer for _, layer in group)) for _, group in groupby(enumerate(self), key=block)]
+
+
+class Block(nn.Module):
+    """A part of a network that is a segment of its own."""
+
+
+def has_dropout(net: nn.Module) -> bool:
+    return any(isinstance(module, nn.Dropout) and module.training for module in net.modules())
+
+
+def recompute(net: nn.Module) -> bool:
+    """Let the layers of `net` that can compute their activations again; False if there is none.
+
+    Batch norms cannot: they would count every image twice.
+    """
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules()):
+        return False
+    able = [module for module in net.modules() if isinstance(module, (Recomputable, Segments))]
+    for module in able:
+        module.recomputed = True
+    return bool(able)
