@@ -22,7 +22,8 @@ def translate(opt, dataset, model, pin_memory):
     wanted = int(min(len(dataset), opt.num_test))
     loader = create_loader(dataset, opt, wanted, pin_memory)
     examples = model.prepare_test(dataset.read, list_images)
-    with Results(opt, dataset.folder_A) as results, ProgressBar(wanted) as bar:
+    target = getattr(model, 'target', None)
+    with ProgressBar(wanted) as bar, Results(opt, dataset.folder_A, target, notify=bar.line) as results:
         bar.line(f'creating web directory {results.folder.absolute()}')
         results.show_above(examples)
         for batch in loader:
@@ -47,7 +48,8 @@ def main(argv):
     from util.runtime import start_runtime
 
     dataset = create_dataset(opt)
-    runtime = start_runtime(opt.gpu_ids, opt.cpu_threads, opt.seed, gpu_wanted='gpu_ids' in opt.given)
+    runtime = start_runtime(opt.gpu_ids, opt.cpu_threads, opt.seed, 'gpu_ids' in opt.given, opt.precision,
+                            opt.deterministic)
     model = create_model(opt, runtime)
     model.load_networks()
     if opt.eval:
@@ -55,6 +57,8 @@ def main(argv):
     say(save_options(opt, options.defaults))
     say(model.describe_networks(opt.verbose))
     say(f'device: {runtime.description}')
+    if any(path.stem.endswith('_ema') for path in model.weight_files().values()):
+        say('the weights are moving averages (--no_ema takes the raw ones)')
     dataset.keep_going = True
     results = translate(opt, dataset, model, pin_memory=runtime.device.type == 'cuda')
     limited = f' (stopped at --num_test {opt.num_test})' if opt.num_test < len(dataset) else ''

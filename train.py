@@ -4,98 +4,159 @@
     python train.py --dataroot ./datasets/facades --name facades_pix2pix --model pix2pix --direction BtoA
 
 Add --help for the options of the model and dataset chosen, --continue_train to go on with an interrupted run.
+For several GPUs: torchrun --nproc_per_node 4 train.py ... (docs/distributed.md).
 """
 import sys
 import time
+from functools import partial
+from pathlib import Path
 
 from options import TrainOptions
 from options.base_options import save_options
-from util import run_folder
-from util.cli import UserError, run
-from util.signals import StopRequest
+from util import cli, loss_log, run_folder
+from util.cli import NonFiniteError, run
+from util.signals import Signals
 
 
-def train(opt, dataset, model, visualizer, progress, stop, pin_memory):
-    """Train to the end, or until `stop` is asked for: then save and return at once."""
-    from data import create_loader
+def train(opt, dataset, model, visualizer, checkpoints, progress, signals):
+    """Train to the end, or until `signals` ask to stop: then save and return at once."""
+    from data import create_loader, fixed_samples
+    from data.loader import updates_of
+    from util.recovery import Recovery
     from util.timing import StepTimer
-    loader = create_loader(dataset, opt, pin_memory=pin_memory)
+    group = model.group
+    loader = create_loader(dataset, opt, pin_memory=model.device.type != 'cpu', device=model.device,
+                           rank=group.rank, processes=group.size)
+    recovery = Recovery(opt, model, checkpoints)
+    previews = fixed_samples(opt, opt.val_images) if visualizer.shows_images else []
 
     while not progress.finished:
         epoch_start = time.monotonic()
         loader.sampler.set_epoch(progress.epoch, start=progress.epoch_iter)
         timer = StepTimer()
-        for batch in loader:
+        for batch in updates_of(loader, opt.accumulate):
             timer.data_arrived()
             model.set_learning_rate(progress)
-            model.train_step(batch)
-            progress.advance(len(batch['A']))
+            images = progress.images_of(model.update_size)
+            try:
+                model.train_step(batch, images)
+            except NonFiniteError as error:
+                recovery.after(error, progress)
+            progress.advance(images)
             timer.step_done(progress.step)
 
             visualizer.step(progress)
-            if progress.every(opt.display_freq):
+            if progress.every(opt.display_freq) or progress.at_end:
                 visualizer.images(progress, model.get_current_visuals())
-            if progress.every(opt.print_freq):
+            if progress.every(opt.val_freq) or progress.at_end:
+                model.gather_state()
+                visualizer.validation(progress, map(model.preview, previews))
+            if progress.every(opt.print_freq) or (opt.print_freq and progress.at_end):
                 visualizer.losses(progress, model.get_current_losses(), timer.report(), model.learning_rate)
-            if progress.every(opt.save_latest_freq):
-                visualizer.line(f'saving the latest model (epoch {progress.epoch}, total_iters {progress.total_iters})')
-                model.save(f'iter_{progress.total_iters}' if opt.save_by_iter else 'latest', progress)
+            signals.agree(model.runtime.group, checkpoints.overdue())
+            if progress.finished:
+                break
+            checkpoints.after_step(signals)
             timer.skip()
-            if progress.finished or stop:
+            if signals.stop:
                 break
 
-        if stop:
-            visualizer.line(f'stopped by {stop.signal.name}: saving the latest model (epoch {progress.epoch}, '
-                            f'total_iters {progress.total_iters})')
-            model.save('latest', progress)
+        if signals.stop and not progress.finished:
+            checkpoints.save('latest', line=f'stopped by {signals.stop} at epoch {progress.epoch}, total_iters '
+                                            f'{progress.total_iters}: saving the latest model')
             return
-        if progress.step and (progress.finished or progress.epoch == progress.last_epoch):
-            visualizer.images(progress, model.get_current_visuals())
         before, finished = model.learning_rate, progress.finish_epoch()
         model.finish_epoch()
         model.set_learning_rate(progress)
         if progress.finished or (opt.save_epoch_freq and finished % opt.save_epoch_freq == 0):
-            visualizer.line(f'saving the model at the end of epoch {finished}, iters {progress.total_iters}')
-            model.save('latest', progress)
-            model.save(str(finished), progress)
+            checkpoints.save('latest', str(finished), line=f'saving the model at the end of epoch {finished}, iters '
+                                                           f'{progress.total_iters}')
         visualizer.line(f'learning rate {before:.7f} -> {model.learning_rate:.7f}')
         visualizer.line(f'End of epoch {finished} / {progress.last_epoch_text} \t '
                         f'Time Taken: {time.monotonic() - epoch_start:.0f} sec')
 
 
-def main(argv):
-    options = TrainOptions()
-    opt = options.parse(argv)
-
+def start(options, opt, lock, argv):
+    """Build everything, and train. Whatever is wrong is told before anything in the run's folder changes."""
     from data import create_dataset
     from data.base_dataset import collate
     from models import create_model
     from util.progress import Progress
     from util.runtime import start_runtime
-    from util.visualizer import Visualizer
 
+    folder = lock.path.parent
     dataset = create_dataset(opt)
-    runtime = start_runtime(opt.gpu_ids, opt.cpu_threads, opt.seed, gpu_wanted='gpu_ids' in opt.given)
+    runtime = start_runtime(opt.gpu_ids, opt.cpu_threads, opt.seed, 'gpu_ids' in opt.given, opt.precision,
+                            opt.deterministic, argv, opt.comm_timeout)
+    group = runtime.group
+    cli.silent = not group.is_main
+    opt = opt.replace(**group.first(opt.as_dict))
+    group.first(lock.acquire) if opt.continue_train else None
     model = create_model(opt, runtime)
-    progress = model.resume() if opt.continue_train else Progress(epoch=opt.epoch_count)
+    progress, logs = model.resume() if opt.continue_train else (Progress(epoch=opt.epoch_count), {})
     progress.epoch_size, progress.max_iters = len(dataset), opt.max_iters
     progress.last_epoch = opt.n_epochs + opt.n_epochs_decay
-    if progress.finished:
-        raise UserError(f'{model.folder.absolute()} is trained to its end (epoch {progress.epoch - 1}); '
-                        f'raise --n_epochs, --n_epochs_decay or --max_iters to go on')
-    model.set_input(collate([dataset[0]]))      # what the first image shows is told before an earlier run is moved
-    moved = '' if opt.continue_train else run_folder.claim(model.folder, opt.overwrite)
-    total_images = progress.total_iters + progress.images_to_go(opt.batch_size)
-    with Visualizer(opt, total_images, progress) as visualizer:
-        for line in (moved, save_options(opt, options.defaults), *options.changes,
+    if progress.finished or opt.dry_run:
+        return end_at_once(opt, dataset, model, progress)
+    model.set_input(collate([dataset[0]]))
+    if opt.continue_train:
+        about = f'{folder.absolute()} goes on from {model.label}: epoch {progress.epoch}, image {progress.epoch_iter}'
+        loss_log.cut_back(folder, logs) if group.is_main else None
+    else:
+        about = group.first(lambda: run_folder.claim(lock, opt.overwrite))
+    cli.crash_folder, cli.silent, cli.name = folder, False, f'process {group.rank}: ' if group.rank else ''
+    dataset.bad_images.save_to(folder) if group.is_main else None
+    code = record(options, opt, dataset, model, progress, about)
+    group.close()
+    return code
+
+
+def end_at_once(opt, dataset, model, progress):
+    """Where nothing is left to be trained, or --dry_run: tell about it."""
+    from data import create_loader
+    from util.console import say
+    from util.dry_run import dry_run
+    lines = [f'nothing left to train: {model.folder.absolute()} is finished (epoch {progress.epoch - 1}, total_iters '
+             f'{progress.total_iters}); raise --n_epochs, --n_epochs_decay or --max_iters to go on']
+    if not progress.finished:
+        lines = dry_run(model, create_loader(dataset, opt), progress.images_to_go(model.update_size))
+    for line in lines if model.runtime.group.is_main else ():
+        say(line)
+    return 0
+
+
+def record(options, opt, dataset, model, progress, about):
+    """Train, and hand everything to the logs, pages and checkpoints; returns the exit code."""
+    from models.shared_batch import update_lines
+    from util.saving import Checkpoints, NoCheckpoints
+    from util.visualizer import NoVisualizer, Visualizer
+    folder, runtime, is_main = model.folder, model.runtime, model.runtime.group.is_main
+    total_images = progress.total_iters + progress.images_to_go(model.update_size)
+    with (Visualizer(opt, total_images, progress, device=runtime.description) if is_main
+          else NoVisualizer()) as visualizer:
+        for line in (about, is_main and save_options(opt, options.defaults), *options.changes,
                      f'The number of training images = {len(dataset)}', model.describe_networks(opt.verbose),
-                     f'device: {runtime.description}, seed {opt.seed}'):
+                     f'device: {runtime.description}, seed {opt.seed}', *update_lines(model)):
             visualizer.line(line) if line else None
-        with StopRequest() as stop:
-            train(opt, dataset, model, visualizer, progress, stop, pin_memory=runtime.device.type == 'cuda')
-        visualizer.line(f'go on with: python train.py --name {opt.name} --checkpoints_dir {opt.checkpoints_dir} '
-                        f'--continue_train' if stop else f'trained: {model.folder.absolute()}')
-    return stop.exit_code
+        with (Signals(opt.max_minutes) as signals,
+              Checkpoints(model, opt, progress, partial(loss_log.lengths, folder), visualizer.line) if is_main
+              else NoCheckpoints(model, opt, progress) as checkpoints):
+            train(opt, dataset, model, visualizer, checkpoints, progress, signals)
+        if signals.stop:
+            visualizer.stopped(signals.stop)
+        launcher = 'python' if runtime.group.size == 1 else f'torchrun --nproc_per_node {runtime.group.size_here}'
+        visualizer.line(f'go on with: {launcher} train.py --name {opt.name} --checkpoints_dir {opt.checkpoints_dir} '
+                        f'--continue_train' if signals.stop else f'trained: {folder.absolute()}')
+    return signals.exit_code
+
+
+def main(argv):
+    options = TrainOptions()
+    cli.silent = cli.is_follower()
+    opt = options.parse(argv)
+    run_folder.check_writable(opt.checkpoints_dir)
+    with run_folder.Lock(Path(opt.checkpoints_dir) / opt.name) as lock:
+        return start(options, opt, lock, argv)
 
 
 if __name__ == '__main__':

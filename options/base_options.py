@@ -11,7 +11,7 @@ import data
 import models
 from models import catalog
 from util.cli import UserError, warn
-from util.files import atomic_write
+from util.files import atomic_write, move_aside
 
 from . import checks
 from .parser import OptionParser, device_list, file_name, modernised, number, whole
@@ -58,8 +58,10 @@ class BaseOptions:
         group.add_argument('--name', type=file_name, default='experiment_name', help='name of the run: a sub-folder of --checkpoints_dir')
         group.add_argument('--gpu_ids', type=device_list, default='0', help='number of the GPU; -1: CPU. Without the option: GPU 0 if there is one')
         group.add_argument('--checkpoints_dir', metavar='DIR', default='./checkpoints', help='where runs are saved')
-        group.add_argument('--cpu_threads', type=whole(0), default=0, help='threads for computing on the CPU; 0: chosen by free cores')
+        group.add_argument('--cpu_threads', type=whole(0), default=0, help='threads for computing on the CPU; 0: half of the cores')
+        group.add_argument('--precision', default='auto', choices=('auto', 'fp32', 'tf32', 'bf16'), metavar='HOW', help='of convolutions: fp32, tf32, bf16 (half the time, see docs/performance.md); auto: tf32 on a GPU that has it, else fp32')
         group.add_argument('--seed', type=whole(0, 2**63 - 1), default=None, help='seed of all randomness (default: drawn and printed when training, 0 when testing)')
+        group.add_argument('--deterministic', action='store_true', help='two runs are the same to the last bit on one machine; slower on a GPU')
         group.add_argument('--verbose', action='store_true', help='print the structure of the networks, and tracebacks')
         group.add_argument('--suffix', default='', help="added to --name, options in braces: --suffix '{model}_{netG}_size{load_size}'")
         group.add_argument('--use_wandb', action='store_true', help='log to Weights & Biases too')
@@ -84,13 +86,15 @@ class BaseOptions:
         group.add_argument('--dataset_mode', default='unaligned', help=f'one of {", ".join(data.registry.names())}')
         group.add_argument('--direction', default='AtoB', choices=('AtoB', 'BtoA'), metavar='DIR', help='AtoB or BtoA')
         group.add_argument('--serial_batches', action='store_true', help='images in order instead of shuffled')
-        group.add_argument('--num_threads', type=whole(0), default=4, help='processes that load images; 0: in the main process')
+        group.add_argument('--num_threads', type=whole(0, or_word='auto'), default=4, metavar='N', help='processes that load images; 0: in the main process; auto: by the number of cores')
         group.add_argument('--batch_size', type=whole(1), default=1, help='images in a batch')
         group.add_argument('--load_size', type=whole(1), default=286, help='images are resized to this size')
         group.add_argument('--crop_size', type=whole(1), default=256, help='then windows of this size are cut')
         group.add_argument('--max_dataset_size', type=whole(1), default=float('inf'), help='use only the first N images of each folder')
         group.add_argument('--preprocess', default='resize_and_crop', choices=PREPROCESS, metavar='HOW', help=', '.join(PREPROCESS))
         group.add_argument('--no_flip', action='store_true', help='no random mirroring')
+        group.add_argument('--max_pixels', type=whole(1), default=50_000_000, help='larger images are refused: a small file can claim any size')
+        group.add_argument('--data_timeout', type=number(0), default=120.0, help='seconds to wait for an image before the run saves and ends; 0: for ever')
         group.add_argument('--display_winsize', type=whole(1), default=256, help='width of images on pages, in pixels')
 
         group = parser.add_argument_group('checkpoint')
@@ -215,6 +219,8 @@ def save_options(opt: Options, defaults: dict) -> str:
     phase = 'test' if opt.phase == 'train' and not opt.isTrain else opt.phase
     path = Path(opt.checkpoints_dir) / opt.name / f'{phase}_opt.txt'
     try:
+        if opt.isTrain and path.exists():   # the options of every start of a run are kept
+            move_aside(path)
         with atomic_write(path) as file:
             file.write(text + '\n')
     except OSError as error:

@@ -37,6 +37,13 @@ def generator(opt):
         yield f'--netG {error}{nearest(opt["netG"], ("resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128"))}'
 
 
+def size_multiple(opt) -> int:
+    """Sides of training images are multiples of this; 1 if the generator is unknown."""
+    if 'n_downsample' in opt:
+        return 2**opt['n_downsample']
+    return 1 if next(generator(opt), None) else catalog.size_multiple(opt['netG'])
+
+
 def cut_size(opt) -> int | None:
     """The side of the squares that a network sees, if the options fix it."""
     if 'crop' in opt['preprocess']:
@@ -78,6 +85,11 @@ def training(opt):
     elif opt['epoch_count'] > last and not opt['max_iters']:
         yield (f'nothing to train: --epoch_count {opt["epoch_count"]} is after the last epoch {last}; '
                f'raise --n_epochs or --n_epochs_decay')
+    if opt['parallel'] == 'twin' and (plain(opt['model']) not in ('cyclegan', 'munit') or opt['accumulate'] > 1
+                                      or opt['engine'] in ('compile', 'graph')):
+        yield '--parallel twin is for --model cyclegan and munit, without --accumulate and with --engine eager'
+    if opt['accumulate'] > 1 and opt['engine'] in ('compile', 'graph'):
+        yield f'--accumulate is not for --engine {opt["engine"]}; drop one of them'
     side = cut_size(opt)
     if opt['netD'] not in catalog.NET_D:
         return      # told by the parser

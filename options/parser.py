@@ -16,7 +16,7 @@ ALIASES = {
     '--ntest': '--num_test', '--identity': '--lambda_identity', '--gpu': '--gpu_ids', '--resume': '--continue_train',
     '--display_single_pane_ncols': '--display_ncols',
 }
-REPLACED = {'--no_lsgan': ['--gan_mode', 'vanilla']}
+REPLACED = {'--no_lsgan': ['--gan_mode', 'vanilla'], '--skip_bad_images': ['--bad_images', 'skip']}
 
 
 def modernised(argv: list[str]) -> list[str]:
@@ -125,16 +125,18 @@ def type_like(name: str, default):
     return number(0) if name.startswith('lambda') else number()
 
 
-def whole(low: int | None = None, high: int | None = None):
-    """A whole number of at least `low` and at most `high`."""
+def whole(low: int | None = None, high: int | None = None, or_word: str = ''):
+    """A whole number of at least `low` and at most `high`, or a word."""
     def convert(text):
+        if or_word and text == or_word:
+            return text
         try:
             value = int(text)
         except ValueError:
             value = None
         if value is None or (low is not None and value < low) or (high is not None and value > high):
             limit = ('' if low is None else f' of at least {low}') + ('' if high is None else f' and at most {high}')
-            raise argparse.ArgumentTypeError(f'needs a whole number{limit}')
+            raise argparse.ArgumentTypeError(f'needs a whole number{limit}' + (f', or {or_word}' if or_word else ''))
         return value
     return convert
 
@@ -152,6 +154,20 @@ def number(low: float | None = None, above: float | None = None, below: float | 
             words = ' and '.join(f'{word} {limit:g}' for word, limit in limits.items() if limit is not None)
             raise argparse.ArgumentTypeError(f'needs a finite number {words}'.strip())
         return value
+    return convert
+
+
+def names_of(known: tuple[str, ...]):
+    """Words of `known` with commas between them; 'none' stands alone."""
+    def convert(text):
+        words = [word.strip() for word in text.split(',') if word.strip()]
+        unknown = next((word for word in words if word not in known), None)
+        if unknown is not None:
+            raise argparse.ArgumentTypeError(f'{unknown} does not exist{nearest(unknown, known)} '
+                                             f'(there are: {", ".join(known)})')
+        if not words or ('none' in words and len(words) > 1):
+            raise argparse.ArgumentTypeError('needs names with commas between them, or none alone')
+        return ','.join(words)
     return convert
 
 

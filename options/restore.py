@@ -1,16 +1,42 @@
 """Options that a checkpoint brings along, and what on a command line contradicts them."""
+import sys
 from pathlib import Path
 
 from models import catalog, registry
-from util import run_folder
-from util.cli import UserError
+from util import checkpoint_set, run_folder
+from util.cli import UserError, warn
 
 ARCHITECTURE = ('model', 'input_nc', 'output_nc', 'ngf', 'ndf', 'netG', 'netD', 'n_layers_D', 'norm', 'no_dropout',
                 'unconditional_D')
 
 
+def newest_good(folder: Path, anew_if_none: bool = False) -> str:
+    """The label of the newest undamaged checkpoint of a run; damaged ones are told of.
+
+    A `UserError` where there is none; or, if `anew_if_none`, '' and a note where there never was one.
+    """
+    checkpoint_set.recover(folder, owner=False)
+    labels, damaged = checkpoint_set.by_age(folder), []
+    if not labels and anew_if_none:
+        print(f'note: no checkpoint in {folder.absolute()} yet; training begins anew', file=sys.stderr)
+        return ''
+    if not labels:
+        raise UserError(f'no checkpoint of this run: {run_folder.what_is_there(folder)}')
+    for label in labels:
+        problems = checkpoint_set.problems_of(folder, label)
+        if not problems:
+            damaged += checkpoint_set.lost_manifests(folder, newer_than=label)
+            if damaged:
+                warn(f'{"; ".join(damaged)}; going on from the newest good checkpoint, {label}')
+            return label
+        damaged.append(problems[0])
+    raise UserError(f'no checkpoint of this run can be used: {"; ".join(damaged)}; copy one again, or train anew '
+                    f'without --continue_train')
+
+
 def load_run(folder: Path, label: str) -> dict | None:
     """The state file of a run, or None where there are bare weights; a `UserError` where there is nothing."""
+    checkpoint_set.recover(folder, owner=False)
     if label not in run_folder.labels(folder):
         raise UserError(f'no checkpoint {label} of this run: {run_folder.what_is_there(folder)}')
     if not run_folder.state_path(folder, label).exists():

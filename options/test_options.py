@@ -9,7 +9,7 @@ from .restore import load_run
 
 # what test.py takes over from training; the rest of its options concern the way of testing
 RESTORED = ('dataroot', 'model', 'input_nc', 'output_nc', 'ngf', 'netG', 'norm', 'no_dropout', 'dataset_mode',
-            'direction', 'preprocess', 'crop_size', 'display_winsize')
+            'direction', 'preprocess', 'crop_size', 'max_pixels', 'display_winsize')
 
 
 # after training on windows an image is tested in the size of a window; else in the size of training
@@ -29,6 +29,7 @@ class TestOptions(BaseOptions):
         group.add_argument('--results_dir', metavar='DIR', default='./results/', help='where results are saved')
         group.add_argument('--num_test', type=whole(1), default=float('inf'), help='translate at most N images')
         group.add_argument('--eval', action='store_true', help='running statistics for batch norms, no dropout')
+        group.add_argument('--no_ema', action='store_true', help='translate with the weights themselves where moving averages of them (--ema) are there')
         group.add_argument('--aspect_ratio', type=number(above=0), default=1.0, help='saved images are this much higher (above 1) or wider (below 1)')
 
     def stored_options(self, argv):
