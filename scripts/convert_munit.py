@@ -71,11 +71,9 @@ def import_munit(args):
     argv = [word for name, value in options.items() for word in (f'--{name}', str(value))]
     opt = TrainOptions().parse(['--model', 'munit', '--dataroot', '.', '--name', args.name, '--checkpoints_dir',
                                 args.checkpoints_dir, '--pad_type', args.pad_type, *argv])
-    for name, weights in networks.items():
-        write(run_folder.network_path(folder, 'latest', name), weights)
     stored = {name: value for name, value in opt.as_dict().items() if name != 'dataroot'}
     state = dict(options=stored, progress=Progress().state_dict(), networks=list(networks))
-    checkpoint.save_state(folder, 'latest', state)
+    checkpoint.save(folder, 'latest', networks, state)
     print(f'wrote {", ".join(networks)} to {folder.absolute()} ({checkpoint.as_flags(options)})')
 
 

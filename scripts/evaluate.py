@@ -6,6 +6,7 @@ RESULTS is a folder that test.py wrote for paired data. Prints the means and wri
 """
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -44,15 +45,25 @@ def measure(folder: Path) -> dict[str, dict[str, float]]:
     return scores
 
 
+def mean_of(name: str, scores) -> float | None:
+    """The mean of a score where it is known and finite: equal images have no PSNR, tiny ones no SSIM."""
+    values = [score[name] for score in scores if math.isfinite(score.get(name, math.inf))]
+    return float(np.mean(values)) if values else None
+
+
 def main(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('results', type=Path, metavar='RESULTS')
     folder = parser.parse_args(argv).results
     scores = measure(folder)
-    means = {name: float(np.mean([score[name] for score in scores.values()])) for name in ('L1', 'PSNR', 'SSIM')}
+    means = {name: mean_of(name, scores.values()) for name in ('L1', 'PSNR', 'SSIM')}
     with atomic_write(folder / 'metrics.json') as file:
-        json.dump(dict(mean=means, images=scores), file, indent=1)
-    print(f'{len(scores)} images: L1 {means["L1"]:.2f} of 255, PSNR {means["PSNR"]:.2f} dB, SSIM {means["SSIM"]:.4f}')
+        finite = {stem: {name: value if math.isfinite(value) else None for name, value in score.items()}
+                  for stem, score in scores.items()}
+        json.dump(dict(mean=means, images=finite), file, indent=1)
+    words = (f'{name} {means[name]:{form}}{unit}' for name, form, unit in
+             (('L1', '.2f', ' of 255'), ('PSNR', '.2f', ' dB'), ('SSIM', '.4f', '')) if means[name] is not None)
+    print(f'{len(scores)} images: {", ".join(words)}')
 
 
 if __name__ == '__main__':
