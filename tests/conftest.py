@@ -39,6 +39,12 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(gpu)
 
 
+@pytest.fixture(autouse=True, scope='session')
+def cache_aside(tmp_path_factory):
+    """Headers of the tests' images are not remembered in the user's home."""
+    os.environ['XDG_CACHE_HOME'] = str(tmp_path_factory.mktemp('cache'))
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     """No test depends on the tests that ran before it."""
@@ -111,6 +117,28 @@ def test_options(tmp_path):
         return TestOptions().parse([*TINY, '--checkpoints_dir', str(tmp_path / 'checkpoints'),
                                     '--results_dir', str(tmp_path / 'results'), *map(str, argv)])
     return parse
+
+
+@pytest.fixture(scope='session')
+def server():
+    """Forks runs of train.py and test.py, and injects faults into them."""
+    import faults
+    with faults.Server() as server:
+        yield server
+
+
+@pytest.fixture(scope='session')
+def home(tmp_path_factory) -> Path:
+    """A folder with the images of every model."""
+    import tiny_runs
+    return tiny_runs.draw_home(tmp_path_factory.mktemp('home'))
+
+
+@pytest.fixture
+def runs(server, home, tmp_path):
+    """runs.begin('pix2pix', 'name', ...) trains a tiny run in a process of its own, with faults if wanted."""
+    import tiny_runs
+    return tiny_runs.Runs(server, home, tmp_path / 'runs')
 
 
 @pytest.fixture

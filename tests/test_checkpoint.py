@@ -9,7 +9,8 @@ from torch import nn
 import train
 from models.networks import create_discriminator, create_generator, describe_generator
 from options import TestOptions
-from util.checkpoint import load_state, load_weights, save_state, save_weights
+from util import checkpoint, checkpoint_set, run_folder
+from util.checkpoint import load_state, load_training, load_weights
 from util.cli import UserError
 
 
@@ -21,6 +22,12 @@ def small_net(netG='resnet_1blocks', norm='batch', dropout=False, ngf=2):
     return net
 
 
+def save(folder, net, label='latest', training=None, **state):
+    """A checkpoint of one network G."""
+    weights = checkpoint.cpu_copy(net.state_dict())
+    checkpoint.save(folder, label, {'G': weights}, {'options': {'netG': 'unet_32'}, **state}, training)
+
+
 def same(first, second):
     first, second = (dict(weights) for weights in (first, second))
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
@@ -29,56 +36,60 @@ def same(first, second):
 # ---- files
 
 def test_weight_file_is_a_bare_state_dict(tmp_path):
-    net, path = small_net(), tmp_path / 'latest_net_G.pth'
-    save_weights(path, net)
-    weights = torch.load(path, weights_only=True)
+    net = small_net()
+    save(tmp_path, net, training={})
+    weights = torch.load(tmp_path / 'latest_net_G.pth', weights_only=True)
     assert type(weights) is OrderedDict and list(weights) == list(net.state_dict())
+    assert weights._metadata == net.state_dict()._metadata
     assert all(value.device.type == 'cpu' and not value.requires_grad for value in weights.values())
     assert same(weights, net.state_dict())
-    assert [path.name for path in tmp_path.iterdir()] == ['latest_net_G.pth']
+    assert {path.name for path in tmp_path.iterdir()} == {'latest_net_G.pth', 'latest_state.pth', 'latest_training.pth',
+                                                          'latest_manifest.json'}
 
 
 @pytest.mark.parametrize('norm', ('batch', 'instance', 'none'))
 @pytest.mark.parametrize('netG', ('resnet_1blocks', 'unet_32'))
 def test_round_trip(netG, norm, tmp_path):
     net, again = small_net(netG, norm), create_generator(netG, 3, 3, 2, norm)
-    save_weights(tmp_path / 'w.pth', net)
-    load_weights(tmp_path / 'w.pth', again)
+    save(tmp_path, net)
+    load_weights(tmp_path / 'latest_net_G.pth', again)
     assert same(net.state_dict(), again.state_dict())
 
 
-def test_saving_leaves_the_network_alone(tmp_path):
+def test_a_copy_does_not_change_with_the_network(tmp_path):
     net = small_net().train()
     before = [(value.data_ptr(), value.requires_grad, value.clone()) for value in net.parameters()]
-    save_weights(tmp_path / 'w.pth', net)
+    copy = checkpoint.cpu_copy(dict(net=net.state_dict(), others=[(torch.ones(2), 'text', None, 1.5)]))
+    assert copy['others'][0][1:] == ('text', None, 1.5)
     after = list(net.parameters())
     assert all(value.data_ptr() == pointer and value.requires_grad == grad and torch.equal(value, old)
                for value, (pointer, grad, old) in zip(after, before, strict=True))
-    assert net.training
+    with torch.no_grad():
+        [value.add_(1) for value in net.parameters()]
+    assert all(torch.equal(copy['net'][name], old) for (name, _), (*_, old) in
+               zip(net.named_parameters(), before, strict=True))
 
 
 @pytest.mark.gpu
 def test_saving_leaves_the_network_on_its_gpu(tmp_path):
     net = small_net().to('cuda')
-    save_weights(tmp_path / 'w.pth', net)
+    save(tmp_path, net)
     assert all(value.is_cuda for value in net.state_dict().values())
-    assert all(not value.is_cuda for value in torch.load(tmp_path / 'w.pth', weights_only=True).values())
+    weights = torch.load(tmp_path / 'latest_net_G.pth', weights_only=True)
+    assert all(not value.is_cuda for value in weights.values())
 
 
-def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
-    net, path = small_net(), tmp_path / 'latest_net_G.pth'
-    save_weights(path, net)
-    old = path.read_bytes()
+def test_a_failed_save_leaves_the_old_files(tmp_path, monkeypatch):
+    save(tmp_path, small_net())
+    old = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
-    def disk_full(weights, file):
+    def disk_full(content, file):
         file.write(b'half')
-        raise OSError('no space left on device')
+        raise OSError(28, 'No space left on device')
     monkeypatch.setattr(torch, 'save', disk_full)
-    for write in (lambda: save_weights(path, net), lambda: save_state(tmp_path, 'latest', {})):
-        with pytest.raises(OSError, match='no space'):
-            write()
-    assert path.read_bytes() == old
-    assert [path.name for path in tmp_path.iterdir()] == ['latest_net_G.pth']
+    with pytest.raises(OSError, match='No space.*latest_net_G'):
+        save(tmp_path, small_net())
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == old
 
 
 # ---- old forms of weight files
@@ -151,7 +162,7 @@ def test_the_oldest_file_format_is_read(tmp_path):
 ])
 def test_a_file_of_another_network_names_its_options(saved, needed, flags, tmp_path):
     path, net = tmp_path / 'latest_net_G.pth', small_net(*needed)
-    save_weights(path, small_net(*saved))
+    save(tmp_path, small_net(*saved))
     before = {key: value.clone() for key, value in net.state_dict().items()}
     with pytest.raises(UserError) as error:
         load_weights(path, net, describe_generator)
@@ -160,7 +171,7 @@ def test_a_file_of_another_network_names_its_options(saved, needed, flags, tmp_p
 
 
 def test_a_discriminator_is_not_taken_for_a_generator(tmp_path):
-    save_weights(tmp_path / 'w.pth', create_discriminator('basic', 3, 2))
+    torch.save(create_discriminator('basic', 3, 2).state_dict(), tmp_path / 'w.pth')
     with pytest.raises(UserError, match='tensors are missing, such as model.* it is of another network'):
         load_weights(tmp_path / 'w.pth', small_net(), describe_generator)
 
@@ -223,12 +234,20 @@ def test_other_files_are_refused_with_a_sentence(case, tmp_path):
 
 # ---- state files
 
-def test_state_file_holds_plain_types(tmp_path):
-    save_state(tmp_path, 'latest', {'options': {'netG': 'unet_32'}, 'training': {'rng': (1, None, 2.5)}})
+def test_state_files_hold_plain_types(tmp_path):
+    save(tmp_path, small_net(), training={'rng': (1, None, 2.5)}, progress={'epoch': 3})
     state = torch.load(tmp_path / 'latest_state.pth', weights_only=True)
-    assert state == {'format': 1, 'options': {'netG': 'unet_32'}, 'training': {'rng': (1, None, 2.5)}}
+    assert state == {'format': 1, 'options': {'netG': 'unet_32'}, 'progress': {'epoch': 3}}
     assert load_state(tmp_path, 'latest') == state
+    assert load_training(tmp_path, 'latest', state) == {'rng': (1, None, 2.5)}
     assert load_state(tmp_path, '5') is None
+
+
+def test_a_state_of_version_0_1_still_loads(tmp_path):
+    """It had what only training needs within, and no manifest."""
+    torch.save({'format': 1, 'options': {}, 'training': {'x': 1}}, tmp_path / 'latest_state.pth')
+    state = load_state(tmp_path, 'latest')
+    assert load_training(tmp_path, 'latest', state) == {'x': 1}
 
 
 @pytest.mark.parametrize('state, sentence', [
@@ -240,20 +259,29 @@ def test_other_state_files_are_refused(state, sentence, tmp_path):
         load_state(tmp_path, 'latest')
 
 
-def full_states(folder):
-    return {path.name.removesuffix('_state.pth') for path in folder.glob('*_state.pth')
-            if 'training' in torch.load(path, weights_only=True)}
-
-
-def test_only_the_newest_states_stay_full(tmp_path):
+def test_only_the_newest_checkpoints_stay_full(tmp_path):
     """As train.py saves: `latest` and a number after each epoch. Old ones keep all but what only training needs."""
+    net = small_net()
     for epoch in range(1, 9):
         for label in ('latest', str(epoch)):
-            save_state(tmp_path, label, {'options': {'n': epoch}, 'progress': {'epoch': epoch}, 'training': {'x': 1}})
-        assert full_states(tmp_path) == {'latest', str(max(1, epoch - 1)), str(epoch)}
+            save(tmp_path, net, label, {'x': 1}, progress={'epoch': epoch})
+        checkpoint_set.prune(tmp_path, keep_last=0, full_states=3)
+        full = {path.name.removesuffix('_training.pth') for path in tmp_path.glob('*_training.pth')}
+        assert full == {'latest', str(max(1, epoch - 1)), str(epoch)}
     for epoch in range(1, 9):
         state = load_state(tmp_path, str(epoch))
-        assert (state['options'], state['progress']) == ({'n': epoch}, {'epoch': epoch})
+        assert state['progress'] == {'epoch': epoch}
+        assert checkpoint_set.problems_of(tmp_path, str(epoch)) == []
+    assert checkpoint_set.by_age(tmp_path) == ['8', 'latest', '7', '6', '5', '4', '3', '2', '1']
+
+
+def test_keep_last_bounds_the_numbered_checkpoints(tmp_path):
+    for label in ('1', 'latest', 'iter_5', '2', 'iter_9'):
+        save(tmp_path, small_net(), label)
+    (tmp_path / 'mine_net_G.pth').write_bytes((tmp_path / '1_net_G.pth').read_bytes())
+    checkpoint_set.prune(tmp_path, keep_last=2, full_states=3)
+    assert set(run_folder.labels(tmp_path)) == {'latest', '2', 'iter_9', 'mine'}
+    assert sorted(path.name for path in tmp_path.glob('1_*')) == []
 
 
 # ---- a run that was interrupted
@@ -282,10 +310,10 @@ def run(tmp_path, roots, monkeypatch):
 
 
 def content(folder, label):
-    """All weights of a label and the whole state but the options."""
+    """All weights of a label and the whole state but the options and the lengths of the logs."""
     found = {path.name: torch.load(path, weights_only=True) for path in sorted(folder.glob(f'{label}_*.pth'))}
-    for state in found.values():
-        state.pop('options', None)
+    for name in ('options', 'logs'):    # lines of the logs have seconds, which are of any length
+        found.get(f'{label}_state.pth', {}).pop(name, None)
     return found
 
 
@@ -307,7 +335,7 @@ def differences(first, second, place=''):
 def test_an_interruption_between_epochs_leaves_no_trace(case, run):
     folder = run(case, 'unbroken')
     last = content(folder, 'latest')
-    assert len(last) >= 2 and differences(last, content(folder, '2')) != []
+    assert len(last) >= 3 and differences(last, content(folder, '2')) != []
     interrupted = folder.with_name('interrupted')
     shutil.copytree(folder, interrupted)
     for path in [*interrupted.glob('latest_*'), *interrupted.glob('4_*')]:
@@ -330,13 +358,14 @@ def test_an_interruption_within_an_epoch_leaves_no_trace(case, run):
 
 def test_files_of_a_run(run):
     folder = run('cyclegan', 'names')
-    networks = ('net_D_A', 'net_D_B', 'net_G_A', 'net_G_B', 'state')
+    networks = ('net_D_A', 'net_D_B', 'net_G_A', 'net_G_B', 'state', 'training')
     expected = {f'{label}_{name}.pth' for label in ('2', '4', 'latest') for name in networks}
     assert {path.name for path in folder.glob('*.pth')} == expected
     state = load_state(folder, 'latest')
     assert (state['progress']['epoch'], state['progress']['total_iters']) == (5, 20)
     assert state['networks'] == ['G_A', 'G_B', 'D_A', 'D_B'] and state['options']['netG'] == 'resnet_1blocks'
-    assert all(len(pool['images']) == 2 for pool in state['training']['pools'].values())
+    training = load_training(folder, 'latest', state)
+    assert all(len(pool['images']) == 2 for pool in training['pools'].values())
 
 
 def test_the_last_epoch_is_saved_always(run):
@@ -346,10 +375,12 @@ def test_the_last_epoch_is_saved_always(run):
                 torch.load(folder / 'latest_net_G.pth', weights_only=True))
 
 
-def test_a_finished_run_is_not_trained_again(run):
-    run('pix2pix', 'done')
-    with pytest.raises(UserError, match='trained to its end.*raise --n_epochs'):
-        run('pix2pix', 'done', '--continue_train')
+def test_a_finished_run_is_not_trained_again(run, capsys):
+    folder = run('pix2pix', 'done')
+    before = {path: path.read_bytes() for path in folder.glob('*.*')}
+    run('pix2pix', 'done', '--continue_train')
+    assert 'nothing left to train' in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in folder.glob('*.*')} == before
 
 
 def test_a_run_goes_on_further_when_asked(run):
@@ -417,3 +448,30 @@ def test_direction_chooses_the_generator(run, restored, single_root):
         assert same(model.netG.state_dict(), weights[wanted])
     model = restored('two_way', '--direction', 'BtoA')
     assert same(model.netG_A.state_dict(), weights['G_B']) and same(model.netG_B.state_dict(), weights['G_A'])
+
+
+def test_moving_averages_are_saved_and_go_on(run, restored):
+    folder = run('cyclegan', 'averages', '--ema', '0.9')
+    averages = {label: torch.load(folder / f'{label}_net_G_A_ema.pth', weights_only=True) for label in ('2', '4')}
+    weights = torch.load(folder / '4_net_G_A.pth', weights_only=True)
+    assert not same(averages['4'], weights) and not same(averages['4'], averages['2'])
+    assert not list(folder.glob('*_net_D_*_ema.pth'))
+    shutil.copytree(folder, folder.with_name('interrupted'))
+    for path in [*folder.glob('latest_*'), *folder.glob('4_*')]:
+        path.unlink()
+    run('cyclegan', 'averages', '--continue_train')
+    assert differences(content(folder.with_name('interrupted'), '4'), content(folder, '4')) == []
+    assert same(restored('averages').netG_A.state_dict(), averages['4'])
+    assert same(restored('averages', '--no_ema').netG_A.state_dict(), weights)
+
+
+@pytest.mark.parametrize('version, warned', [
+    ('2.9.1+cpu', True), ('2.6.0', True), ('2.10.0', False), ('3.0.0a1', False)])
+def test_an_old_torch_is_told_of_when_it_reads_files_of_others(version, warned, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch, '__version__', version)
+    checkpoint.warn_of_old_torch.cache_clear()
+    torch.save({'w': torch.ones(1)}, tmp_path / 'w.pth')
+    for _ in 'ab':
+        checkpoint.read(tmp_path / 'w.pth')
+    assert capsys.readouterr().err.count('CVE-2026-24747') == int(warned)
+    checkpoint.warn_of_old_torch.cache_clear()

@@ -1,13 +1,15 @@
 """test.py from a trained run to its results: without repeated options, under the right names, in any batch size."""
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import TINY_TRAINING, draw_images, draw_root
 from PIL import Image
-from test_cli_train import PROGRAMS, Page, files, program
+from test_cli_train import PROGRAMS, ROOT, Page, files, program
 
 from util.cli import run
 
@@ -80,6 +82,7 @@ def refused(translate, *words) -> str:
 
 # ---- without repeated options
 
+PAGES = ['data/0001.js', 'gallery.css', 'gallery.js', 'index.html', 'results.js', 'results.json']
 LABELS = {'pix2pix': ['real_A', 'fake_B', 'real_B'], 'colorization': ['real_A', 'real_B_rgb', 'fake_B_rgb'],
           'cyclegan': ['real_A', 'fake_B', 'rec_A', 'real_B', 'fake_A', 'rec_B']}
 
@@ -90,7 +93,7 @@ def test_run_is_tested_by_its_name(name, translate, tmp_path):
     assert (code, err) == (0, [])
     folder = tmp_path / name / 'test_latest'
     names = [f'{stem}_{label}.png' for stem in '012' for label in LABELS[name]]
-    assert files(folder) == sorted([*(f'images/{file}' for file in names), 'index.html', 'results.json'])
+    assert files(folder) == sorted([*(f'images/{file}' for file in names), *PAGES])
     assert out[-1] == f'wrote 3 of 3 results; page: {folder / "index.html"}'
     side = 64 if name == 'pix2pix' else 32
     assert {image.shape for image in pixels(folder).values()} == {(side, side, 3)}
@@ -102,6 +105,9 @@ def test_run_is_tested_by_its_name(name, translate, tmp_path):
 
     told = json.loads((folder / 'results.json').read_text(encoding='utf-8'))
     assert [image['stem'] for image in told['images']] == ['0', '1', '2'] and told['model'] in (name, 'cycle_gan')
+    measured = name != 'cyclegan'
+    assert ['metrics' in image for image in told['images']] == [measured] * 3
+    assert bool(told['mean_metrics']) == measured
 
 
 def test_in_a_process_of_its_own(home, tmp_path):
@@ -142,6 +148,27 @@ def test_num_test_is_told(translate, tmp_path):
     folder = tmp_path / 'pix2pix' / 'test_latest'
     assert code == 0 and out[-1].startswith('wrote 2 of 3 results (stopped at --num_test 2)')
     assert Page(folder / 'index.html').headings == ['0', '1'] and not (folder / 'images' / '2_real_A.png').exists()
+
+
+def test_metrics_are_those_of_evaluate(translate, tmp_path):
+    translate('--name', 'colorization')
+    folder = tmp_path / 'colorization' / 'test_latest'
+    done = subprocess.run([sys.executable, str(ROOT / 'scripts' / 'evaluate.py'), str(folder)], capture_output=True)
+    assert done.returncode == 0
+    by_files = json.loads((folder / 'metrics.json').read_text(encoding='utf-8'))
+    told = json.loads((folder / 'results.json').read_text(encoding='utf-8'))
+    assert told['mean_metrics'] == pytest.approx(by_files['mean'])
+    assert all(image['metrics'] == pytest.approx(by_files['images'][image['stem']]) for image in told['images'])
+
+
+def test_results_of_two_tests_are_never_mixed(translate, tmp_path):
+    translate('--name', 'pix2pix', '--num_test', 2)
+    _, out, _ = translate('--name', 'pix2pix', '--num_test', 1)
+    folder = tmp_path / 'pix2pix' / 'test_latest'
+    found = [len(list((folder.with_name(name) / 'images').iterdir())) for name in ('test_latest', 'test_latest.1')]
+    assert found == [3, 6]
+    line, = (line for line in out if 'another test' in line)
+    assert '(--num_test)' in line and line.endswith(str(folder.with_name('test_latest.1')))
 
 
 def test_phase(results):
@@ -344,7 +371,7 @@ def test_bare_weights_with_other_options(bare, translate, words, parts):
     (['--name', 'cyclegan', '--dropout'], ['--dropout', '--no_dropout']),
     (['--name', 'colorization', '--model', 'test'], ['--model test', 'drop --model']),
     (['--name', 'cyclegan', '--model', 'test', '--model_suffix', '_C'], ['latest_net_G_C.pth']),
-    (['--name', 'pix2pix', '--dataroot', 'unaligned'], ['unaligned', 'testA/']),
+    (['--name', 'pix2pix', '--dataroot', 'single'], ['single', 'test']),
     (['--name', 'pix2pix', '--phase', 'val'], ['val', 'test/']),
     (['--name', 'pix2pix', '--crop_size', '96'], ['--crop_size 96', 'multiple of 64']),
     (['--name', 'pix2pix', '--preprocess', 'none'], ['40x40', 'multiples of 64', '--preprocess']),
@@ -364,10 +391,10 @@ def test_broken_checkpoints(home, translate, tmp_path):
     shutil.copytree(home / 'checkpoints' / 'pix2pix', tmp_path / 'runs' / 'pix2pix')
     weights = tmp_path / 'runs' / 'pix2pix' / 'latest_net_G.pth'
     whole = weights.read_bytes()
-    for content, part in ((b'', '0 bytes'), (whole[:5000], 'cut off'), (b'<!DOCTYPE html>', 'web page')):
+    for content in (b'', whole[:5000], b'<!DOCTYPE html>'):
         weights.write_bytes(content)
         message = refused(translate, '--name', 'pix2pix', '--checkpoints_dir', tmp_path / 'runs')
-        assert str(weights) in message and part in message
+        assert str(weights) in message and f'{len(content)} bytes' in message
 
 
 def test_broken_image_does_not_stop_the_others(home, translate, tmp_path):
@@ -385,4 +412,4 @@ def test_verbose_shows_structure_and_traceback(home, translate, tmp_path):
     _, out, _ = translate('--name', 'cyclegan', '--verbose')
     assert any('ConvTranspose2d' in line for line in out)
     done = program('test', '--name', 'absent', '--verbose', folder=home)
-    assert done.returncode == 1 and 'Traceback' in done.stderr
+    assert done.returncode == 2 and 'Traceback' in done.stderr

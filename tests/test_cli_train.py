@@ -147,10 +147,15 @@ def test_run_and_its_files(model, home, tmp_path):
     assert (done.returncode, done.stderr) == (0, '')
     folder = tmp_path / 'run'
     weights = [f'{label}_net_{net}.pth' for label in ('1', '2', 'latest') for net in NETS[model].split()]
-    states = [f'{label}_state.pth' for label in ('1', '2', 'latest')]
+    states = [f'{label}_{part}' for label in ('1', '2', 'latest')
+              for part in ('state.pth', 'training.pth', 'manifest.json')]
     web = [f'web/images/epoch{epoch:03d}_{label}.png' for epoch in (1, 2) for label in PICTURES[model].split()]
-    assert files(folder) == sorted([*weights, *states, *web, 'web/index.html', 'train_opt.txt', 'loss_log.txt',
-                                    'losses.jsonl'])
+    found = files(folder)
+    assert [name for name in found if not name.startswith('web/val/')] == sorted(
+        [*weights, *states, *web, 'web/index.html', 'web/data.js', 'train_opt.txt', 'loss_log.txt', 'losses.jsonl'])
+    fakes = {name.rpartition('/')[2] for name in found if name.startswith('web/val/') and 'fake_B' in name}
+    assert {name.split('_')[1] for name in fakes} == {'0', '1', '2'}      # all images of the phase test, at the end
+    assert {name.split('_')[0] for name in fakes} == {'10'}
     assert done.stdout.splitlines()[-1] == f'trained: {folder}'
 
     found = loss_lines(folder)
@@ -177,7 +182,7 @@ def test_page_of_a_run(here, tmp_path):
     trained(here, '--n_epochs', 3, '--display_freq', 1)
     folder = tmp_path / 'runs' / 'pix2pix' / 'web'
     page = Page(folder / 'index.html')
-    assert page.title == 'Experiment name = pix2pix' and page.refresh
+    assert page.title == 'Experiment name = pix2pix' and not page.refresh
     assert page.headings == ['epoch [3]', 'epoch [2]', 'epoch [1]']
     assert page.labels == PICTURES['pix2pix'].split() * 3 and page.links == page.images
     assert sorted(page.images) == [f'images/{path.name}' for path in sorted((folder / 'images').iterdir())]
@@ -232,7 +237,8 @@ def test_frequencies_fire_at_or_after_each_multiple(here, tmp_path):
     out = trained(here, '--n_epochs', 3, '--batch_size', 3, '--print_freq', 4, '--display_freq', 7,
                   '--save_latest_freq', 6, '--save_by_iter', '--save_epoch_freq', 2)
     folder = tmp_path / 'runs' / 'pix2pix'
-    assert [(epoch, iters) for epoch, iters, _ in loss_lines(folder)] == [(1, 5), (2, 3), (3, 3)]     # 4, 8, 12
+    assert [(epoch, iters) for epoch, iters, _ in loss_lines(folder)] == [
+        (1, 5), (2, 3), (3, 3), (3, 5)]     # 4, 8, 12, the end
     assert [line for line in out if line.startswith('saving the latest')] == [
         'saving the latest model (epoch 2, total_iters 8)', 'saving the latest model (epoch 3, total_iters 13)']
     assert labels(folder) == ['2', '3', 'iter_13', 'iter_8', 'latest']
@@ -266,7 +272,8 @@ def test_continue_train(here, tmp_path):
     after = snapshot(folder)
     assert after['loss_log.txt'].startswith(before['loss_log.txt'])
     assert [(epoch, iters) for epoch, iters, _ in loss_lines(folder)] == [(1, 5), (2, 5), (3, 5)]
-    assert after['loss_log.txt'].count(b'= Training Loss (') == 2
+    assert after['loss_log.txt'].count(b'= Training Loss (') == 1
+    assert after['train_opt.txt.1'] == before['train_opt.txt'] != after['train_opt.txt']
     assert labels(folder) == ['1', '3', 'latest']
     assert all(after[name] == before[name] for name in before if name.startswith(('1_net', 'web/images/epoch001')))
     assert Page(folder / 'web' / 'index.html').headings == ['epoch [3]', 'epoch [2]', 'epoch [1]']
@@ -274,20 +281,24 @@ def test_continue_train(here, tmp_path):
 
 def test_continue_from_an_iteration(here, tmp_path):
     trained(here, '--save_by_iter', '--save_latest_freq', 2, '--print_freq', 1)
+    folder = tmp_path / 'runs' / 'pix2pix'
+    before = loss_lines(folder)
     code, out, _ = here('train', '--continue_train', '--name', 'pix2pix', '--load_iter', 4, '--display_id', -1,
                         '--gpu_ids', -1)
-    assert code == 0
-    assert [(epoch, iters) for epoch, iters, _ in loss_lines(tmp_path / 'runs' / 'pix2pix')][5:] == [(1, 5)]
+    assert code == 0 and any('goes on from iter_4: epoch 1, image 4' in line for line in out)
+    assert loss_lines(folder) == before and [(epoch, iters) for epoch, iters, _ in before][4:] == [(1, 5)]
+    dropped = (folder / 'loss_log.txt.dropped').read_text(encoding='utf-8').splitlines()
+    assert len(dropped) == 1 and dropped[0].startswith('(epoch: 1, iters: 5,')
 
 
 def test_continue_from_bare_weights(here, tmp_path):
     folder = tmp_path / 'runs' / 'pix2pix'
     trained(here)
-    for path in folder.glob('*_state.pth'):
+    for path in [*folder.glob('*_state.pth'), *folder.glob('*_training.pth'), *folder.glob('*_manifest.json')]:
         path.unlink()
     words = train_words('pix2pix', '--continue_train', '--n_epochs', 4, '--epoch_count', 4, '--print_freq', 5)
     assert here('train', *words)[0] == 0
-    assert [epoch for epoch, _, _ in loss_lines(folder)] == [4]
+    assert [epoch for epoch, _, _ in loss_lines(folder)] == [1, 4]      # at the end of each start
     assert labels(folder) == ['1', '4', 'latest']
 
 
@@ -301,7 +312,6 @@ def test_continue_from_bare_weights(here, tmp_path):
     (['--epoch', 7], ['no checkpoint 7', '1 (D G), latest (D G)', '--epoch']),
     (['--load_iter', 7], ['no checkpoint iter_7', '1 (D G), latest (D G)']),
     (['--name', 'absent'], ['absent', 'has: pix2pix', '--name']),
-    (['--n_epochs', 1], ['trained to its end', '--n_epochs']),
 ])
 def test_contradiction_of_the_run_that_goes_on(here, tmp_path, words, parts):
     trained(here)
@@ -333,7 +343,7 @@ def test_overwrite(here, tmp_path):
     assert os.listdir(tmp_path / 'runs') == ['pix2pix'] and labels(tmp_path / 'runs' / 'pix2pix') == ['1', 'latest']
 
 
-@pytest.mark.parametrize('words', [['--dataroot', 'absent'], ['--dataroot', 'unaligned'], ['--lr', 'x'],
+@pytest.mark.parametrize('words', [['--dataroot', 'absent'], ['--dataroot', 'single'], ['--lr', 'x'],
                                    ['--model', 'colorization', '--direction', 'BtoA']])
 def test_a_mistake_leaves_the_earlier_run_alone(here, tmp_path, words):
     trained(here)
@@ -370,7 +380,7 @@ def test_data_mistake_and_its_traceback(home, tmp_path):
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith('error: ') and str(broken / '0.png') in done.stderr
     verbose = program('train', *words, '--num_threads', 0, '--verbose', folder=home)
-    assert verbose.returncode == 1 and 'Traceback' in verbose.stderr and str(broken / '0.png') in verbose.stderr
+    assert verbose.returncode == 2 and 'Traceback' in verbose.stderr and str(broken / '0.png') in verbose.stderr
 
 
 def test_no_gpu(here, monkeypatch):

@@ -15,6 +15,7 @@ from models.base_model import without_gradients
 from models.losses import GAN_LOSSES
 from models.networks import ConvBlock
 from util.cli import UserError
+from util.levels import as_numbers
 from util.progress import Progress
 from util.seeding import seed_everything
 
@@ -84,8 +85,10 @@ def translator(options_of, build_model, roots):
 
 
 def batches(opt, count):
+    """The first batches, with images as numbers."""
     loader = create_loader(create_dataset(opt), opt)
-    return [batch for batch, _ in zip(loader, range(count), strict=False)]
+    return [{name: as_numbers(value) if torch.is_tensor(value) else value for name, value in batch.items()}
+            for batch, _ in zip(loader, range(count), strict=False)]
 
 
 def weights_of(model):

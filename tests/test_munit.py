@@ -20,6 +20,7 @@ from options import TestOptions, TrainOptions
 from util import checkpoint
 from util.cli import run
 from util.demo_scores import variety
+from util.runtime import Runtime
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = json.loads((ROOT / 'tests' / 'golden_munit.json').read_text(encoding='utf-8'))
@@ -91,10 +92,12 @@ def model_of(monkeypatch):
             init_type='kaiming', init_type_D='normal', init_gain=0.02, lr=1e-4, beta1=0.5, weight_decay=1e-4,
             gan_mode={'lsgan': 'lsgan', 'nsgan': 'vanilla'}[variant['gan']], lambda_gan=1.0, lambda_recon_x=10.0,
             lambda_recon_s=1.0, lambda_recon_c=1.0, lambda_cyc=variant['cyc'], lambda_vgg=variant['vgg'],
-            detach_content=False, share_styles=variant['shared_styles'], lr_policy='step', seed=0)
+            detach_content=False, share_styles=variant['shared_styles'], lr_policy='step', seed=0, norm='instance',
+            batch_size=batch, crop_size=height, engine='eager', ema=0, grad_checkpoint=False,
+            accumulate=1, parallel='data')
         vgg = VggFeatures(formula_vgg()) if variant['vgg'] else None
         monkeypatch.setattr(MunitModel, 'load_vgg', lambda self: vgg)
-        model = MunitModel(opt, SimpleNamespace(device=torch.device('cpu')))
+        model = MunitModel(opt, Runtime(torch.device('cpu'), 'cpu'))
         for name, base in BASES.items():
             fill(model.nets[name], base, n_res if name.startswith('G') else 0)
         return model, batch, (height, width)
@@ -236,6 +239,7 @@ def test_guided_style_is_that_of_the_example(translated, trained, tmp_path):
     from data import create_dataset, create_loader
     from models import create_model
     from util.images import tensor_to_image
+    from util.levels import as_numbers
     from util.runtime import start_runtime
     opt = TestOptions().parse(['--name', 'run', '--checkpoints_dir', str(trained), '--num_threads', '0'])
     dataset = create_dataset(opt)
@@ -244,7 +248,7 @@ def test_guided_style_is_that_of_the_example(translated, trained, tmp_path):
     batch = next(iter(create_loader(dataset, opt)))
     with torch.no_grad():
         style = model.netG_B.encode(dataset.read(str(example)))[1]
-        by_hand = model.netG_B.decode(model.netG_A.encode(batch['A'])[0], style)
+        by_hand = model.netG_B.decode(model.netG_A.encode(as_numbers(batch['A']))[0], style)
     from PIL import Image
     saved = np.asarray(Image.open(tmp_path / 'run' / 'test_latest' / 'images' / '0_fake_B.png'))
     assert np.array_equal(saved, tensor_to_image(by_hand[0]))

@@ -72,7 +72,7 @@ def parse(tmp_path):
     images, run_folder = tmp_path / 'images', tmp_path / 'checkpoints' / 'experiment_name'
     images.mkdir()
     run_folder.mkdir(parents=True)
-    (run_folder / 'latest_net_G.pth').touch()
+    (run_folder / 'latest_net_G.pth').write_bytes(b'weights')
 
     def parse_words(program: str, line: str = '', *more: str) -> Options:
         places = ['--dataroot', str(images), '--checkpoints_dir', str(run_folder.parent)]
@@ -176,7 +176,7 @@ def test_older_name(old, parse, capsys):
 
 
 def test_resume_is_an_older_name_of_continue_train(mistakes):
-    assert 'no checkpoint latest' in mistakes('train', '--resume --name absent')[0]
+    assert 'no checkpoint of this run' in mistakes('train', '--resume --name absent')[0]
     assert ALIASES.keys() == OLDER_NAMES.keys() | {'--resume'}
 
 
@@ -506,8 +506,8 @@ def test_exit_codes_of_mistakes(capsys):
     assert run(TrainOptions().parse, ['--lr', 'x']) == 2
     err = capsys.readouterr().err.splitlines()
     assert len(err) == 2 and all(line.startswith('error: ') for line in err)
-    with pytest.raises(UserError):
-        run(TrainOptions().parse, ['--lr', 'x', '--verbose'])
+    assert run(TrainOptions().parse, ['--lr', 'x', '--verbose']) == 2
+    assert 'Traceback' in capsys.readouterr().err
 
 
 def test_interruption_is_no_traceback(capsys):

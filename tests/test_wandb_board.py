@@ -1,13 +1,17 @@
-"""The wandb board against a stand-in for the package that records the calls."""
+"""The wandb board against a stand-in for the package that records the calls, and the package where it is installed."""
 
 import sys
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
-from util.wandb_board import WandbBoard
+from util.monitors import Background
+from util.wandb_board import WandbBoard, has_key
 
 PIXELS = np.zeros((4, 6, 3), np.uint8)
+RECORD = {'epoch': 2, 'iters': 40, 'total_iters': 640, 'lr': 0.1, 'images_per_s': 3.0, 'losses': {'G_GAN': 1.5}}
+AT = SimpleNamespace(epoch=2, total_iters=640)
 
 
 class FakeRun:
@@ -29,66 +33,80 @@ class FakeWandb:
         self.arguments = arguments
         return self.run
 
+    def Settings(self, **settings):
+        return settings
+
     def Image(self, pixels, caption):
         return pixels, caption
 
 
-def fail(*_, **__):
-    raise OSError('network\ngone')
+@pytest.fixture(autouse=True)
+def no_key(monkeypatch, tmp_path):
+    for name in ('WANDB_API_KEY', 'WANDB_MODE'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv('NETRC', str(tmp_path / 'netrc'))
 
 
-def start(monkeypatch, wandb):
-    monkeypatch.setitem(sys.modules, 'wandb', wandb)
+@pytest.fixture
+def start(monkeypatch, tmp_path):
+    """start(package) -> board, notices."""
+    def make(package):
+        monkeypatch.setitem(sys.modules, 'wandb', package)
+        notices = []
+        return WandbBoard('project', 'run', {'lr': 0.1}, tmp_path, notices.append), notices
+    return make
+
+
+def test_losses_and_images_are_logged_at_the_image_count(start, monkeypatch, tmp_path):
+    monkeypatch.setenv('WANDB_API_KEY', 'x' * 40)
+    wandb = FakeWandb()
+    board, notices = start(wandb)
+    board.losses(RECORD)
+    board.images(AT, {'real_A': PIXELS}, 'train')
+    board.images(AT, {'fake_B 0': PIXELS}, 'validation')
+    board.close()
+    settings = wandb.arguments.pop('settings')
+    assert wandb.arguments == {'project': 'project', 'name': 'run', 'config': {'lr': 0.1}, 'dir': str(tmp_path),
+                               'mode': None}
+    assert settings == {'console': 'off', 'silent': True}
+    assert wandb.run.logged == [
+        (640, {'G_GAN': 1.5, 'epoch': 2, 'lr': 0.1, 'images_per_s': 3.0}),
+        (640, {'results/real_A': (PIXELS, 'real_A')}),
+        (640, {'validation/fake_B 0': (PIXELS, 'fake_B 0')})]
+    assert wandb.run.finished == 1 and notices == []
+
+
+def test_without_a_key_it_stays_offline_and_says_where(start, tmp_path):
+    wandb = FakeWandb()
+    _, notices = start(wandb)
+    assert wandb.arguments['mode'] == 'offline'
+    assert len(notices) == 1 and str(tmp_path) in notices[0] and 'wandb sync' in notices[0]
+
+
+def test_a_mode_of_the_user_is_kept(start, monkeypatch):
+    monkeypatch.setenv('WANDB_MODE', 'disabled')
+    wandb = FakeWandb()
+    _, notices = start(wandb)
+    assert wandb.arguments['mode'] is None and notices == []
+
+
+@pytest.mark.parametrize(('text', 'found'), [
+    ('machine api.wandb.ai login user password ' + 'x' * 40, True),
+    ('machine example.org login user password secret', False), ('machine', False)])
+def test_a_key_of_wandb_login_is_found(tmp_path, text, found):
+    (tmp_path / 'netrc').write_text(text + '\n')
+    (tmp_path / 'netrc').chmod(0o600)
+    assert has_key() is found
+
+
+def test_the_package_itself_writes_a_run_offline(tmp_path):
+    pytest.importorskip('wandb', reason='wandb is not installed; pip install wandb')
     notices = []
-    return WandbBoard('project', 'run', {'lr': 0.1}, notify=notices.append), notices
-
-
-def use(board):
-    progress = SimpleNamespace(epoch=2, fraction=0.5, total_iters=640)
-    board.losses(progress, {'G_GAN': 1.5})
-    board.images(progress, {'real_A': PIXELS})
-
-
-def test_losses_and_images_are_logged_at_the_image_count(monkeypatch):
-    wandb = FakeWandb()
-    board, notices = start(monkeypatch, wandb)
-    use(board)
-    assert wandb.arguments == {'project': 'project', 'name': 'run', 'config': {'lr': 0.1}}
-    losses, images = wandb.run.logged
-    assert losses == (640, {'G_GAN': 1.5})
-    assert images == (640, {'results/real_A': (PIXELS, 'real_A')})
-    assert notices == []
-
-
-def test_close_finishes_the_run_once_and_ends_the_logging(monkeypatch):
-    wandb = FakeWandb()
-    board, notices = start(monkeypatch, wandb)
+    board = Background('wandb', lambda: WandbBoard('project', 'run', {'lr': 0.1}, tmp_path, notices.append),
+                       notices.append)
+    board.losses(RECORD)
+    board.images(AT, {'real_A': PIXELS}, 'train')
     board.close()
-    board.close()
-    use(board)
-    assert (wandb.run.finished, wandb.run.logged, notices) == (1, [], [])
-
-
-def test_a_failure_switches_the_board_off_in_one_line(monkeypatch):
-    wandb = FakeWandb()
-    wandb.run.log = fail
-    board, notices = start(monkeypatch, wandb)
-    use(board)
-    use(board)
-    board.close()
-    assert notices == ['wandb switched off (network gone) - training goes on without it']
-
-
-def test_a_failing_start_is_told_and_not_raised(monkeypatch):
-    wandb = FakeWandb()
-    wandb.init = fail
-    board, notices = start(monkeypatch, wandb)
-    use(board)
-    assert notices == ['wandb switched off (network gone) - training goes on without it']
-
-
-def test_without_the_package_one_notice_says_how_to_install_it(monkeypatch):
-    board, notices = start(monkeypatch, None)
-    use(board)
-    board.close()
-    assert len(notices) == 1 and '`pip install wandb` installs it' in notices[0]
+    files = [path for path in tmp_path.rglob('*.wandb') if path.stat().st_size]
+    assert len(files) == 1 and b'G_GAN' in files[0].read_bytes()
+    assert len(notices) == 1 and 'writes to' in notices[0]

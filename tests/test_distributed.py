@@ -1,0 +1,480 @@
+"""Several processes train one model: the same mathematics as one process with all the images, whoever dies or stops."""
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import traceback
+
+import pytest
+import states
+import tiny_runs
+import torch
+import torch.distributed as dist
+from conftest import ROOT
+from test_cli_train import program
+
+from data.base_dataset import EpochSampler
+from data.loader import updates_of
+from models import create_model
+from models.guard import BadStep
+from models.shared_batch import update_lines
+from options import TrainOptions
+from util.cli import ResourceError, UserError
+from util.distributed import Group, Processes, meet, share_of, start_group
+from util.progress import Progress
+from util.runtime import Runtime, choose_gpu
+from util.seeding import seed_everything
+
+CPU = torch.device('cpu')
+IMAGES = 5          # so that the last update of an epoch is smaller than the others
+CASES = {
+    'cyclegan': ['--model', 'cyclegan', '--pool_size', '2'],
+    'cyclegan wgangp': ['--model', 'cyclegan', '--gan_mode', 'wgangp', '--lambda_identity', '0', '--ema', '0.9'],
+    'pix2pix': ['--model', 'pix2pix'],
+    'pix2pix wgangp': ['--model', 'pix2pix', '--gan_mode', 'wgangp', '--lr_policy', 'plateau'],
+    'pix2pix instance': ['--model', 'pix2pix', '--norm', 'instance'],
+    'colorization': ['--model', 'colorization', '--norm', 'instance'],
+    'template': ['--model', 'template', '--dropout'],
+    'munit': ['--model', 'munit'],
+}
+ROUNDING = {'cyclegan wgangp': 1e-6}    # biases before instance norms: gradients of 0, whose roundings Adam enlarges
+WITH_BATCH_NORM = {'pix2pix', 'pix2pix wgangp'}
+
+
+def options_of(case: str, folder, *more):
+    model = case.split()[0]
+    words = [*tiny_runs.MODELS[model], *CASES[case], '--dataroot', str(folder), '--checkpoints_dir', str(folder),
+             *tiny_runs.SHARED]
+    given = words[words.index('--pool_size'):][:2] if '--pool_size' in CASES[case] else []
+    return TrainOptions().parse([*words, '--display_id', '-1', *map(str, more), *given])
+
+
+def images_for(model) -> list:
+    """Samples of random numbers, in float64 so that roundings do not hide a difference."""
+    generator = torch.Generator().manual_seed(5)
+    channels = (1, 2) if model.opt.model == 'colorization' else (3, 3)
+    return [{name: torch.rand(n, 32, 32, generator=generator, dtype=torch.float64) * 2 - 1
+             for name, n in zip('AB', channels, strict=True)} for _ in range(IMAGES)]
+
+
+def batches_of(samples, sampler, batch_size):
+    indices = [index for index, _ in sampler]
+    for begin in range(0, len(indices), batch_size):
+        batch = [samples[index] for index in indices[begin:begin + batch_size]]
+        yield {**{name: torch.stack([sample[name] for sample in batch]) for name in 'AB'}, 'A_paths': ['image'] * 9}
+
+
+def trained(case: str, folder, group=None, epochs: int = 2, more=()) -> dict:
+    """The whole state after some epochs, and the losses of all steps."""
+    group = group or Group()
+    seed_everything(1)
+    opt = options_of(case, folder, *more)
+    torch.set_default_dtype(torch.float64)
+    try:
+        model = create_model(opt, Runtime(CPU, 'cpu', group=group))
+        samples, progress, losses = images_for(model), Progress(epoch_size=IMAGES, last_epoch=epochs), []
+        sampler = EpochSampler(IMAGES, True, 1, opt.batch_size, model.group.rank, model.group.size)
+        for epoch in range(1, epochs + 1):
+            sampler.set_epoch(epoch)
+            for batch in updates_of(batches_of(samples, sampler, opt.batch_size), opt.accumulate):
+                images = progress.images_of(model.update_size)
+                model.train_step(batch, images)
+                progress.advance(images)
+                losses.append(model.get_current_losses())
+            progress.finish_epoch()
+        model.gather_state()
+        nets = {name: net.state_dict() for name, net in {**model.nets, **model.averages.nets}.items()}
+        return dict(nets=nets, losses=losses, training=model.training_state())
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def values(tree, place: str = '') -> dict:
+    """A nested content as {'a/b/0': value}."""
+    if isinstance(tree, (dict, list, tuple)):
+        pairs = tree.items() if isinstance(tree, dict) else enumerate(tree)
+        return {name: value for key, part in pairs for name, value in values(part, f'{place}/{key}').items()}
+    return {place: tree}
+
+
+def differences(first, second, tolerance: float = 1e-9) -> list[str]:
+    """Where two states differ by more than roundings: a list of places. Losses are told in float32."""
+    first, second = values(first), values(second)
+    found = [f'{place} only once' for place in first.keys() ^ second.keys()]
+    for place in first.keys() & second.keys():
+        a, b = first[place], second[place]
+        if isinstance(a, torch.Tensor) or isinstance(a, float):
+            allowed = max(tolerance, 1e-6) if place.startswith('/losses') else tolerance
+            if not torch.allclose(torch.as_tensor(a), torch.as_tensor(b), rtol=allowed, atol=allowed):
+                found.append(f'{place}: {(torch.as_tensor(a) - torch.as_tensor(b)).abs().max():.3g}')
+        elif a != b:
+            found.append(f'{place}: {a} != {b}')
+    return sorted(found)
+
+
+# ---- processes without torchrun, forked from the test
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(('127.0.0.1', 0))
+        return server.getsockname()[1]
+
+
+def process(work, rank: int, size: int, port: int, answers):
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), LOCAL_RANK=str(rank), MASTER_ADDR='127.0.0.1',
+                      MASTER_PORT=str(port))
+    try:
+        group = Processes(CPU, 60)
+        answers.put((rank, work(group)))
+        group.numbers(0)
+        group.close()
+    except BaseException:
+        answers.put((rank, traceback.format_exc()))
+
+
+def in_processes(size: int, work) -> list:
+    """`work(group)` of each of `size` processes; results are plain or tensors."""
+    context, port = multiprocessing.get_context('fork'), free_port()
+    answers = context.SimpleQueue()
+    children = [context.Process(target=process, args=(work, rank, size, port, answers)) for rank in range(size)]
+    for child in children:
+        child.start()
+    found = dict(answers.get() for _ in children)
+    for child in children:
+        child.join(30)
+    failures = [answer for answer in found.values() if isinstance(answer, str)]
+    assert not failures, failures[0]
+    return [found[rank] for rank in range(size)]
+
+
+def on_disk(folder, work):
+    """`work` whose result goes to the parent by a file."""
+    def wrapped(group):
+        torch.save(work(group), folder / f'{group.size}_{group.rank}.pth')
+        return None
+    return wrapped
+
+
+@pytest.fixture(scope='module')
+def two_processes(tmp_path_factory):
+    """What two processes with one image each have in the end: a list of both, for each case."""
+    folder = tmp_path_factory.mktemp('two')
+    in_processes(2, on_disk(folder, lambda group: {case: trained(case, folder, group) for case in CASES}))
+    return [torch.load(folder / f'2_{rank}.pth', weights_only=True) for rank in range(2)]
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_two_processes_are_one_with_twice_the_batch(case, two_processes, tmp_path):
+    """All weights, optimizers, pools, averages, losses and random numbers after 6 updates, two of them on one image."""
+    one = trained(case, tmp_path, more=['--batch_size', 2])
+    first, second = two_processes[0][case], two_processes[1][case]
+    assert differences(first, second, 0) == []
+    assert differences(one, first, ROUNDING.get(case, 1e-9)) == []
+
+
+def test_the_comparison_finds_a_difference(two_processes, tmp_path):
+    """Of batches of another size."""
+    assert differences(trained('template', tmp_path), two_processes[0]['template'])
+
+
+@pytest.mark.parametrize('case', sorted(CASES.keys() - WITH_BATCH_NORM))
+def test_accumulated_batches_are_one_large_batch(case, tmp_path):
+    several = trained(case, tmp_path, more=['--accumulate', 3])
+    one = trained(case, tmp_path, more=['--batch_size', 3])
+    assert differences(one, several, ROUNDING.get(case, 1e-9)) == []
+
+
+@pytest.mark.parametrize('case', sorted(WITH_BATCH_NORM))
+def test_batch_norms_may_accumulate_too(case, tmp_path):
+    """With other statistics, so nothing to compare with; but every batch is learnt from."""
+    assert differences(trained(case, tmp_path, more=['--accumulate', 3]), trained(case, tmp_path), 0)
+
+
+def test_processes_may_accumulate_too(tmp_path):
+    """2 processes x 2 batches x 1 image = a batch of 4; the last update of an epoch has 1 image."""
+    state = trained('cyclegan', tmp_path, more=['--batch_size', 4])
+    in_processes(2, on_disk(tmp_path, lambda group: trained('cyclegan', tmp_path, group, more=['--accumulate', 2])))
+    assert differences(state, torch.load(tmp_path / '2_0.pth', weights_only=True)) == []
+
+
+def test_batch_norm_is_told_about(tmp_path):
+    lines = update_lines(create_model(options_of('pix2pix', tmp_path, '--accumulate', 4), Runtime(CPU, 'cpu')))
+    assert lines == ['an update: 4 batches (--accumulate) x 1 images (--batch_size) = 4 images',
+                     'batch norms have the statistics of each batch alone']
+
+
+# ---- twins
+
+TWIN_CASES = {'cyclegan': ['--ema', 0.9, '--pool_size', 2], 'munit': ['--norm_D', 'spectral', '--lambda_cyc', 2]}
+
+
+@pytest.mark.parametrize('more', [[], ['--batch_size', 2, '--lr_policy', 'plateau']], ids=['batch 1', 'batch 2'])
+@pytest.mark.parametrize('case', TWIN_CASES)
+def test_twins_are_one_process(case, more, tmp_path):
+    """All weights, optimizers, pools, averages and losses after 10 updates; each has trained half of the networks."""
+    words = [*TWIN_CASES[case], *more]
+    one = trained(case, tmp_path, more=words)
+    twin = [*words, '--parallel', 'twin']
+    in_processes(2, on_disk(tmp_path, lambda group: trained(case, tmp_path, group, more=twin)))
+    twins = [torch.load(tmp_path / f'2_{rank}.pth', weights_only=True) for rank in range(2)]
+    assert differences(*twins, 0) == []
+    assert differences(one, twins[0]) == []
+
+
+def test_a_twin_computes_half(tmp_path):
+    """Its own networks have gradients, the copies of the other's do not, and are the other's only when gathered."""
+    def work(group):
+        model = create_model(options_of('cyclegan', tmp_path, '--parallel', 'twin'), Runtime(CPU, 'cpu', group=group))
+        before = {name: next(net.parameters()).clone() for name, net in model.nets.items()}
+        model.train_step({'A': torch.rand(1, 3, 32, 32), 'B': torch.rand(1, 3, 32, 32), 'A_paths': ['image']})
+        moved = {name for name, net in model.nets.items() if not torch.equal(before[name], next(net.parameters()))}
+        assert moved == {f'G_{"AB"[group.rank]}', f'D_{"AB"[group.rank]}'}
+        model.gather_state()
+        assert all(not torch.equal(before[name], next(net.parameters())) for name, net in model.nets.items())
+        assert all(image.shape == (1, 3, 32, 32) for image in model.get_current_visuals().values())
+        assert len(model.preview({'A': torch.rand(1, 3, 32, 32), 'B': torch.rand(1, 3, 32, 32), 'A_paths': ['i']})) == 6
+    in_processes(2, work)
+
+
+def test_twins_refuse_what_would_not_be_exact(tmp_path):
+    def build(*words):
+        create_model(options_of('cyclegan', tmp_path, '--parallel', 'twin', *words), Runtime(CPU, 'cpu', group=group))
+    group = Group()
+    with pytest.raises(UserError, match='for 2 processes, not 1'):
+        build()
+    group.size = 2
+    for words in (['--dropout'], ['--norm', 'batch'], ['--gan_mode', 'wgangp', '--lambda_identity', '0']):
+        with pytest.raises(UserError, match='without dropout and batch norm'):
+            build(*words)
+    with pytest.raises(UserError, match='--parallel twin is for --model cyclegan and munit'):
+        options_of('pix2pix', tmp_path, '--parallel', 'twin')
+
+
+# ---- shares
+
+@pytest.mark.parametrize('size, batch_size, parts', [(1, 1, 3), (2, 1, 1), (3, 2, 1), (4, 3, 2)])
+@pytest.mark.parametrize('total', [1, 4, 5, 11])
+def test_every_image_has_one_owner(size, batch_size, parts, total):
+    """Parts come one after the other, in each of them the processes; nobody has more than a batch."""
+    total = min(total, size * batch_size * parts)
+    owned = []
+    for part in range(-(-total // (size * batch_size))):
+        for rank in range(size):
+            share = share_of(rank, size, batch_size, total, part)
+            assert share.count <= batch_size and share.total == total
+            owned += range(share.start, share.start + share.count)
+    assert owned == list(range(total))
+
+
+@pytest.mark.parametrize('size, batch_size', [(2, 1), (2, 3), (5, 2)])
+@pytest.mark.parametrize('start', [0, 1, 6, 12])
+def test_the_samplers_of_all_processes_give_the_order_of_one(size, batch_size, start):
+    """In batches; where a process has none of the last images it repeats one, so that all have as many batches."""
+    one = EpochSampler(13, True, 1)
+    one.set_epoch(3, start)
+    order, lists = list(one), []
+    for rank in range(size):
+        sampler = EpochSampler(13, True, 1, batch_size, rank, size)
+        sampler.set_epoch(3, start)
+        keys = list(sampler)
+        assert len(sampler) == len(keys)
+        lists.append([keys[begin:begin + batch_size] for begin in range(0, len(keys), batch_size)])
+    rows = list(zip(*lists, strict=True))
+    found, left = [], len(order)
+    for row in rows:
+        shares = [share_of(rank, size, batch_size, min(left, size * batch_size)) for rank in range(size)]
+        assert [len(batch) for batch in row] == [share.held for share in shares]
+        found += [key for batch, share in zip(row, shares, strict=True) for key in batch[:share.count]]
+        left -= size * batch_size
+    assert found == order
+
+
+def test_texts_numbers_and_tensors_are_gathered(tmp_path):
+    def work(group):
+        assert group.texts('ä' * group.rank) == ['', 'ä', 'ää']
+        assert group.numbers(group.rank, 7) == [[0, 7], [1, 7], [2, 7]]
+        own = torch.arange(group.rank + 1.0)[:, None]
+        assert [rows.tolist() for rows in group.gather(own)] == [[[0]], [[0], [1]], [[0], [1], [2]]]
+        assert group.first(lambda: {'a': [1, 'x', None]}) == {'a': [1, 'x', None]}
+    in_processes(3, work)
+
+
+def test_processes_that_died_are_not_waited_for():
+    """torchrun keeps its store: each start of a run gets a name of its own, though the words of dead ones are there."""
+    store, names = dist.HashStore(), []
+    store.set('arrived/1', 'of a process that died')
+    for _ in range(3):
+        found = {}
+
+        def arrive(rank, found=found):
+            found[rank] = meet(store, rank, 3, 20)
+        threads = [threading.Thread(target=arrive, args=(rank,)) for rank in (0, 2, 1)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert len(found) == 3 and len(set(found.values())) == 1
+        names.append(found[0])
+    assert len(set(names)) == 3
+
+
+def test_an_error_of_the_first_process_ends_all():
+    def fail():
+        raise UserError('the folder is in use')
+
+    def work(group):
+        with pytest.raises(UserError) as error:
+            group.first(fail)
+        assert error.value.args == (() if group.rank else ('the folder is in use',))
+        assert error.value.exit_code == 2
+    in_processes(2, work)
+
+
+def test_a_lost_process_is_an_error_of_resources():
+    def work(group):
+        if group.rank == 0:
+            os._exit(0)
+        with pytest.raises(ResourceError, match='another process of this run has ended'):
+            group.sum(torch.zeros(1))
+        answer.value = 1
+    context, port = multiprocessing.get_context('fork'), free_port()
+    answer = context.Value('i', 0)
+    children = [context.Process(target=process, args=(work, rank, 2, port, context.SimpleQueue())) for rank in (0, 1)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(40)
+        child.kill()
+    assert answer.value == 1
+
+
+def test_a_bad_gradient_of_one_process_stops_all(tmp_path):
+    """Before the update, at the same step."""
+    def work(group):
+        model = create_model(options_of('template', tmp_path), Runtime(CPU, 'cpu', group=group))
+        batch = {'A': torch.zeros(1, 3, 32, 32), 'B': torch.zeros(1, 3, 32, 32), 'A_paths': ['image']}
+        before = [weight.clone() for weight in model.netG.parameters()]
+        batch['B'][0, 0, 0, 0] = float('nan') if group.rank == 1 else 0
+        with pytest.raises(BadStep):
+            model.train_step(batch)
+        assert all(map(torch.equal, before, model.netG.parameters()))
+    in_processes(2, work)
+
+
+# ---- command lines
+
+def torchrun(*words, size: int = 2, restarts: int = 0, wait: bool = True):
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', str(size), '--max-restarts',
+         str(restarts), str(ROOT / 'train.py'), *map(str, words)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    return (process, *process.communicate(timeout=200)) if wait else process
+
+
+@pytest.fixture
+def words(home, tmp_path):
+    """Of a run of 4 images: words('name', ...)."""
+    def make(name, *more, length=('--n_epochs', '30', '--n_epochs_decay', '1')):
+        model = 'pix2pix' if 'pix2pix' in more else 'cyclegan'
+        return [*tiny_runs.MODELS[model], '--dataroot', home / tiny_runs.ROOTS[model], *tiny_runs.SHARED,
+                *length, *more, '--checkpoints_dir', tmp_path / 'runs', '--name', name]
+    return make
+
+
+def read_until(process, text: str) -> str:
+    lines = iter(process.stdout.readline, '')
+    return next((line for line in lines if text in line), '')
+
+
+def children_of(process) -> list[int]:
+    found = subprocess.run(['ps', '-o', 'pid=', '--ppid', str(process.pid)], capture_output=True, text=True)
+    return [int(word) for word in found.stdout.split()]
+
+
+def test_sigterm_to_torchrun_loses_nothing(words, tmp_path):
+    """One process saves, at a step that all agree on; continued, the run is to the last bit the one without a stop."""
+    process, _, err = torchrun(*words('whole', '--model', 'pix2pix'))
+    assert process.returncode == 0, err
+    process = torchrun(*words('broken', '--model', 'pix2pix'), wait=False)
+    assert read_until(process, '(epoch: 2, iters: 2')
+    process.terminate()
+    out, err = process.communicate(timeout=25)
+    assert out.count('saving the latest model') == out.count('stopped by SIGTERM') == 1
+    assert 'go on with: torchrun --nproc_per_node 2 train.py' in out
+    folder = tmp_path / 'runs' / 'broken'
+    assert not (folder / 'lock').exists() and states.position(folder, 'latest')[1] < 4 * 31
+    process, _, err = torchrun('--continue_train', *words('broken', length=())[-4:], '--gpu_ids', '-1')
+    assert process.returncode == 0, err
+    ends = [dict(state=states.whole_state(tmp_path / 'runs' / name), log=states.log_lines(tmp_path / 'runs' / name))
+            for name in ('whole', 'broken')]
+    assert states.differences(*ends) == []
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_all_and_torchrun_starts_them_again(words, tmp_path):
+    """They go on from the last state; and one process goes on where two have ended."""
+    process = torchrun(*words('run', '--continue_train', 'auto', '--save_latest_freq', 2), restarts=3, wait=False)
+    assert read_until(process, '(epoch: 2, iters: 2')
+    os.kill(children_of(process)[1], signal.SIGKILL)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 0, err
+    assert 'goes on from latest' in out and 'another process of this run has ended' in err
+    done = program('train', '--continue_train', *words('run', length=())[-4:], '--gpu_ids', '-1', '--batch_size', 2,
+                   '--n_epochs', 32, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert 'trained by 2 process(es) until now and by 1 from here on' in done.stdout
+    records = (tmp_path / 'runs' / 'run' / 'losses.jsonl').read_text(encoding='utf-8').splitlines()
+    assert [json.loads(record)['total_iters'] for record in records] == list(range(2, 4 * 33 + 1, 2))
+
+
+@pytest.mark.slow
+def test_twins_are_stopped_and_continued(words, tmp_path):
+    """Saved whole, at a step that both agree on; in the end the losses are those of one process, and so is the page."""
+    length = ('--n_epochs', '12', '--n_epochs_decay', '0', '--val_freq', '8', '--save_latest_freq', '6')
+    more = ('--continue_train', 'auto', '--parallel', 'twin')
+    process = torchrun(*words('twins', *more, length=length), wait=False)
+    assert read_until(process, '(epoch: 2, iters: 1')
+    process.terminate()
+    process.communicate(timeout=25)
+    process, out, err = torchrun(*words('twins', *more, length=length))
+    assert process.returncode == 0, err
+    done = program('train', *words('one', length=length), folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert 'one process trains the networks *_A' in out
+    one, twins = ([record for record in states.log_lines(tmp_path / 'runs' / name) if isinstance(record, dict)]
+                  for name in ('one', 'twins'))
+    assert len(one) == len(twins) == 48
+    assert differences({'losses': one}, {'losses': twins}, 1e-3) == []
+    assert states.pages(tmp_path / 'runs' / 'one') == states.pages(tmp_path / 'runs' / 'twins')
+
+
+def test_mistakes_are_told_once(words, tmp_path):
+    process, out, err = torchrun(*words('wrong', '--netG', 'resnet_one'))
+    assert process.returncode != 0 and err.count('error: --netG resnet_one') == 1
+
+
+def test_several_gpus_in_one_process_are_answered_with_the_command():
+    argv = ['--dataroot', './my maps', '--gpu_ids', '0,1', '--name', 'x', '--gpu_ids=0,1']
+    with pytest.raises(UserError) as error:
+        choose_gpu([0, 1], 2, True, argv)
+    assert str(error.value).endswith("torchrun --nproc_per_node 2 train.py --dataroot './my maps' --name x")
+
+
+def test_each_process_has_its_gpu(monkeypatch):
+    for name, value in dict(WORLD_SIZE=4, LOCAL_WORLD_SIZE=2, LOCAL_RANK=1, RANK=3).items():
+        monkeypatch.setenv(name, str(value))
+    assert choose_gpu([0], 2, False, []) == 1
+    assert choose_gpu([5, 3], 8, True, []) == 3
+    with pytest.raises(UserError, match='2 processes on this machine, and 1 GPUs'):
+        choose_gpu([0], 1, False, [])
+
+
+def test_a_stray_world_size_is_told(monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    monkeypatch.delenv('RANK', raising=False)
+    with pytest.raises(UserError, match='WORLD_SIZE is 2, but RANK'):
+        start_group(CPU)

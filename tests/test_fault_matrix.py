@@ -1,0 +1,428 @@
+"""Rows of the fault matrix of docs/reliability.md that no other test covers, each through the command line."""
+import json
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+import states
+import tiny_runs
+from PIL import Image
+
+from util import files, run_folder
+
+ROOT = Path(__file__).resolve().parents[1]
+FREQUENT = ['--save_latest_freq', 3, '--val_images', 0]      # 3 epochs of 4 steps
+NO_WAIT = {'util.saving.RETRY_SECONDS': 0}
+
+
+@pytest.fixture(scope='module')
+def trained(server, home, tmp_path_factory) -> Path:
+    """The folder of a pix2pix run that nothing happened to, with checkpoints `latest`, 1, 2, 3."""
+    runs = tiny_runs.Runs(server, home, tmp_path_factory.mktemp('trained'))
+    done = runs.begin('pix2pix', 'run', *FREQUENT, '--save_epoch_freq', 1)
+    assert (done.code, done.err) == (0, '')
+    return runs.folder / 'run'
+
+
+@pytest.fixture
+def run(trained, runs) -> Path:
+    """A copy of that run."""
+    return shutil.copytree(trained, runs.folder / 'run')
+
+
+@pytest.fixture(scope='module')
+def unbroken(trained):
+    """What it left, without the checkpoints of epochs, which other runs do not save."""
+    found = states.everything(trained)
+    return {**found, 'labels': {label: found['labels'][label] for label in ('latest', '3')}}
+
+
+def is_one_sentence(done, code: int, *parts: str) -> bool:
+    """One line `error: ...` with these parts, this exit code, and no traceback."""
+    lines = done.err.splitlines()
+    assert done.code == code, done.err
+    assert len(lines) == 1 and lines[0].startswith('error: '), done.err
+    assert [part for part in parts if part not in lines[0]] == [], done.err
+    return True
+
+
+def survived(done, code: int, *warnings: str) -> bool:
+    """Ended with this code, and told so much and nothing else on stderr."""
+    lines = done.err.splitlines()
+    assert done.code == code, done.err
+    assert len(lines) == len(warnings), done.err
+    assert all(part in line for line, part in zip(lines, warnings, strict=True)), done.err
+    return True
+
+
+def truncate(path: Path):
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def flip(path: Path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+
+
+DAMAGE = {
+    'truncated': (truncate, 'has 1000 bytes instead of'), 'empty': (lambda path: path.write_bytes(b''), 'is empty'),
+    'page': (lambda path: path.write_text('<!DOCTYPE html>', encoding='utf-8'), 'has 15 bytes'),
+    'flipped': (flip, 'differs from its sum'), 'missing': (Path.unlink, 'is missing'),
+}
+
+
+# ---- checkpoints and disk
+
+@pytest.mark.parametrize(('damage', 'name'), [*((damage, 'net_G') for damage in DAMAGE), ('missing', 'net_D'),
+                                              ('missing', 'state'), ('flipped', 'state'), ('flipped', 'training')])
+def test_a_damaged_latest_is_passed_over(damage, name, run, runs):
+    act, sentence = DAMAGE[damage]
+    path = run / f'latest_{name}.pth'
+    act(path)
+    done = runs.go_on('run', '--n_epochs', 3)
+    assert survived(done, 0, 'going on from the newest good checkpoint, 3') and str(path) in done.err
+    assert sentence in done.err and 'goes on from 3: epoch 4' in done.out
+
+
+def test_no_checkpoint_is_good(run, runs):
+    folder = run
+    for path in folder.glob('*_net_D.pth'):
+        truncate(path)
+    before = sorted(folder.iterdir())
+    assert is_one_sentence(runs.go_on('run', '--n_epochs', 3), 2, 'no checkpoint of this run can be used', 'net_D.pth')
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize('damage', DAMAGE)
+def test_a_test_refuses_a_damaged_checkpoint(damage, run, runs):
+    folder = run
+    DAMAGE[damage][0](folder / 'latest_net_G.pth')
+    assert is_one_sentence(runs.test('run'), 2, str(folder / 'latest_net_G.pth'))
+    assert not (runs.folder / 'results').exists()
+
+
+def test_going_on_without_a_checkpoint(runs):
+    assert is_one_sentence(runs.go_on('run'), 2, str(runs.folder / 'run'))
+    done = runs.begin('template', 'run', '--continue_train', 'auto')
+    assert survived(done, 0, 'training begins anew')
+    assert 'nothing left to train' in runs.begin('template', 'run', '--continue_train', 'auto').out
+
+
+@pytest.mark.parametrize(('kind', 'op'), [('EROFS', 'mkdir'), ('EDQUOT', 'trunc'), ('ENOSPC', 'write'),
+                                          ('EIO', 'write'), ('EIO', 'fsync'), ('ENOSPC', 'rename')])
+def test_a_disk_that_fails_every_save(kind, op, run, runs):
+    """The run ends after three of them; what was saved before is intact, and good to go on from."""
+    folder = run
+    before = {label: states.whole_state(folder, label) for label in run_folder.labels(folder)}
+    rule = dict(thread='saving', op=op, path=r'\.writing', action=kind)
+    done = runs.go_on('run', '--n_epochs', 9, rules=[rule], values_of=NO_WAIT)
+    lines = done.err.splitlines()
+    assert done.code == 4 and len(lines) == 3, done.err
+    assert all('could not be saved' in line and 'intact' in line for line in lines[:2])
+    assert lines[2].startswith('error: ') and str(folder) in lines[2]
+    assert {label: states.whole_state(folder, label) for label in run_folder.labels(folder)} == before
+    assert states.leftovers(folder) == []
+    assert runs.go_on('run', '--n_epochs', 3).code == 0
+
+
+def test_a_full_disk_for_one_save(runs, unbroken):
+    rule = dict(thread='saving', op='write', path='net_D', after=30, times=1, action='ENOSPC')
+    done = runs.begin('pix2pix', 'run', *FREQUENT, rules=[rule])
+    assert survived(done, 0, 'No space left on device; training goes on')
+    assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
+
+
+def test_an_error_of_the_disk_that_does_not_come_again(runs, unbroken):
+    """A save is tried twice; nobody needs to know."""
+    rule = dict(thread='saving', op='fsync', times=1, action='EIO')
+    assert survived(runs.begin('pix2pix', 'run', *FREQUENT, rules=[rule], values_of=NO_WAIT), 0)
+    assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
+
+
+def test_a_disk_without_room_is_told_with_figures(runs):
+    done = runs.begin('pix2pix', 'run', *FREQUENT, free_bytes=1000)
+    assert done.code == 4 and re.search(r'a checkpoint needs 0\.\d MB, 0\.0 MB are free', done.err.splitlines()[-1])
+    assert not run_folder.labels(runs.folder / 'run')
+
+
+def test_the_last_save_fails(runs):
+    rule = dict(thread='saving', op='write', action='ENOSPC')
+    done = runs.begin('pix2pix', 'run', '--save_latest_freq', 0, rules=[rule])
+    assert is_one_sentence(done, 4, 'No space left on device')
+
+
+@pytest.mark.parametrize('kind', ['ENOSPC', 'EROFS', 'EIO'])
+def test_a_full_disk_for_logs_and_pages_only(kind, runs, unbroken):
+    rules = [dict(thread='MainThread', op='open|trunc|mkdir', path='loss|^web', action=kind)]
+    done = runs.begin('pix2pix', 'run', *FREQUENT, rules=rules)
+    assert done.code == 0 and 'Traceback' not in done.err
+    lines = done.err.splitlines()
+    assert len(lines) == 2 and all('training goes on without it' in line for line in lines)
+    end = {label: states.whole_state(runs.folder / 'run', label) for label in run_folder.labels(runs.folder / 'run')}
+    assert states.differences(unbroken['labels'], end) == []
+
+
+@pytest.mark.parametrize('kind', ['EROFS', 'ENOSPC'])
+def test_a_place_that_cannot_be_written(kind, runs):
+    done = runs.server.run(runs.words('pix2pix', 'run'), rules=[dict(path=str(runs.folder)[1:], action=kind)])
+    assert is_one_sentence(done, 4, str(runs.folder)) and 'training images' not in done.out
+
+
+def test_how_much_is_kept(run, runs):
+    assert run_folder.labels(run).keys() == {'latest', '1', '2', '3'}
+    assert len(list(run.glob('*_training.pth'))) == 3
+    assert runs.go_on('run', '--keep_last', 2, '--n_epochs', 3).code == 0
+    assert run_folder.labels(run).keys() == {'latest', '3', '4'}
+
+
+def test_two_runs_of_one_name(run, runs):
+    """The second one is refused, as long as the first one lives; so is one that would go on."""
+    before = sorted(run.rglob('*'))
+    with run_folder.Lock(run) as lock:
+        lock.acquire()
+        for done in (runs.begin('pix2pix', 'run'), runs.begin('pix2pix', 'run', '--overwrite'),
+                     runs.go_on('run', '--n_epochs', 9)):
+            assert is_one_sentence(done, 2, 'is in use by', f'pid {os.getpid()}', '--name')
+    assert sorted(run.rglob('*')) == before
+    assert runs.go_on('run', '--n_epochs', 3, signals_to_main={13: 'SIGKILL'}).code == -9
+    assert runs.go_on('run', '--n_epochs', 3).code == 0         # a dead owner holds nothing
+
+
+# ---- resume and schedule
+
+def test_a_finished_run_changes_nothing(run, runs):
+    folder = run
+    before = {path: path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+    done = runs.go_on('run')
+    assert survived(done, 0) and 'nothing left to train' in done.out and '--n_epochs' in done.out
+    assert {path: path.read_bytes() for path in folder.rglob('*') if path.is_file()} == before
+
+
+def test_every_epoch_learns(runs):
+    """The rate of the last epoch is not 0."""
+    assert runs.begin('pix2pix', 'run', '--n_epochs', 1, '--n_epochs_decay', 3, '--save_epoch_freq', 1).code == 0
+    folder = runs.folder / 'run'
+    rates = {record['lr'] for record in states.log_lines(folder) if isinstance(record, dict)}
+    assert len(rates) == 4 and min(rates) > 0
+    weights = [states.whole_state(folder, str(epoch)) for epoch in (3, 4)]
+    assert weights[0]['net_G.pth/model.model.0.weight'] != weights[1]['net_G.pth/model.model.0.weight']
+
+
+def test_changed_options_are_told_and_the_old_ones_kept(run, runs):
+    folder = run
+    first = (folder / 'train_opt.txt').read_text(encoding='utf-8')
+    done = runs.go_on('run', '--n_epochs', 3, '--lr', 0.001)
+    assert {'lr: 0.0002 -> 0.001', 'n_epochs: 2 -> 3'} <= set(done.out.splitlines())
+    assert (folder / 'train_opt.txt.1').read_text(encoding='utf-8') == first
+
+
+def test_saved_by_the_clock(runs):
+    """Small data sets are saved too: after --save_every_minutes, here at every step."""
+    done = runs.begin('pix2pix', 'run', '--save_every_minutes', 1e-9, signals_at={3: 'SIGKILL'})
+    assert done.code == -9
+    runs.go_on('run', signals_at={4: 'SIGTERM'})
+    done = runs.begin('pix2pix', 'never', '--save_every_minutes', 0, signals_at={3: 'SIGKILL'})
+    assert run_folder.labels(runs.folder / 'run') and not run_folder.labels(runs.folder / 'never')
+
+
+# ---- signals and processes
+
+def test_usr1_saves_and_goes_on(runs, unbroken):
+    done = runs.begin('pix2pix', 'run', *FREQUENT, signals_at={2: 'SIGUSR1'})
+    assert survived(done, 0) and 'saving the latest model (epoch 1, total_iters 2)' in done.out
+    assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
+
+
+def test_a_second_signal_stops_at_once(runs):
+    done = runs.begin('pix2pix', 'run', *FREQUENT, signals_at={5: 'SIGINT'},
+                      rules=[dict(op='mkdir', path='writing', after=1, action='EIO')],
+                      values_of={'util.saving.RETRY_SECONDS': 30}, second_signal=2.0)
+    assert done.code == 130 and done.seconds < 20 and 'Traceback' not in done.err
+    assert states.position(runs.folder / 'run', 'latest') == (1, 3)
+
+
+def test_nohup_is_respected(runs, unbroken):
+    done = runs.begin('pix2pix', 'run', *FREQUENT, ignored=['SIGHUP'], signals_at={5: 'SIGHUP'})
+    assert survived(done, 0)
+    assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
+
+
+def test_time_is_up(runs, unbroken):
+    done = runs.begin('pix2pix', 'run', *FREQUENT, '--max_minutes', 1e-9)
+    assert survived(done, 0) and 'stopped by --max_minutes' in done.out and '--continue_train' in done.out
+    assert states.position(runs.folder / 'run', 'latest') == (1, 1)
+    assert runs.go_on('run').code == 0
+    assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
+
+
+def test_a_killed_worker_costs_nothing(runs, unbroken):
+    words = [*FREQUENT, '--num_threads', 2]
+    done = runs.begin('pix2pix', 'run', *words, worker_killed_at=[5])
+    assert done.code == 0 and done.left == 0 and len(done.err.splitlines()) <= 1, done.err
+    assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
+
+
+def test_workers_killed_again_and_again(runs):
+    done = runs.begin('pix2pix', 'run', *FREQUENT, '--num_threads', 2, '--n_epochs', 9,
+                      worker_killed_at=list(range(2, 30)))
+    assert done.code == 5 and done.left == 0 and '--num_threads' in done.err.splitlines()[-1]
+    assert run_folder.labels(runs.folder / 'run')
+    assert runs.go_on('run', '--n_epochs', 1).code == 0
+
+
+@pytest.mark.parametrize('threads', [0, 2])
+def test_nothing_is_left_of_a_killed_run(threads, runs):
+    done = runs.begin('pix2pix', 'run', *FREQUENT, '--num_threads', threads, signals_to_main={5: 'SIGKILL'})
+    assert (done.code, done.left) == (-9, 0)
+
+
+@pytest.mark.parametrize('target', ['/dev/full', 'closed'])
+def test_a_console_that_takes_nothing(target, runs, unbroken):
+    done = runs.begin('pix2pix', 'run', *FREQUENT, stdout=target)
+    assert survived(done, 0)
+    assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
+
+
+def test_a_halted_run_goes_on(runs, unbroken):
+    done = runs.begin('pix2pix', 'run', *FREQUENT, '--num_threads', 2, '--data_timeout', 4, halted_at={5: 3.0})
+    assert survived(done, 0)
+    assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
+
+
+def test_few_open_files(runs, unbroken):
+    assert survived(runs.begin('pix2pix', 'run', *FREQUENT, '--num_threads', 2, limits={'NOFILE': 64}), 0)
+    assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
+
+
+def test_out_of_memory(runs):
+    """What was trained before is saved."""
+    done = runs.begin('pix2pix', 'run', *FREQUENT, error_in={6: 'memory'})
+    assert is_one_sentence(done, 5, 'memory', 'batch_size', 'crop_size')
+    assert states.position(runs.folder / 'run', 'latest') == (2, 5)
+
+
+def test_a_mistake_of_ours(runs, unbroken):
+    """Its traceback is in a file, the console has one line, and the run goes on as if nothing had been."""
+    done = runs.begin('pix2pix', 'run', *FREQUENT, error_in={6: 'mistake'})
+    folder = runs.folder / 'run'
+    crash, = folder.glob('crash-*.txt')
+    assert is_one_sentence(done, 1, 'internal error: ZeroDivisionError: a mistake of ours', str(crash))
+    assert 'Traceback' in crash.read_text(encoding='utf-8') and states.position(folder, 'latest') == (2, 5)
+    assert runs.go_on('run').code == 0
+    assert states.differences(unbroken, states.everything(folder)) == []
+
+
+def test_without_visdom(runs, unbroken):
+    assert survived(runs.begin('pix2pix', 'run', *FREQUENT, missing=['visdom']), 0)
+
+
+# ---- numbers
+
+def test_one_nan_stops_the_run_before_its_update(runs, unbroken):
+    done = runs.begin('pix2pix', 'run', *FREQUENT, error_in={6: 'nan'})
+    assert is_one_sentence(done, 3, 'epoch 2 step 2', '.png', 'the last good checkpoint is latest', '--lr')
+    folder = runs.folder / 'run'
+    assert len(list((folder / 'nonfinite').iterdir())) == 1
+    assert runs.go_on('run').code == 0
+    end = states.everything(folder)
+    assert end['labels'].pop('last_finite')
+    assert states.differences(unbroken, end) == []
+
+
+@pytest.mark.parametrize('policy', ['skip', 'rollback'])
+def test_one_nan_is_survived(policy, runs):
+    done = runs.begin('pix2pix', 'run', *FREQUENT, '--on_nonfinite', policy, error_in={6: 'nan'})
+    assert survived(done, 0, f'--on_nonfinite {policy}')
+
+
+@pytest.mark.parametrize('policy', ['stop', 'skip', 'rollback'])
+@pytest.mark.parametrize('words', [['--lr', 1e18], ['--lambda_L1', 1e38]], ids=lambda words: words[0])
+def test_nothing_that_is_not_finite_is_saved(words, policy, runs):
+    done = runs.begin('pix2pix', 'run', '--n_epochs', 30, '--save_latest_freq', 1, '--on_nonfinite', policy, *words)
+    assert done.code == 3 and 'Traceback' not in done.err
+    folder = runs.folder / 'run'
+    for label in run_folder.labels(folder):
+        for path in run_folder.files_of(folder, label):
+            assert is_finite(path), path
+
+
+def is_finite(path) -> bool:
+    import torch
+
+    from util import checkpoint
+    return checkpoint.is_finite(torch.load(path, weights_only=True))
+
+
+def test_weights_that_are_not_finite_are_refused(run, runs):
+    import torch
+    folder = run
+    path = folder / 'latest_net_G.pth'
+    weights = torch.load(path, weights_only=True)
+    key = next(iter(weights))
+    weights[key].view(-1)[0] = float('nan')
+    torch.save(weights, path)
+    manifest = run_folder.manifest_path(folder, 'latest')       # as if such numbers had been saved
+    content = json.loads(manifest.read_text(encoding='utf-8'))
+    content['files'][path.name] = dict(bytes=path.stat().st_size, sha256=files.sha256(path))
+    manifest.write_text(json.dumps(content), encoding='utf-8')
+    assert is_one_sentence(runs.test('run'), 3, str(path), key)
+    assert not (runs.folder / 'results').exists()
+    assert is_one_sentence(runs.go_on('run', '--n_epochs', 4), 2, str(path), 'finite ones here: 3, 2, 1')
+
+
+# ---- images
+
+def test_a_pipe_does_not_hang(runs, home, tmp_path):
+    root = tmp_path / 'data'
+    shutil.copytree(home / 'aligned', root)
+    os.mkfifo(root / 'train' / '9.png')
+    done = runs.begin('pix2pix', 'run', '--dataroot', root, '--max_dataset_size', 99, limit=30)
+    assert is_one_sentence(done, 2, str(root / 'train' / '9.png'))
+
+
+def test_an_image_that_becomes_a_pipe(runs, home, tmp_path):
+    root = tmp_path / 'data'
+    shutil.copytree(home / 'aligned', root)
+    path = root / 'train' / '2.png'
+    done = runs.begin('pix2pix', 'run', *FREQUENT, '--dataroot', root, '--serial_batches', '--data_timeout', 5,
+                      pipe_at={5: str(path)}, limit=40)
+    assert survived(done, 0, str(path))
+
+
+def test_enlarged_images_are_not_read(runs, home, tmp_path):
+    root = tmp_path / 'data'
+    shutil.copytree(home / 'aligned', root)
+    Image.new('1', (9000, 9000)).save(root / 'train' / '9.png')
+    done = runs.begin('pix2pix', 'run', '--dataroot', root, '--max_dataset_size', 99)
+    assert is_one_sentence(done, 2, '9.png', '--max_pixels')
+
+
+# ---- the document
+
+def rows_of_the_document() -> list[list[str]]:
+    text = (ROOT / 'docs' / 'reliability.md').read_text(encoding='utf-8')
+    table = text[text.index('## Fault matrix'):]
+    lines = [line for line in table.splitlines() if line.startswith('| ') and not line.startswith(('| row', '| ---'))]
+    return [[cell.strip() for cell in line.strip('|').split('|')] for line in lines]
+
+
+def test_every_test_of_the_document_exists():
+    rows = rows_of_the_document()
+    assert len(rows) > 80
+    for row, _, tests in rows:
+        for module, name in re.findall(r'`(test_\w+)\.py::(test_\w+)`', tests):
+            source = (ROOT / 'tests' / f'{module}.py').read_text(encoding='utf-8')
+            assert f'def {name}(' in source, f'{row}: {module}.py::{name}'
+        assert '`test_' in tests or '`scripts/soak.py' in tests or tests.startswith('not '), row
+
+
+def test_figures_of_the_document_are_those_of_the_benchmark():
+    figures = json.loads((ROOT / 'docs' / 'benchmarks' / 'reliability.json').read_text(encoding='utf-8'))
+    text = (ROOT / 'docs' / 'reliability.md').read_text(encoding='utf-8')
+    assert f'{figures["kills"]["kills"]} random kills' in text
+    assert f'{figures["resume"]["equal"]} of {figures["resume"]["cases"]}' in text
+    assert time.strptime(figures['date'], '%Y-%m-%d')

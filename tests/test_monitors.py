@@ -1,0 +1,171 @@
+"""Monitors that fail, block or are missing, in every combination: none of them matters to training or to another."""
+
+import sys
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from util import monitors
+from util.cli import UserError
+from util.monitors import Background, Guarded, Monitor, chosen, create_monitors
+from util.progress import Progress
+
+PIXELS = np.zeros((2, 2, 3), np.uint8)
+
+
+def record(image):
+    return {'epoch': 1, 'total_iters': image, 'losses': {'G': 1.0}}
+
+
+class Recorder(Monitor):
+    def __init__(self):
+        self.calls = []
+
+    def losses(self, record):
+        self.calls.append(('losses', record['total_iters']))
+
+    def images(self, progress, pictures, kind):
+        self.calls.append((kind, progress.total_iters))
+
+    def close(self):
+        self.calls.append('close')
+
+
+class Failing(Monitor):
+    def losses(self, record):
+        raise OSError('network\ngone')
+
+
+def missing():
+    raise ImportError('No module named nothing')
+
+
+@pytest.fixture(params=[Guarded, Background])
+def wrapper(request):
+    return request.param
+
+
+def test_calls_arrive_in_the_order_of_steps(wrapper):
+    target, notices = Recorder(), []
+    monitor, progress = wrapper('x', lambda: target, notices.append), Progress(total_iters=10)
+    monitor.losses(record(5))
+    monitor.images(progress, {'real_A': PIXELS}, 'train')
+    monitor.losses(record(20))
+    monitor.close()
+    assert target.calls == [('losses', 5), ('train', 10), ('losses', 20), 'close'] and notices == []
+
+
+def test_a_failure_ends_a_monitor_with_one_line(wrapper):
+    notices = []
+    monitor = wrapper('x', Failing, notices.append)
+    for image in range(5):
+        monitor.losses(record(image))
+    monitor.images(Progress(), {'real_A': PIXELS}, 'train')
+    monitor.close()
+    monitor.losses(record(6))
+    assert notices == ['x switched off (network gone) - training goes on without it']
+
+
+def test_a_missing_package_is_one_line_with_the_cure(wrapper):
+    notices = []
+    monitor = wrapper('tensorboard', missing, notices.append)
+    monitor.losses(record(1))
+    monitor.close()
+    assert len(notices) == 1 and '`pip install tensorboard` installs it' in notices[0]
+
+
+def test_after_close_nothing_is_shown():
+    target = Recorder()
+    monitor = Guarded('x', lambda: target)
+    monitor.close()
+    monitor.losses(record(1))
+    monitor.close()
+    assert target.calls == ['close']
+
+
+def test_what_waits_for_a_blocked_monitor_is_bounded_and_the_newest(monkeypatch):
+    monkeypatch.setattr(monitors, 'CLOSING_SECONDS', 0.1)
+    begun, gate, done, target = threading.Event(), threading.Event(), threading.Event(), Recorder()
+
+    class Blocked(Recorder):
+        def losses(self, record):
+            begun.set()
+            gate.wait(20)
+            target.losses(record)
+
+        def images(self, progress, pictures, kind):
+            target.images(progress, pictures, kind)
+
+        def close(self):
+            done.set()
+
+    monitor, progress = Background('x', Blocked), Progress()
+    monitor.losses(record(0))
+    assert begun.wait(20)
+    for image in range(1, 3001):
+        progress.total_iters = image
+        monitor.losses(record(image))
+        monitor.images(progress, {'real_A': PIXELS}, 'train')
+    monitor.close()     # comes back although the monitor does not
+    progress.total_iters = 0
+    gate.set()
+    assert done.wait(20)
+    shown = [call for call in target.calls if call[0] == 'losses']
+    assert shown == [('losses', 0), *(('losses', image) for image in range(2001, 3001))]
+    assert [call for call in target.calls if call[0] == 'train'] == [('train', 3000)]
+
+
+# ---- which
+
+def options(monitor, display_id=1, use_wandb=False, **more):
+    return SimpleNamespace(monitor=monitor, display_id=display_id, use_wandb=use_wandb, **more)
+
+
+@pytest.mark.parametrize(('opt', 'expected'), [
+    (options('visdom'), ['visdom']), (options('visdom', display_id=0), []), (options('none'), []),
+    (options('none', use_wandb=True), ['wandb']), (options('visdom,wandb', use_wandb=True), ['visdom', 'wandb']),
+    (options('wandb,tensorboard', display_id=-1), ['tensorboard', 'wandb']),
+    (options('tensorboard'), ['tensorboard']),
+])
+def test_the_options_choose(opt, expected):
+    assert chosen(opt) == expected
+
+
+def test_the_command_line_chooses(train_options, aligned_root):
+    def monitor_of(*words):
+        return train_options('--dataroot', aligned_root, '--model', 'pix2pix', '--netG', 'unet_32',
+                             *words).monitor
+    assert monitor_of() == 'visdom'
+    assert monitor_of('--monitor', 'tensorboard, wandb') == 'tensorboard,wandb'
+    for wrong, complaint in (('visdon', 'visdon does not exist'), ('none,visdom', 'none alone'), (',', 'names')):
+        with pytest.raises(UserError, match=f'--monitor.*{complaint}'):
+            monitor_of('--monitor', wrong)
+
+
+def test_without_any_of_the_packages_training_has_a_line_for_each(monkeypatch, tmp_path):
+    for name in ('visdom', 'wandb', 'torch.utils.tensorboard'):
+        monkeypatch.setitem(sys.modules, name, None)
+    opt = options('visdom,tensorboard,wandb', name='run', wandb_project_name='p', given=(), display_env='main',
+                  display_server='localhost', display_port=1, display_ncols=4, display_winsize=256, display_log=False,
+                  no_display_server=True, display_stop_server=False, visdom_assets='', as_dict=dict)
+    notices = []
+    made = create_monitors(opt, tmp_path, notices.append)
+    for monitor in made:
+        monitor.losses(record(1))
+        monitor.images(Progress(), {'real_A': PIXELS}, 'train')
+        monitor.close()
+    assert len(made) == 3 and len(notices) == 3
+    assert all('cannot be imported' in notice and 'training goes on' in notice for notice in notices)
+
+
+def test_one_that_fails_leaves_the_others_alone(monkeypatch, tmp_path):
+    target, notices = Recorder(), []
+    monkeypatch.setattr(monitors, 'tensorboard', lambda *_: Guarded('tensorboard', Failing, notices.append))
+    monkeypatch.setattr(monitors, 'wandb', lambda *_: Guarded('wandb', lambda: target, notices.append))
+    made = create_monitors(options('tensorboard,wandb'), tmp_path, notices.append)
+    for image in (1, 2):
+        for monitor in made:
+            monitor.losses(record(image))
+    assert target.calls == [('losses', 1), ('losses', 2)] and len(notices) == 1

@@ -1,0 +1,165 @@
+"""scripts/plot_losses.py: the picture and the page of the losses of runs, new and old."""
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageColor
+
+from scripts import plot_losses
+from util import curve_plot
+from util.cli import run
+from util.curve_plot import Series, draw, smoothed, ticks
+from util.curves import read_loss_log
+
+ROOT = Path(__file__).resolve().parents[1]
+OLD_LOG = '''================ Training Loss (Mon Jan  1) ================
+(epoch: 1, iters: 100, time: 0.112, data: 0.200) G_GAN: 1.100 G_L1: 30.000 D_real: 0.600
+(epoch: 1, iters: 200, time: 0.112, data: 0.200) G_GAN: 1.300 G_L1: nan D_real: 0.600
+(epoch: 2, iters: 100, time: 0.112) G_GAN: 1.400 G_L1: 20.000 D_real: 0.600
+(epoch: 2, iters: 200, time: 0.112, data: 0.200) G_GAN: 1.600 G_L1: 15.000 D_re
+(epoch: '''
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A folder of runs: `flat` with constant losses, `falling`, `old` of the reference, `empty`."""
+    for name, value in (('flat', lambda n: 2.0), ('falling', lambda n: 10.0 / n)):
+        (tmp_path / name).mkdir()
+        rows = [dict(epoch=1, iters=n, total_iters=n, lr=0.1, losses=dict(G=value(n), D=1.0)) for n in range(1, 101)]
+        (tmp_path / name / 'losses.jsonl').write_text('\n'.join(map(json.dumps, rows)), encoding='utf-8')
+    (tmp_path / 'old').mkdir()
+    (tmp_path / 'old' / 'loss_log.txt').write_text(OLD_LOG, encoding='utf-8')
+    (tmp_path / 'empty').mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def plot(folder, capsys):
+    """plot('flat', ...) -> (exit code, lines of stdout, stderr)."""
+    def call(*words):
+        code = run(plot_losses.main, [*map(str, words), '--checkpoints_dir', str(folder)])
+        streams = capsys.readouterr()
+        return code, streams.out.splitlines(), streams.err
+    return call
+
+
+def embedded(path: Path) -> dict:
+    return json.loads(re.search(r'^curvesPage\((.*)\);$', path.read_text(encoding='utf-8'), re.MULTILINE)[1])
+
+
+def rows_of(image: Image.Image, colour: str) -> np.ndarray:
+    """Rows, right of the axis and above the legend, in which a colour lies."""
+    pixels = np.asarray(image)[:640, curve_plot.LEFT + 10:].astype(int)
+    return np.flatnonzero((np.abs(pixels - ImageColor.getrgb(colour)).sum(axis=2) < 60).any(axis=1))
+
+
+def test_one_run(plot, folder):
+    assert plot('flat') == (0, [str(folder / 'flat' / 'losses.png'), str(folder / 'flat' / 'losses.html')], '')
+    assert Image.open(folder / 'flat' / 'losses.png').size == curve_plot.SIZE
+    data = embedded(folder / 'flat' / 'losses.html')
+    assert [series['label'] for series in data['series']] == ['G', 'D']
+    assert data['series'][0]['x'] == list(range(1, 101)) and data['series'][0]['y'] == [2.0] * 100
+
+
+def test_several_runs(plot, folder):
+    code, out, _ = plot('flat', 'falling', 'old', '--losses', 'G,G_L1')
+    assert (code, out) == (0, [str(folder / 'losses.png'), str(folder / 'losses.html')])
+    series = embedded(folder / 'losses.html')['series']
+    assert [(one['label'], one['hue'], one['line']) for one in series] == [
+        ('flat: G', 0, 0), ('falling: G', 0, 1), ('old: G_L1', 1, 2)]
+    assert series[2]['x'] == [100, 200, 300, 400] and series[2]['y'] == [30.0, None, 20.0, 15.0]
+
+
+@pytest.mark.parametrize('option, other', [('--out', 'html'), ('--html', 'png')])
+def test_only_what_is_asked_for(plot, folder, option, other):
+    target = folder / 'new' / 'file with # and %.x'
+    assert plot('flat', option, target) == (0, [str(target)], '')
+    assert target.stat().st_size and not (folder / 'flat' / f'losses.{other}').exists()
+
+
+@pytest.mark.parametrize('words, parts', [
+    (('absent',), ['absent', 'falling, flat, old']),
+    (('flat', 'empty'), ['empty holds no losses', 'falling, flat, old']),
+    (('flat', '--losses', 'G,H'), ['--losses G,H', 'G, D']), (('flat', '--losses', ' '), ['the losses are G, D'])])
+def test_mistakes(plot, folder, words, parts):
+    code, out, err = plot(*words)
+    assert (code, out) == (2, []) and err.startswith('error: ') and err.count('\n') == 1
+    assert all(part in err for part in parts) and not (folder / 'losses.png').exists()
+
+
+def test_folder_without_runs(tmp_path, capsys):
+    assert run(plot_losses.main, ['run', '--checkpoints_dir', str(tmp_path / 'absent')]) == 2
+    assert '--checkpoints_dir' in capsys.readouterr().err
+
+
+def test_command_line(folder):
+    words = [ROOT / 'scripts' / 'plot_losses.py', 'flat', '--checkpoints_dir', folder.name]
+    done = subprocess.run([sys.executable, *words], cwd=folder.parent, text=True, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, '') and Path(done.stdout.splitlines()[0]).is_file()
+
+
+def test_it_does_not_wait_for_torch():
+    script = 'import sys, scripts.plot_losses; print("torch" in sys.modules)'
+    done = subprocess.run([sys.executable, '-c', script], cwd=ROOT, text=True, capture_output=True, timeout=60)
+    assert done.stdout == 'False\n'
+
+
+def test_names_are_text(plot, folder):
+    name = '<script>alert(1)<'
+    (folder / 'flat').rename(folder / name)
+    rows = [dict(epoch=1, iters=1, total_iters=1, losses={'</script><img src=x>': 1.0})]
+    (folder / name / 'losses.jsonl').write_text(json.dumps(rows[0]), encoding='utf-8')
+    assert plot(name)[0] == 0
+    text = (folder / name / 'losses.html').read_text(encoding='utf-8')
+    assert text.count('<script>') == text.count('</script>') == 1 and '<img' not in text
+    assert '&lt;script&gt;alert(1)&lt;' in text
+    assert embedded(folder / name / 'losses.html')['series'][0]['label'] == '</script><img src=x>'
+
+
+# ---- reading
+
+def test_old_logs(folder):
+    found = list(read_loss_log(folder / 'old' / 'loss_log.txt'))
+    assert [(one['epoch'], one['iters'], one['total_iters']) for one in found] == [
+        (1, 100, 100), (1, 200, 200), (2, 100, 300), (2, 200, 400)]
+    assert [one['losses']['G_GAN'] for one in found] == [1.1, 1.3, 1.4, 1.6]
+    assert list(found[-1]['losses']) == ['G_GAN', 'G_L1']
+
+
+# ---- drawing
+
+def test_a_constant_is_drawn_at_its_height():
+    low, high = Series('low', [1, 100], [0.0, 0.0], [1, 1], 0), Series('high', [1, 100], [8.0, 8.0], [1, 1], 1)
+    middle = Series('middle', [1, 100], [2.0, 2.0], [1, 1], 2)
+    image = draw([low, high, middle], 'title')
+    at = [rows_of(image, curve_plot.COLOURS[hue]).mean() for hue in (0, 1, 2)]
+    assert at[1] < at[2] < at[0] and (at[0] - at[2]) / (at[0] - at[1]) == pytest.approx(0.25, abs=0.01)
+
+
+def test_log_scale():
+    series = [Series(str(y), [1, 100], [y, y], [1, 1], hue) for hue, y in enumerate((0.1, 1.0, 100.0, 0.0))]
+    image = draw(series, 'title', log=True)
+    at = [rows_of(image, curve_plot.COLOURS[hue]).mean() for hue in (0, 1, 2)]
+    assert (at[0] - at[1]) / (at[0] - at[2]) == pytest.approx(1 / 3, abs=0.01)
+    assert not len(rows_of(image, curve_plot.COLOURS[3]))
+
+
+@pytest.mark.parametrize('series', [[], [Series('x' * 300, [], [], [])], [Series('G', [5], [None], [1])],
+                                    [Series('G', [5], [-1e30], [1])], [Series('G', [0], [0.0], [1])],
+                                    [Series(str(n), [1, 2], [n, n], [1, 1], n, n) for n in range(60)]])
+@pytest.mark.parametrize('log', [False, True])
+def test_odd_curves_are_drawn(series, log):
+    assert draw(series, 'title ü漢', log).size == curve_plot.SIZE
+
+
+def test_smoothing():
+    assert smoothed([1, 3, None, 5, 9], 2) == [1.0, 2.0, None, 5.0, 7.0]
+    assert smoothed([1, 3, 5], 1) == [1, 3, 5]
+
+
+def test_ticks():
+    assert ticks(0, 10, 5) == [0, 2, 4, 6, 8, 10] and ticks(-0.35, 0.7, 4) == pytest.approx([0, 0.5])

@@ -1,0 +1,77 @@
+"""Pictures of fixed images while training: always the same images, and no trace in the training."""
+import pytest
+import torch
+
+from data import create_dataset, create_loader, fixed_samples
+from util.progress import Progress
+from util.seeding import seed_everything
+
+MODELS = {
+    'cyclegan': ('unaligned', ['--netG', 'resnet_1blocks', '--pool_size', '2']),
+    'pix2pix': ('aligned', ['--netG', 'unet_32']),
+    'colorization': ('colorization', ['--netG', 'unet_32']),
+    'munit': ('unaligned', ['--num_scales_D', '1', '--n_layers_D', '3', '--mlp_dim', '8', '--n_res', '1']),
+    'template': ('aligned', ['--netG', 'resnet_1blocks', '--dropout']),
+}
+
+
+def equal(first, second) -> bool:
+    if isinstance(first, torch.Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(equal(first[key], second[key]) for key in first)
+    if isinstance(first, (list, tuple)):
+        return len(first) == len(second) and all(map(equal, first, second))
+    return first == second
+
+
+@pytest.fixture
+def training(train_options, build_model, roots):
+    """training('pix2pix') -> options, model after one step, another batch."""
+    def begin(name):
+        mode, argv = MODELS[name]
+        seed_everything(3)
+        opt = train_options('--dataroot', roots[mode], '--model', name, *argv)
+        model = build_model(opt)
+        model.set_learning_rate(Progress(last_epoch=200))
+        first, second, *_ = create_loader(create_dataset(opt), opt)
+        model.train_step(first)
+        return opt, model, second
+    return begin
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_a_preview_leaves_no_trace_in_the_training(name, training):
+    opt, model, batch = training(name)
+    before = model.snapshot(Progress())
+    current = model.get_current_visuals()
+    previews = [[model.preview(sample) for sample in fixed_samples(opt, 2)] for _ in 'ab']
+    assert equal(model.snapshot(Progress()), before) and equal(model.get_current_visuals(), current)
+    assert equal(*previews)
+    model.train_step(batch)
+    with_preview = model.snapshot(Progress())
+    _, again, batch = training(name)
+    again.train_step(batch)
+    assert equal(again.snapshot(Progress()), with_preview)
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_a_preview_shows_the_weights_of_now(name, training):
+    opt, model, batch = training(name)
+    sample, = fixed_samples(opt, 1)
+    first = model.preview(sample)
+    model.train_step(batch)
+    second = model.preview(sample)
+    assert torch.equal(first['real_A'], second['real_A'])
+    fakes = [label for label in first if label.startswith('fake')]
+    assert fakes and not any(torch.equal(first[label], second[label]) for label in fakes)
+    assert all(len(image) == 1 and image.shape[1] in (1, 3) for image in second.values())
+
+
+def test_fixed_samples_are_those_of_the_test_phase_if_there_is_one(train_options, aligned_root):
+    opt = train_options('--dataroot', aligned_root, '--model', 'pix2pix', '--netG', 'unet_32')
+    names = [sample['A_paths'][0] for sample in fixed_samples(opt, 2)]
+    assert names == [str(aligned_root / 'test' / f'{index}.png') for index in range(2)]
+    (aligned_root / 'test').rename(aligned_root / 'other')
+    assert [sample['A_paths'] for sample in fixed_samples(opt, 9)] == [
+        [str(aligned_root / 'train' / f'{index}.png')] for index in range(5)]

@@ -1,0 +1,422 @@
+"""What makes a step fast or small leaves its numbers alone: against the plain formulation, in double precision."""
+import copy
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from data import create_dataset, create_loader
+from models import create_model
+from models.adam import Adam, set_rate
+from models.losses import GAN_LOSSES, exact, gradient_penalty, l1_loss
+from models.networks import create_discriminator, create_generator, together
+from models.recompute import recompute
+from util.cli import ResourceError, UserError
+from util.dry_run import dry_run, duration
+from util.memory import memory_explained, peak_memory
+from util.runtime import Runtime, choose_precision
+from util.seeding import seed_everything
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'scripts'))
+import benchmark  # noqa: E402
+import benchmark_measure as measure  # noqa: E402
+from benchmark_plain import FORMULATIONS, plain_network  # noqa: E402
+
+CPU = torch.device('cpu')
+COMMON = ['--crop_size', 32, '--load_size', 32]
+MUNIT = ['--model', 'munit', '--dataset_mode', 'unaligned', '--num_scales_D', 2, '--n_layers_D', 2, '--n_res', 1,
+         '--n_downsample_style', 2, '--style_dim', 4, '--mlp_dim', 8]
+PIX2PIX = ['--model', 'pix2pix', '--netG', 'unet_32', '--no_dropout']
+CYCLEGAN = ['--model', 'cyclegan', '--netG', 'resnet_2blocks']
+COMMAND_LINES = {
+    'cyclegan': CYCLEGAN,
+    'cyclegan, batch norm': [*CYCLEGAN, '--norm', 'batch', '--batch_size', 2],
+    'cyclegan, no identity': [*CYCLEGAN, '--lambda_identity', 0],
+    'cyclegan, vanilla': [*CYCLEGAN, '--gan_mode', 'vanilla', '--batch_size', 2],
+    'pix2pix': PIX2PIX,
+    'pix2pix, instance norm': [*PIX2PIX, '--norm', 'instance'],
+    'pix2pix, no norm': [*PIX2PIX, '--norm', 'none', '--batch_size', 2],
+    'colorization': ['--model', 'colorization', '--netG', 'unet_32', '--no_dropout'],
+    'munit': MUNIT,
+    'munit, instance norm in D': [*MUNIT, '--norm_D', 'instance', '--batch_size', 2],
+    'munit, spectral norm in D': [*MUNIT, '--norm_D', 'spectral'],
+}
+
+
+@pytest.fixture
+def built(train_options, tmp_path):
+    """built('--model', 'pix2pix', ...) -> the model in double precision, or as it comes with dtype=float32."""
+    def build(*argv, dtype=torch.float64, precision='fp32'):
+        model = create_model(train_options('--dataroot', tmp_path, *COMMON, *argv), Runtime(CPU, 'cpu', precision))
+        for net in model.nets.values():
+            net.to(dtype)
+        return model
+    return build
+
+
+def images(model, step=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(step)
+    n, nc = model.opt.batch_size, (model.opt.input_nc, model.opt.output_nc)
+    A, B = (2 * torch.rand(n, channels, 32, 32, generator=generator, dtype=torch.float64).to(dtype) - 1
+            for channels in nc)
+    return {'A': A, 'B': B, 'A_paths': ['0.png'] * n}
+
+
+def gradients(net):
+    return torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None and p.ndim > 1])
+
+
+@pytest.mark.parametrize('case', COMMAND_LINES)
+def test_first_gradients_equal_the_plain_formulation(case, built):
+    torch.set_default_dtype(torch.float64)      # of the styles that are drawn
+    try:
+        model = built(*COMMAND_LINES[case])
+        plain = FORMULATIONS[case.partition(',')[0]](model)
+        batch, expected = images(model), {}
+        if case.startswith('munit'):        # whose plain step of G adds useless gradients to those of D
+            step_G = plain.step_G
+
+            def noted(*inputs):
+                expected.update((name, gradients(getattr(plain, name))) for name in ('D_A', 'D_B'))
+                step_G(*inputs)
+            plain.step_G = noted
+        seed_everything(1)
+        model.train_step(batch)
+        seed_everything(1)
+        plain.step(batch['A'], batch['B'])
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for name, net in model.nets.items():
+        ours, theirs = gradients(net), expected.get(name, gradients(getattr(plain, name)))
+        assert theirs.norm() > 0
+        assert (ours - theirs).norm() / theirs.norm() < 1e-12, name
+
+
+@pytest.mark.parametrize('case', ['cyclegan', 'pix2pix', 'munit'])
+def test_ten_steps_equal_the_plain_formulation(case, built):
+    torch.set_default_dtype(torch.float64)
+    try:
+        model = built(*COMMAND_LINES[case], '--pool_size', 3)
+        plain = FORMULATIONS[case](model)
+        for formulation in ('ours', 'plain'):
+            seed_everything(1)
+            for step in range(10):
+                batch = images(model, step)
+                model.train_step(batch) if formulation == 'ours' else plain.step(batch['A'], batch['B'])
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for name, net in model.nets.items():
+        for ours, theirs in zip(net.parameters(), getattr(plain, name).parameters(), strict=True):
+            if ours.ndim > 1:
+                torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-8)
+
+
+def test_the_plain_network_is_plain():
+    """Or the comparison would be of a thing with itself."""
+    net = create_generator('resnet_1blocks', 3, 3, 4, 'instance')
+    plain = plain_network(net)
+    kinds = {type(module) for module in plain.modules()}
+    assert nn.InstanceNorm2d in kinds and not any(kind.__module__ == 'models.norms' for kind in kinds)
+    assert all(module.inplace for module in plain.modules() if isinstance(module, nn.ReLU))
+    assert plain.state_dict().keys() == net.state_dict().keys()
+
+
+# ---- one call for several images
+
+def counted(net):
+    calls = []
+    net.register_forward_hook(lambda module, inputs, output: calls.append(len(inputs[0])))
+    return calls
+
+
+def test_images_share_a_call_only_where_they_do_not_mix():
+    A, B = torch.randn(2, 1, 3, 32, 32)
+    for net, expected in [
+            (create_discriminator('basic', 3, 4, 3, 'instance'), [2]),
+            (create_discriminator('basic', 3, 4, 3, 'none'), [2]),
+            (create_discriminator('basic', 3, 4, 3, 'batch'), [1, 1]),
+            (create_generator('resnet_1blocks', 3, 3, 4, 'instance', dropout=True), [1, 1]),
+            (nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 1, 3)), [1, 1])]:
+        calls = counted(net)
+        first, second = together(net, A, B)
+        assert calls == expected
+        if expected == [2]:
+            torch.testing.assert_close((first, second), (net(A), net(B)), rtol=1e-4, atol=1e-5)
+    net = create_discriminator('basic', 3, 4, 3, 'instance')
+    calls = counted(net)
+    together(net, A, B[..., :24, :])
+    assert calls == [1, 1]
+
+
+def test_cyclegan_makes_four_calls_of_generators_and_four_of_discriminators(built):
+    model = built(*CYCLEGAN)
+    calls = {name: counted(net) for name, net in model.nets.items()}
+    model.train_step(images(model))
+    assert calls == {'G_A': [2, 1], 'G_B': [2, 1], 'D_A': [1, 2], 'D_B': [1, 2]}
+
+
+# ---- Adam
+
+def steps_of(optimizer, parameter, count):
+    for step in range(count):
+        parameter.grad = torch.sin(torch.arange(6.0).double() + step).view(2, 3)
+        set_rate(optimizer, 0.01 / (step + 1))
+        optimizer.step()
+
+
+def test_adam_is_adam():
+    ours, theirs = (torch.ones(2, 3, dtype=torch.float64).requires_grad_() for _ in range(2))
+    settings = dict(lr=0.01, betas=(0.5, 0.999), weight_decay=0.1)
+    fast, plain = Adam([ours], **settings), torch.optim.Adam([theirs], foreach=False, fused=False, **settings)
+    assert fast.param_groups[0]['fused']
+    steps_of(fast, ours, 5)
+    steps_of(plain, theirs, 5)
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize('before', ['ours', 'plain'])
+def test_adam_goes_on_from_every_form(before):
+    """A checkpoint of a GPU, of the plain form, and of another implementation are all the same."""
+    settings = dict(lr=0.01, betas=(0.5, 0.999), weight_decay=0.0)
+    first = torch.ones(2, 3, dtype=torch.float64).requires_grad_()
+    optimizer = Adam([first], **settings) if before == 'ours' else torch.optim.Adam([first], foreach=True, **settings)
+    steps_of(optimizer, first, 3)
+    state = copy.deepcopy(optimizer.state_dict())
+    assert before == 'plain' or state['param_groups'][0]['fused'] is None
+    again = first.detach().clone().requires_grad_()
+    continued = Adam([again], **settings)
+    continued.load_state_dict(state)
+    group, = continued.param_groups
+    assert group['fused'] and not group['capturable'] and group['lr'] == optimizer.param_groups[0]['lr']
+    steps_of(optimizer, first, 3)
+    steps_of(continued, again, 3)
+    assert before == 'plain' or torch.equal(first, again)
+    torch.testing.assert_close(first, again, rtol=1e-12, atol=1e-12)
+
+
+# ---- precision
+
+def test_fp32_means_fp32():
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    assert choose_precision('fp32', CPU) == 'fp32'
+    assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
+
+
+@pytest.mark.parametrize('wanted, given, said', [('auto', 'fp32', ''), ('bf16', 'bf16', ''), ('tf32', 'fp32', 'tf32')])
+def test_precision_of_a_cpu(wanted, given, said, capsys):
+    assert choose_precision(wanted, CPU) == given
+    assert said in capsys.readouterr().err
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+
+
+@pytest.mark.parametrize('case', ['cyclegan', 'pix2pix', 'munit', 'munit, spectral norm in D', 'cyclegan, batch norm'])
+def test_bf16_is_for_convolutions_only(case, built):
+    model = built(*COMMAND_LINES[case], dtype=torch.float32, precision='bf16')
+    seen = {}
+    for label, net in model.nets.items():
+        for name, module in net.named_modules():
+            if isinstance(module, nn.modules.conv._ConvNd):
+                module.register_forward_hook(lambda m, i, o, key=f'{label}.{name}': seen.update({key: o.dtype}))
+    model.train_step(images(model, dtype=torch.float32))
+    assert set(seen.values()) == {torch.bfloat16, torch.float32}
+    assert sum(dtype == torch.bfloat16 for dtype in seen.values()) > len(seen) / 2
+    last = [key for key, dtype in seen.items() if dtype == torch.float32]
+    assert last and all(type(model.nets[key.partition('.')[0]].get_submodule(key.partition('.')[2])).__name__
+                        .startswith('Output') for key in last)
+    values = [*model.losses.values(), *model.get_current_visuals().values(),
+              *(p for net in model.nets.values() for p in net.parameters()),
+              *(p.grad for net in model.nets.values() for p in net.parameters())]
+    assert {value.dtype for value in values} == {torch.float32}
+
+
+def test_bf16_learns_about_the_same(built):
+    losses = {}
+    for precision in ('fp32', 'bf16'):
+        seed_everything(3)
+        model = built(*PIX2PIX, '--lambda_L1', 10, dtype=torch.float32, precision=precision)
+        for _ in range(15):
+            model.train_step(images(model, dtype=torch.float32))
+        losses[precision] = model.get_current_losses()['G_L1']
+    assert losses['bf16'] == pytest.approx(losses['fp32'], rel=0.05) and losses['bf16'] != losses['fp32']
+
+
+def test_losses_and_the_gradient_penalty_are_exact():
+    net = create_discriminator('basic', 3, 4, 2, 'instance')
+    real, fake = torch.randn(2, 1, 3, 32, 32)
+    torch.manual_seed(0)
+    expected = gradient_penalty(net, real, fake)
+    torch.manual_seed(0)
+    with torch.autocast('cpu', torch.bfloat16):
+        assert torch.equal(gradient_penalty(net, real, fake), expected)
+        for loss in GAN_LOSSES.values():
+            assert loss(torch.randn(4).bfloat16(), True).dtype == torch.float32
+        assert l1_loss(torch.zeros(3).bfloat16(), torch.ones(3).bfloat16()).dtype == torch.float32
+    assert exact(torch.zeros(1, dtype=torch.float64)).dtype == torch.float64
+
+
+# ---- memory
+
+@pytest.mark.parametrize('argv', [CYCLEGAN, [*CYCLEGAN, '--dropout'], MUNIT])
+def test_recomputing_changes_nothing(argv, built):
+    results = []
+    for flag in ([], ['--grad_checkpoint']):
+        seed_everything(1)
+        model = built(*argv, *flag)
+        torch.set_default_dtype(torch.float64)
+        model.train_step(images(model))
+        torch.set_default_dtype(torch.float32)
+        results.append(model)
+    for plain, spared in zip(*(model.nets.values() for model in results), strict=True):
+        assert torch.equal(gradients(plain), gradients(spared))
+        assert plain.state_dict().keys() == spared.state_dict().keys()
+
+
+def test_recomputing_keeps_less():
+    kept = {}
+    for spare in (False, True):
+        net, seen = create_generator('resnet_6blocks', 3, 3, 8, 'instance'), {}
+        assert not spare or recompute(net)
+        def pack(tensor, seen=seen):
+            seen[tensor.data_ptr()] = tensor.numel()
+            return tensor
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            net(torch.randn(1, 3, 64, 64))
+        kept[spare] = sum(seen.values())
+    assert kept[True] < kept[False] / 3
+
+
+@pytest.mark.parametrize('argv', [PIX2PIX, [*CYCLEGAN, '--norm', 'batch']])
+def test_recomputing_is_refused_where_it_would_count_images_twice(argv, built):
+    model = built(*argv, '--grad_checkpoint')
+    with pytest.raises(UserError, match='--grad_checkpoint is for .* drop it'):
+        model.train_step(images(model))
+
+
+@pytest.mark.parametrize('error', [
+    torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB'),
+    RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate")])
+def test_out_of_memory_is_told_with_sizes_and_flags(error):
+    with pytest.raises(ResourceError) as told, memory_explained(CPU, batch_size=64, crop_size=2048):
+        raise error
+    words = str(told.value)
+    for word in ('batch_size 64', 'crop_size 2048', 'GiB', '--grad_checkpoint', '--precision bf16'):
+        assert word in words
+    assert told.value.exit_code == 5
+    with pytest.raises(RuntimeError, match='shapes'), memory_explained(CPU):
+        raise RuntimeError('shapes do not fit')
+
+
+def test_a_cpu_that_cannot_allocate_is_understood():
+    with pytest.raises(ResourceError, match='batch_size 7'), memory_explained(CPU, batch_size=7):
+        torch.empty(2**58, dtype=torch.uint8)
+    assert peak_memory(CPU) > 2**20
+
+
+# ---- moving averages
+
+def test_moving_averages_by_hand(built):
+    model = built(*PIX2PIX, '--ema', 0.9)
+    start = model.netG.state_dict()
+    expected = {key: value.clone() for key, value in start.items()}
+    for step in range(3):
+        model.train_step(images(model, step))
+        for key, value in model.netG.state_dict().items():
+            if value.is_floating_point() and 'running' not in key:
+                expected[key] = 0.9 * expected[key] + 0.1 * value
+            else:
+                expected[key] = value.clone()
+    assert list(model.averages.nets) == ['G']
+    found = model.averages.nets['G'].state_dict()
+    assert found.keys() == expected.keys()
+    for key, value in found.items():
+        torch.testing.assert_close(value, expected[key], rtol=1e-12, atol=1e-12)
+    assert not torch.equal(found['model.model.0.weight'], model.netG.model.model[0].weight)
+
+
+def test_no_averages_unless_asked_for(built):
+    model = built(*PIX2PIX)
+    model.train_step(images(model))
+    assert model.averages.nets == {}
+    assert sorted(built(*CYCLEGAN, '--ema', 0.99).averages.nets) == ['G_A', 'G_B']
+
+
+# ---- the step and the loader together
+
+def test_a_run_of_each_precision(roots, train_options):
+    for precision in ('fp32', 'bf16'):
+        opt = train_options('--dataroot', roots['unaligned'], *CYCLEGAN, '--precision', precision)
+        model = create_model(opt, Runtime(CPU, 'cpu', opt.precision))
+        for batch in create_loader(create_dataset(opt), opt):
+            model.train_step(batch)
+        assert all(value == value for value in model.get_current_losses().values())
+
+
+def test_a_dry_run_tells_what_a_run_needs(roots, train_options, tmp_path):
+    opt = train_options('--dataroot', roots['unaligned'], *CYCLEGAN, '--batch_size', 2)
+    model = create_model(opt, Runtime(CPU, 'cpu'))
+    steps, step = [], model.train_step
+    model.train_step = lambda batch: (steps.append(batch), step(batch))
+    lines = dry_run(model, create_loader(create_dataset(opt), opt), images_to_go=7200)
+    assert len(steps) == 2 and not (tmp_path / 'checkpoints').exists()
+    text = '\n'.join(lines)
+    rate = float(re.search(r'([\d.]+) images/s', text)[1])
+    assert rate > 0 and re.search(r'peak memory: \d+\.\d+ GiB', text) and 'the run: 7200 images' in text
+    assert duration(7200 / rate) in text or rate < 0.1
+
+
+@pytest.mark.parametrize('seconds, text', [(40, '40 s'), (300, '5 min'), (7500, '2 h 5 min'), (273600, '3 d 4 h'),
+                                           (3600, '1 h 0 min')])
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_translation_takes_the_average_where_there_is_one(built, tmp_path):
+    model = built(*PIX2PIX)
+    folder = tmp_path / 'checkpoints' / model.opt.name
+    folder.mkdir(parents=True)
+    for name in ('G', 'G_ema'):
+        (folder / f'latest_net_{name}.pth').touch()
+    files = {}
+    for label, changes in dict(training={}, test=dict(isTrain=False, no_ema=False),
+                               without=dict(isTrain=False, no_ema=True)).items():
+        model.opt = model.opt.replace(**changes)
+        files[label] = model.file_of('G').name
+    assert files == dict(training='latest_net_G.pth', test='latest_net_G_ema.pth', without='latest_net_G.pth')
+    assert model.file_of('G_B').name == 'latest_net_G_B.pth'
+
+
+# ---- the benchmark itself
+
+def test_the_benchmark_alternates_and_compares_rounds():
+    order = []
+    clock = measure.Clock(CPU)
+    times = measure.alternate(clock, {name: (lambda name=name: order.append(name)) for name in 'abc'}, rounds=20)
+    assert all(sorted(order[3 * turn:3 * turn + 3]) == ['a', 'b', 'c'] for turn in range(20))
+    assert len({tuple(order[3 * turn:3 * turn + 3]) for turn in range(20)}) > 3
+    assert {len(taken) for taken in times.values()} == {20}
+    row = measure.summary([1.0, 2.0, 4.0], [2.0, 2.0, 2.0])
+    assert (row['seconds'], row['speedup'], row['speedup_lowest'], row['speedup_highest']) == (2.0, 1.0, 0.5, 2.0)
+
+
+def test_the_benchmark_counts_flops():
+    a = torch.randn(8, 16)
+    assert measure.flops_of(lambda: a @ a.T) == 2 * 8 * 16 * 8
+    assert measure.matrix_rate(measure.Clock(CPU), 64) > 0
+
+
+def test_the_plain_loader_gives_images_of_the_right_kind(tmp_path):
+    load = measure.plain_pairs(measure.write_images(tmp_path, 2, (40, 40)), 36, 32)
+    A, B = load()
+    assert A.shape == B.shape == (3, 32, 32) and A.dtype == torch.float32 and -1 <= A.min() < A.max() <= 1
+
+
+def test_a_table_of_results():
+    row = dict(kind='train', model='pix2pix', side=256, batch=1, variant='eager bf16', seconds=0.5, images_per_s=2.0,
+               speedup=1.6, speedup_lowest=1.5, speedup_highest=1.7, peak_gib=None, roofline=0.25)
+    facts = dict(device='a machine', torch='2', rounds=3, bf16_matmul_tflops=1.5, left_out=['train munit'])
+    text = benchmark.as_markdown(facts, [row])
+    assert '| train pix2pix 256 px, batch 1 | eager bf16 | 500.0 | 2.00 | 1.60 [1.50 .. 1.70] |  | 25 % |' in text
+    assert 'time was over: train munit' in text
