@@ -240,12 +240,13 @@ class BaseModel(Persistent):
         """Visuals of a batch while training, (N, C, H, W) in [-1, 1]; it leaves no trace in the training.
 
         The same noise each time, and afterwards the random numbers, running statistics and current images of before.
+        Only the process that shows it need call this: the others are not waited for.
         """
         before, rng = dict(vars(self)), rng_state()
         buffers = [(buffer, buffer.clone()) for net in self.nets.values() for buffer in net.buffers()]
         torch.manual_seed(derive_seed(self.opt.seed, 'preview'))
         try:
-            with torch.no_grad(), self.runtime.autocast():
+            with torch.no_grad(), self.runtime.autocast(), self.group.alone():
                 visuals = self.preview_batch(batch)
         finally:
             with torch.no_grad():

@@ -254,6 +254,23 @@ def test_twins_refuse_what_would_not_be_exact(tmp_path):
         options_of('pix2pix', tmp_path, '--parallel', 'twin')
 
 
+@pytest.mark.parametrize('case, more', [*((case, ()) for case in CASES),
+                                        *((case, ('--parallel', 'twin')) for case in TWIN_CASES)])
+def test_a_preview_of_one_process_leaves_the_others_alone(case, more, tmp_path):
+    """Only the first one shows pictures: whatever it sent on the way would be taken for a part of the next step."""
+    def work(group):
+        model = create_model(options_of(case, tmp_path, *more), Runtime(CPU, 'cpu', group=group))
+        channels = (1, 2) if model.opt.model == 'colorization' else (3, 3)
+        batch = {name: torch.rand(1, n, 32, 32) for name, n in zip('AB', channels, strict=True)} | {'A_paths': ['i']}
+        model.train_step(batch)
+        if group.is_main:
+            assert all(image.isfinite().all() for image in model.preview(batch).values())
+        assert group.texts(f'after {group.rank}') == ['after 0', 'after 1']
+        model.train_step(batch)
+        return all(value == value for value in model.get_current_losses().values())
+    assert in_processes(2, work) == [True, True]
+
+
 # ---- shares
 
 @pytest.mark.parametrize('size, batch_size, parts', [(1, 1, 3), (2, 1, 1), (3, 2, 1), (4, 3, 2)])
