@@ -108,14 +108,17 @@ class Persistent:
     def gather_state(self):
         """Have all that a checkpoint holds here, where several processes have parts of it; all of them call it."""
 
-    def snapshot(self, progress, logs: dict | None = None) -> dict:
-        """Copies, on the CPU, of all that a checkpoint holds; `logs` are the lengths of the log files."""
+    def snapshot(self, progress, logs: dict | None = None, into: dict | None = None) -> dict:
+        """Copies, on the CPU, of all that a checkpoint holds; `logs` are the lengths of the log files.
+
+        The memory of `into`, an earlier snapshot, is used again.
+        """
         averages = {f'{name}_ema': net for name, net in self.averages.nets.items()}
         return checkpoint.cpu_copy(dict(
             networks={name: net.state_dict() for name, net in {**self.nets, **averages}.items()},
             state=dict(options=self.opt.as_dict(), progress=progress.state_dict(), networks=list(self.nets),
                        logs=logs or {}, threads=torch.get_num_threads(), processes=self.runtime.group.size),
-            training=self.training_state()))
+            training=self.training_state()), into)
 
     def training_state(self) -> dict:
         """All that the next step depends on, besides the networks."""

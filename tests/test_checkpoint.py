@@ -70,6 +70,21 @@ def test_a_copy_does_not_change_with_the_network(tmp_path):
                zip(net.named_parameters(), before, strict=True))
 
 
+def test_a_copy_takes_the_memory_of_the_one_before():
+    """Where it fits; and what grew, changed its type or was not there is new."""
+    first = dict(a=torch.zeros(2), b=[torch.zeros(3)], c=torch.zeros(2), d=1)
+    second = dict(a=torch.ones(2), b=[torch.ones(3), torch.ones(4)], c=torch.ones(2, dtype=torch.int64), d=2,
+                  e=torch.ones(1))
+    old = checkpoint.cpu_copy(first)
+    new = checkpoint.cpu_copy(second, old)
+    assert new['a'] is old['a'] and new['b'][0] is old['b'][0] and new['d'] == 2
+    assert new['c'] is not old['c'] and new['e'] is not second['e']
+    expected = {'a': second['a'], 'c': second['c'], 'e': second['e']}
+    assert all(torch.equal(new[name], value) and new[name].dtype == value.dtype for name, value in expected.items())
+    assert all(map(torch.equal, new['b'], second['b'])) and len(new['b']) == 2
+    assert all(map(torch.equal, checkpoint.cpu_copy(first, new)['b'], first['b']))
+
+
 @pytest.mark.gpu
 def test_saving_leaves_the_network_on_its_gpu(tmp_path):
     net = small_net().to('cuda')

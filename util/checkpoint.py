@@ -9,6 +9,7 @@ import re
 import warnings
 from collections import OrderedDict
 from functools import cache, partial
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -36,17 +37,25 @@ def save(folder, label: str, networks: dict[str, dict], state: dict, training: d
     return checkpoint_set.write_set(folder, label, files, state.get('progress', {}), also)
 
 
-def cpu_copy(tree):
-    """The same dicts and lists with copies of their tensors on the CPU: what changes later is not saved."""
+def cpu_copy(tree, into=None):
+    """The same dicts and lists with copies of their tensors on the CPU: what changes later is not saved.
+
+    `into` is an earlier copy that nobody needs any more: its tensors are written over where they fit, since fresh
+    memory costs several times the copying.
+    """
     if isinstance(tree, torch.Tensor):
+        if isinstance(into, torch.Tensor) and (into.shape, into.dtype) == (tree.shape, tree.dtype):
+            return into.copy_(tree.detach())
         return tree.detach().to('cpu', copy=True)
     if isinstance(tree, dict):
-        copied = type(tree)((key, cpu_copy(value)) for key, value in tree.items())
+        before = into if isinstance(into, dict) else {}
+        copied = type(tree)((key, cpu_copy(value, before.get(key))) for key, value in tree.items())
         if hasattr(tree, '_metadata'):      # of a state_dict: the versions of its modules
             copied._metadata = tree._metadata
         return copied
     if isinstance(tree, (list, tuple)):
-        return type(tree)(cpu_copy(value) for value in tree)
+        before = into if isinstance(into, (list, tuple)) else ()
+        return type(tree)(cpu_copy(value, old) for value, old in zip_longest(tree, before[:len(tree)]))
     return tree
 
 

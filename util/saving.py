@@ -22,6 +22,7 @@ class Checkpoints:
         self.model, self.opt, self.progress, self.positions, self.tell = model, opt, progress, positions, tell
         self.saved_iteration = progress.iteration
         self.thread, self.error, self.failures = None, None, 0
+        self.snapshot = None        # of the save before, whose memory is used again
         self.saved_at = time.monotonic()
 
     def __enter__(self):
@@ -72,8 +73,8 @@ class Checkpoints:
         self.saved_at, self.saved_iteration = time.monotonic(), progress.iteration
         self.tell(line or f'saving the latest model (epoch {progress.epoch}, total_iters {progress.total_iters})')
         self.model.gather_state()
-        snapshot = self.model.snapshot(progress, self.positions())
-        self.thread = threading.Thread(target=self.write, args=(labels, snapshot), name='saving')
+        self.snapshot = self.model.snapshot(progress, self.positions(), self.snapshot)
+        self.thread = threading.Thread(target=self.write, args=(labels, self.snapshot), name='saving')
         self.thread.start()
 
     def write(self, labels, snapshot: dict):
