@@ -8,8 +8,7 @@ from util.registry import nearest, plain
 def problems_of(values: dict, is_train: bool) -> list[str]:
     """A sentence for each mistake; an empty list if there is none."""
     checks = [data_folder, dataset, generator, sizes, channels]
-    if is_train:
-        checks += [training]
+    checks += [training] if is_train else [styles]
     return [problem for check in checks for problem in check(values)]
 
 
@@ -76,7 +75,16 @@ def channels(opt):
                 yield f'--{name} {opt[name]}: images have 1 (grey) or 3 (RGB) channels'
 
 
+def styles(opt):
+    example = next((name for name in ('style_image', 'style_dir') if opt.get(name)), None)
+    for name in ('interpolate', 'sync_styles'):
+        if example and opt[name]:
+            yield f'--{name} is for random styles, and --{example} gives the styles; drop one of them'
+
+
 def training(opt):
+    if opt['continue_train'] and opt['overwrite']:
+        yield '--continue_train goes on with a run, and --overwrite discards it; drop one of them'
     if plain(opt['model']) == 'test':
         yield '--model test only translates; train with --model cyclegan, pix2pix or colorization'
     last = opt['n_epochs'] + opt['n_epochs_decay']

@@ -54,8 +54,10 @@ class OptionParser(argparse.ArgumentParser):
 
     def _check_value(self, action, value):
         if action.choices is not None and value not in action.choices:
-            self.problems.append(f'{action.option_strings[0]} {value} does not exist'
-                                 f'{nearest(str(value), action.choices)} (there are: {", ".join(action.choices)})')
+            name, choices = action.option_strings[0], ', '.join(action.choices)
+            alone = f'; give {name} alone or with one of these, or leave it out' if action.nargs == '?' else ''
+            self.problems.append(f'{name} {value} does not exist{nearest(str(value), action.choices)} '
+                                 f'(there are: {choices}){alone}')
 
     def peek(self, argv: list[str], *names: str) -> list:
         """Values that options will have, before the rest of the command line can be understood."""

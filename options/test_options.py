@@ -46,6 +46,7 @@ class TestOptions(BaseOptions):
         model, dataset_mode, direction = self.asked_for(argv)
         if model == 'test' or (not model and dataset_mode == 'single'):
             stored.update(one_sided(trained))
+            del stored['dataroot']      # of training: pairs, or both domains
         if direction != trained['direction'] and works_both_ways(trained['model']):
             stored.update(direction=direction, input_nc=trained['output_nc'], output_nc=trained['input_nc'])
         return stored
