@@ -327,6 +327,7 @@ MISTAKES = {
     '--suffix {model.__class__}': ['--suffix', 'no option model.__class__'],
     '--suffix {model[0]}': ['--suffix', 'no option model[0]'],
     '--suffix {dataroot}': ['--suffix', 'letters'],
+    '--continue_train false': ['--continue_train false', 'auto', 'alone', 'leave it out'],
     # options of elsewhere
     '--num_test 3': ['--num_test is an option of test.py'],
     '--lambda_L1 3': ['--lambda_L1 is an option of --model pix2pix in train.py'],
@@ -347,6 +348,8 @@ def test_mistake_gets_one_sentence(line, mistakes):
     ('--aspect_ratio 0', ['--aspect_ratio 0', 'above 0']),
     ('--num_test 0', ['--num_test 0', 'at least 1']),
     ('--model pix2pix --crop_size 300', ['--crop_size 300', 'multiple of 256']),
+    ('--model munit --style_image a.png --sync_styles', ['--sync_styles', '--style_image', 'drop one']),
+    ('--model munit --style_dir styles --interpolate', ['--interpolate', '--style_dir', 'drop one']),
 ])
 def test_mistake_of_a_test(line, parts, mistakes):
     message, = mistakes('test', line)
