@@ -343,8 +343,8 @@ def test_overwrite(here, tmp_path):
     assert os.listdir(tmp_path / 'runs') == ['pix2pix'] and labels(tmp_path / 'runs' / 'pix2pix') == ['1', 'latest']
 
 
-@pytest.mark.parametrize('words', [['--dataroot', 'absent'], ['--dataroot', 'single'], ['--lr', 'x'], ['--continue_train'],
-                                   ['--model', 'colorization', '--direction', 'BtoA']])
+@pytest.mark.parametrize('words', [['--dataroot', 'absent'], ['--dataroot', 'single'], ['--lr', 'x'],
+                                   ['--continue_train'], ['--model', 'colorization', '--direction', 'BtoA']])
 def test_a_mistake_leaves_the_earlier_run_alone(here, tmp_path, words):
     trained(here)
     before = snapshot(tmp_path / 'runs')
