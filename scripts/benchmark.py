@@ -26,7 +26,7 @@ from data import create_dataset  # noqa: E402
 from models import create_model  # noqa: E402
 from options import TrainOptions  # noqa: E402
 from util.files import atomic_write  # noqa: E402
-from util.runtime import choose_device, choose_precision, start_runtime  # noqa: E402
+from util.runtime import choose_device, choose_precision, keep_freed_memory, start_runtime  # noqa: E402
 
 SIDES = {'gpu': 256, 'cpu': 128}
 SIDES_OF = {('pix2pix', 'cpu'): 256, ('colorization', 'cpu'): 256}
@@ -51,6 +51,7 @@ class Bench:
         self.clock, self.rounds, self.root = measure.Clock(self.device), rounds, root
         self.end = time.monotonic() + 60 * minutes
         self.rows, self.left_out = [], []
+        self.keeps_memory = True        # as start_runtime has it
         self.roof = measure.matrix_rate(self.clock, 8192 if self.kind == 'gpu' else 1024)
 
     def runtime(self, precision: str):
@@ -90,7 +91,7 @@ class Bench:
             own = create_model(opt, self.runtime(precision))
             if not works:
                 plain = FORMULATIONS[model](own)
-                works[f'plain {base}'] = self.prepared(base, lambda plain=plain: plain.step(A, B))
+                works[f'plain {base}'] = self.prepared(base, lambda plain=plain: plain.step(A, B), True)
             works[f'{engine} {precision}'] = self.prepared(precision, lambda own=own: own.train_step(inputs))
         memory = {name: self.clock.peak_of(work) for name, work in works.items()}
         for work in list(works.values()) * (5 if self.kind == 'gpu' else 0):    # algorithms chosen, graphs captured
@@ -103,10 +104,13 @@ class Bench:
         channels = (1, 2) if model == 'colorization' else (3, 3)
         return [torch.rand(batch, nc, side, side, device=self.device) * 2 - 1 for nc in channels]
 
-    def prepared(self, precision: str, work):
-        """The work, behind the switches of its precision, which are global."""
+    def prepared(self, precision: str, work, plain: bool = False):
+        """The work, behind the switches of its precision and of memory, which are global."""
         def do():
             choose_precision(precision, self.device)
+            if self.kind == 'cpu' and plain == self.keeps_memory:
+                keep_freed_memory(not plain)
+                self.keeps_memory = not plain
             work()
         return do
 
@@ -122,7 +126,7 @@ class Bench:
         batch, base = {'A': image, 'A_paths': ['none.png']}, 'fp32' if self.kind == 'cpu' else 'tf32'
         models = {precision: create_model(opt, self.runtime(precision)) for precision in precisions}
         net = plain_network(models[precisions[0]].netG)
-        works = {f'plain {base}': self.prepared(base, torch.no_grad()(lambda: net(image)))}
+        works = {f'plain {base}': self.prepared(base, torch.no_grad()(lambda: net(image)), True)}
         for precision, model in models.items():
             works[f'translate {precision}'] = self.prepared(precision, lambda model=model: model.translate(batch))
         for work in works.values():
