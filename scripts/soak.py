@@ -1,17 +1,24 @@
-"""Long tests of reliability: kills, exact resume, memory over many steps, and a fuzz. Minutes to an hour on a CPU.
+"""Long tests of reliability: kills, mixed faults, exact resume, lost processes, memory over many steps, and a fuzz.
+
+Minutes to an hour on a CPU.
 
     python scripts/soak.py --out docs/benchmarks/reliability.json
     python scripts/soak.py --kills 1000 --steps 0 --fuzz 0 --seed 5
 
-Without any of --points, --kills, --resume, --steps, --fuzz all are done. Needs what the tests need.
+Without any of --points, --kills, --faults, --resume, --ranks, --steps, --fuzz all are done. Needs what the tests need.
 """
 import argparse
+import collections
 import json
+import os
 import platform
 import random
+import re
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -25,12 +32,19 @@ import states  # noqa: E402
 import tiny_runs  # noqa: E402
 from conftest import draw_images  # noqa: E402
 from test_crashes import FREQUENT, MODEL, crash_points, kill_at, saves_of  # noqa: E402
+from test_distributed import children_of, read_until, torchrun  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from util.cli import run  # noqa: E402
 
-JOBS = ('points', 'kills', 'resume', 'steps', 'fuzz')
+JOBS = ('points', 'kills', 'faults', 'resume', 'ranks', 'steps', 'fuzz')
 STOPS = ((3, 'SIGTERM'), (4, 'SIGINT'), (6, 'SIGKILL'), (8, 'SIGHUP'), (12, 'SIGTERM'))     # 3 epochs of 4 steps
+ENDING = {'SIGTERM': 143, 'SIGINT': 130, 'SIGKILL': -9, 'killed operation': -9, 'torn write': -9}   # exit codes
+OTHERS = {'ENOSPC': 4, 'EIO': 4, 'SIGSTOP': 0, 'killed worker': 0}      # 4: where there is no going on without the file
+SAVED_EVERY = 8         # images, of the run of two processes
+NO_LOG = '^(?!loss|web)'    # logs and pages that the disk refuses are given up, which is told: not to be compared
+GAP = 12                # steps from one fault to the next, at most; workers are some 8 images ahead
+LIMIT = 600             # seconds, then a run hangs
 WARM_UP = 0.2           # share of the steps whose memory does not count: caches fill
 
 
@@ -38,14 +52,16 @@ def parse(argv) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--points', type=int, nargs='?', const=1, help='the operations of a save; N: of N saves')
     parser.add_argument('--kills', type=int, help='so many kills at random moments')
+    parser.add_argument('--faults', type=int, help='so many faults of all kinds, several in each start of a run')
     parser.add_argument('--resume', type=int, nargs='?', const=5, help='models x 0 and 2 workers x N stops')
+    parser.add_argument('--ranks', type=int, help='so many runs of two processes, one of which is killed')
     parser.add_argument('--steps', type=int, help='memory, open files and threads over so many steps')
     parser.add_argument('--fuzz', type=int, help='so many command lines, and as many damaged images and checkpoints')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--out', type=Path, help='JSON file of the figures; those of other jobs in it stay')
     opt = parser.parse_args(argv)
     if all(getattr(opt, job) is None for job in JOBS):
-        opt.points, opt.kills, opt.resume, opt.steps, opt.fuzz = 1, 200, 5, 10_000, 500
+        opt.points, opt.kills, opt.faults, opt.resume, opt.ranks, opt.steps, opt.fuzz = 1, 200, 200, 5, 20, 10_000, 500
     return opt
 
 
@@ -57,8 +73,8 @@ class Soak:
         self.home = tiny_runs.draw_home(folder / 'home')
         self.runs = tiny_runs.Runs(server, self.home, folder / 'runs')
 
-    def unbroken(self, model: str, *words):
-        done = self.anew().begin(model, 'run', *words)
+    def unbroken(self, model: str, *words, **limit):
+        done = self.anew().begin(model, 'run', *words, **limit)
         assert done.code == 0, done.err
         return states.everything(self.runs.folder / 'run'), done
 
@@ -105,6 +121,40 @@ class Soak:
         print(*lost, sep='\n')
         return dict(kills=kills, starts=starts, runs=finished, lost=len(lost), different=different)
 
+    def faults(self, wanted: int) -> dict:
+        """Each start of a run meets several faults, the last of which ends it; then the same command again.
+
+        The run is so long that one meets all of them, and its epochs so long that workers have not read all of one.
+        """
+        root, steps = self.folder / 'forty', GAP * wanted
+        for name in ('trainA', 'trainB', 'testA', 'testB'):
+            draw_images(root / name, 40 if 'train' in name else 3)
+        words = ['--dataroot', root, '--max_dataset_size', 40, '--max_iters', steps, '--save_latest_freq', 3,
+                 '--save_epoch_freq', 0, '--display_freq', 5, '--num_threads', 2]
+        end, done = self.unbroken(MODEL, *words, limit=LIMIT)
+        per_step = {op: count / steps for op, count in operations_of(done, NO_LOG).items()}
+        draw, found, starts, finished, different, lost = random.Random(self.seed), collections.Counter(), 0, 0, 0, []
+        with tqdm(total=wanted, desc='faults') as bar:
+            while found.total() < wanted:
+                self.anew()
+                code, step = None, 0
+                while code != 0:
+                    plan = drawn_faults(draw, step, per_step) if found.total() < wanted else {}
+                    again = self.runs.begin(MODEL, 'run', *words, '--continue_train', 'auto', **as_arguments(plan))
+                    code, starts = again.code, starts + 1
+                    step = max([step, *map(int, re.findall(r'^usage (\d+)', again.err, re.MULTILINE))])
+                    met = [kind for kind, fault in plan.items() if was_met(kind, fault, again, step)]
+                    found.update(met)
+                    bar.update(len(met))
+                    if code not in {0, *({**ENDING, **OTHERS}[kind] for kind in met)} or again.left:
+                        lost.append(f'{plan}: exit code {code}, {again.left} processes left: {again.err}')
+                        break
+                finished += code == 0
+                different += code == 0 and not self.is_equal(end)
+        print(*lost, sep='\n')
+        return dict(faults=dict(sorted(found.items())), total=found.total(), starts=starts, finished=finished,
+                    lost=len(lost), different=different)
+
     def resume(self, stops: int) -> dict:
         words, equal, cases, wrong = ['--save_latest_freq', 3, '--display_freq', 2], 0, 0, []
         models = [model for model in tiny_runs.MODELS if model != 'template']
@@ -120,6 +170,38 @@ class Soak:
                         equal, cases = equal + same, cases + 1
                         bar.update()
         return dict(cases=cases, equal=equal, wrong=wrong)
+
+    def ranks(self, repetitions: int) -> dict:
+        """One of two processes is killed at some step, by turns; torchrun starts both again."""
+        words = self.runs.words('pix2pix', 'run', '--n_epochs', 20, '--save_latest_freq', SAVED_EVERY)
+        process, _, err = torchrun(*words)
+        assert process.returncode == 0, err
+        end, draw = states.everything(self.runs.folder / 'run'), random.Random(self.seed)
+        finished, equal, ended, went_on, again = 0, 0, [], [], []
+        for number in tqdm(range(repetitions), 'ranks'):
+            self.anew()
+            process = torchrun(*words, '--continue_train', 'auto', restarts=3, wait=False)
+            watch = threading.Timer(LIMIT, process.terminate)
+            watch.start()
+            assert read_until(process, f'(epoch: {draw.randint(1, 16)}, iters: {draw.choice((2, 4))}')
+            children = children_of(process)
+            os.kill(children[number % 2], signal.SIGKILL)
+            begin = time.monotonic()
+            while set(children) & set(children_of(process)):
+                time.sleep(0.05)
+            ended.append(time.monotonic() - begin)
+            read_until(process, 'The number of training images')
+            read_until(process, '(epoch: ')
+            went_on.append(time.monotonic() - begin)
+            process.communicate()
+            watch.cancel()
+            finished += process.returncode == 0
+            equal += process.returncode == 0 and self.is_equal(end)
+            dropped = set(self.runs.folder.glob('*/losses.jsonl*')) - {self.runs.folder / 'run' / 'losses.jsonl'}
+            again.append(2 * sum(len(path.read_text(encoding='utf-8').splitlines()) for path in dropped))
+        return dict(repetitions=repetitions, finished=finished, equal=equal, saved_every_images=SAVED_EVERY,
+                    most_images_again=max(again), slowest_end_s=round(max(ended), 1),
+                    slowest_going_on_s=round(max(went_on), 1))
 
     def steps(self, steps: int) -> dict:
         """Memory with pages, logs and saves going on; the slope is that of a line through all of it after a while."""
@@ -148,6 +230,45 @@ class Soak:
             print(*wrong, sep='\n')
             found[kind] = dict(cases=count, wrong=len(wrong), exit_codes=dict(sorted(fuzz.codes.items(), key=str)))
         return found
+
+
+def operations_of(done, path: str = '') -> collections.Counter:
+    """How often each storage operation was done, of files whose name fits."""
+    return collections.Counter(op for _, op, name in done.operations if re.search(path, name))
+
+
+def drawn_faults(draw, step: int, per_step: dict) -> dict:
+    """Faults of one start, from a step on: {kind: step, or rule of `injected.Storage`}; the last one ends it."""
+    plan = {}
+    for kind in [*draw.sample(sorted(OTHERS), draw.randrange(len(OTHERS))), draw.choice(sorted(ENDING))]:
+        step += draw.randint(1, GAP)
+        plan[kind] = step
+        if kind in ('ENOSPC', 'EIO', 'killed operation', 'torn write'):
+            error = kind in OTHERS
+            op = 'write' if kind == 'torn write' else draw.choice(sorted(per_step))
+            plan[kind] = dict(op=op, path=NO_LOG if error else '', after=int(draw.uniform(0, GAP) * per_step[op]),
+                              times=1, action=kind if error else 'kill')
+    return plan
+
+
+def as_arguments(plan: dict) -> dict:
+    """Of `faults.Server.run`."""
+    return dict(limit=LIMIT, usage_every=1, values_of={'util.saving.RETRY_SECONDS': 0},
+                signals_at={plan[kind]: kind for kind in plan.keys() & {'SIGTERM', 'SIGINT', 'SIGKILL'}},
+                halted_at={plan[kind]: 0.2 for kind in plan.keys() & {'SIGSTOP'}},
+                worker_killed_at=[plan[kind] for kind in plan.keys() & {'killed worker'}],
+                rules=[fault for fault in plan.values() if isinstance(fault, dict)])
+
+
+def was_met(kind: str, fault, done, last_step: int) -> bool:
+    """Did a start that ended get as far as one of its faults?"""
+    if kind == 'killed worker':     # and needed it afterwards
+        return 'a process that loads images died' in done.err
+    if ENDING.get(kind) == -9:
+        return done.code == -9
+    if isinstance(fault, dict):
+        return operations_of(done, fault['path'])[fault['op']] > fault['after']
+    return fault <= last_step
 
 
 def main(argv) -> int:
