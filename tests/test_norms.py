@@ -184,7 +184,9 @@ def test_triton_kernels_compile_for_a_gpu():
                    fused_norm.gradient_kernel):
         names = kernel.arg_names
         kinds = {name: 'constexpr' if name in fixed else {**images, **tables}.get(name, 'i32') for name in names}
-        source = ASTSource(kernel, kinds, {(names.index(name),): fixed[name] for name in names if name in fixed})
+        by_name = triton.__version__ < '3.3'
+        source = ASTSource(kernel, kinds, {name if by_name else (names.index(name),): fixed[name]
+                                           for name in names if name in fixed})
         assert triton.compile(source, target=GPUTarget('cuda', 90, 32)).asm['cubin']
 
 

@@ -327,10 +327,12 @@ def test_freed_memory_is_kept_unless_the_user_chose(tuned):
             'from util.runtime import keep_freed_memory\n'
             'keep_freed_memory()\n'
             'faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n'
-            'for turn in range(6):\n'
+            'found = []\n'
+            'for turn in range(9):\n'
             '    before = faults()\n'
             '    torch.ones(20_000_000)\n'
-            'print(faults() - before)\n')
+            '    found.append(faults() - before)\n'
+            'print(min(found))\n')
     environment = {name: value for name, value in os.environ.items() if not name.startswith(('MALLOC_', 'GLIBC_'))}
     environment |= {'MALLOC_TRIM_THRESHOLD_': '131072'} if tuned else {}
     done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, env=environment, capture_output=True, text=True)
