@@ -1,6 +1,8 @@
 """--accumulate K: the gradients of K batches are summed before an optimizer moves, with the memory of one batch."""
 import torch
 
+from util.seeding import random_state, set_random_state
+
 from .engine import Eager, tensors_of
 
 
@@ -92,14 +94,3 @@ class Accumulated(Eager):
         self.seen = []
         self.value = self.value + value.detach()
         return self.value
-
-
-def random_state(device: torch.device) -> tuple:
-    on_device = None if device.type == 'cpu' else torch.get_device_module(device).get_rng_state(device)
-    return torch.get_rng_state(), on_device
-
-
-def set_random_state(state: tuple, device: torch.device):
-    torch.set_rng_state(state[0])
-    if state[1] is not None:
-        torch.get_device_module(device).set_rng_state(state[1], device)

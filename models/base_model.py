@@ -19,6 +19,7 @@ from . import catalog, engine, networks
 from .accumulate import Accumulated
 from .adam import Adam, set_rate
 from .averages import WeightAverages
+from .boundary import Boundary
 from .guard import FiniteGuard
 from .losses import gradient_penalty
 from .persistence import Persistent
@@ -140,6 +141,7 @@ class BaseModel(Persistent):
     def train_step(self, batch: dict, images: int = 0):
         """A step on the share that this process has of `images`; as many as an update has if not given."""
         self.engine = self.engine or self.start_engine()
+        self.boundary.keep()
         self.group.divide(self.opt.batch_size, images or self.update_size, parts=self.opt.accumulate)
         self.guard.begin(batch)
         with memory_explained(self.device, batch_size=self.opt.batch_size, crop_size=self.opt.crop_size):
@@ -149,6 +151,19 @@ class BaseModel(Persistent):
             metric = sum(self.losses[name] for name in self.plateau_losses)
             self.epoch_metric = self.epoch_metric + self.group.sum(metric.clone())
             self.epoch_batches += 1
+        self.boundary.close()
+
+    @cached_property
+    def boundary(self) -> Boundary:
+        return Boundary(self)
+
+    def undo_step(self) -> bool:
+        """After an error: be between two steps again. False within a step that has made an update, which stays."""
+        if self.guard.updates:
+            return False
+        if self.boundary.is_open:
+            self.boundary.undo()
+        return True
 
     def start_engine(self):
         if self.opt.grad_checkpoint and not any([recompute(net) for net in self.nets.values()]):

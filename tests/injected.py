@@ -167,24 +167,32 @@ def worker_killed_at(steps: list):
 
 
 def error_in(where: dict):
-    """{step: 'nan' | 'memory' | 'mistake'}: what happens within the steps of these numbers."""
+    """{step: 'nan' | 'memory' | 'mistake' | 'late memory'}: what happens within the steps of these numbers.
+
+    In the first update, when the networks have seen the images; late: in the second one.
+    """
     import torch
 
     from models.base_model import BaseModel
-    count, minimize, step = [0], BaseModel.minimize, BaseModel.step
+    steps, updates, minimize, step = [0], [0], BaseModel.minimize, BaseModel.step
 
     def counted(model):
-        count[0] += 1
-        kind = where.get(str(count[0]))
-        if kind == 'memory':
-            raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20.00 MiB')
-        if kind == 'mistake':
-            raise ZeroDivisionError('a mistake of ours')
+        steps[0], updates[0] = steps[0] + 1, 0
         step(model)
 
     def spoiled(model, loss, optimizer, frozen=()):
-        factor = float('nan') if where.get(str(count[0])) == 'nan' else 1.0
-        minimize(model, lambda: loss() * factor, optimizer, frozen)
+        updates[0] += 1
+        late, _, kind = where.get(str(steps[0]), '').rpartition(' ')
+        here = updates[0] == (2 if late else 1)
+
+        def value():
+            found = loss()
+            if kind == 'memory' and here:
+                raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20.00 MiB')
+            if kind == 'mistake' and here:
+                raise ZeroDivisionError('a mistake of ours')
+            return found * (float('nan') if kind == 'nan' and (here or not late) else 1.0)
+        minimize(model, value, optimizer, frozen)
     BaseModel.step, BaseModel.minimize = counted, spoiled
 
 

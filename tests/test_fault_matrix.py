@@ -298,11 +298,26 @@ def test_few_open_files(runs, unbroken):
     assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
 
 
-def test_out_of_memory(runs):
-    """What was trained before is saved."""
+def test_out_of_memory(runs, unbroken):
+    """What was trained before is saved, as if the step had not begun."""
     done = runs.begin('pix2pix', 'run', *FREQUENT, error_in={6: 'memory'})
     assert is_one_sentence(done, 5, 'memory', 'batch_size', 'crop_size')
     assert states.position(runs.folder / 'run', 'latest') == (2, 5)
+    assert runs.go_on('run').code == 0
+    assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
+
+
+def test_out_of_memory_after_an_update(runs):
+    """The step cannot be undone: the save before it stays, and what is lost is told."""
+    done = runs.begin('pix2pix', 'run', '--save_latest_freq', 4, error_in={6: 'late memory'})
+    assert is_one_sentence(done, 5, 'memory', 'batch_size', 'crop_size')
+    assert 'steps since the last save, which are lost: 1' in done.out
+    assert states.position(runs.folder / 'run', 'latest') == (1, 4) and runs.go_on('run').code == 0
+
+
+def test_a_nan_after_an_update(runs):
+    done = runs.begin('pix2pix', 'run', *FREQUENT, error_in={6: 'late nan'})
+    assert is_one_sentence(done, 3, 'weights before this update, the second one of its step', 'last_finite')
 
 
 def test_a_mistake_of_ours(runs, unbroken):

@@ -27,6 +27,10 @@ class ImagePool:
             filled = len(self.images)
             self.planned = [choose(min(filled + index, self.size), self.size) for index in range(n)]
 
+    def undo_draw(self):
+        """As if `draw` had not been called, and before any `query` that follows it."""
+        self.planned = []
+
     def query(self, images: torch.Tensor) -> torch.Tensor:
         """Images for the discriminator, detached; same shape (N, C, H, W) as `images`."""
         if self.size == 0:
@@ -78,6 +82,7 @@ class DevicePool(ImagePool):
     def __init__(self, pool: ImagePool):
         """Goes on from `pool`; all images must have one shape, that of the first query."""
         self.size, self.filled = pool.size, len(pool.images)
+        self.filled_before = self.filled
         self.plans = {}     # for N images: (3, N), is a stored one returned, its slot, is the image stored there
         self.storage = torch.cat(pool.images) if pool.images else None
 
@@ -106,13 +111,16 @@ class DevicePool(ImagePool):
     def draw(self, n: int):
         if self.size == 0:
             return
-        rows = []
+        self.filled_before, rows = self.filled, []
         for _ in range(n):
             rows.append(choose(self.filled, self.size))
             self.filled += self.filled < self.size
         self.choices = torch.tensor(rows, dtype=torch.long).T.contiguous()
         if n in self.plans:
             self.plans[n].copy_(self.choices)       # always the same place in memory
+
+    def undo_draw(self):
+        self.filled = self.filled_before
 
     def query(self, images):
         images = images.detach()

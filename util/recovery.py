@@ -33,11 +33,13 @@ class Recovery:
         if self.bad_steps <= BATCHES and self.group.is_main:
             found += f'; the batch is in {self.keep(bad, progress)}'
         if self.policy == 'skip' and self.in_a_row <= SKIPS_IN_A_ROW:
+            self.model.boundary.restore_statistics(bad.steps_ago)
             if self.group.is_main and (self.bad_steps <= BATCHES or self.bad_steps % 100 == 0):
                 warn(f'{found}; step left out (--on_nonfinite skip, {self.bad_steps} so far)')
         elif not (self.policy == 'rollback' and self.roll_back(found)):
             self.model.gather_state()
-            raise NonFiniteError(f'{found}; {self.way_on(progress)}') if self.group.is_main else ToldElsewhere(3)
+            raise NonFiniteError(f'{found}; {self.way_on(progress, bad)}') if self.group.is_main else ToldElsewhere(3)
+        self.model.boundary.close()
 
     def worst(self, found: str) -> str:
         """What the first process has to say whose own losses are not finite, if any are."""
@@ -79,21 +81,24 @@ class Recovery:
         label = next(iter(checkpoint_set.by_age(self.model.folder)), None)
         return [label, label and checkpoint_set.manifest_of(self.model.folder, label).serial]
 
-    def way_on(self, progress) -> str:
+    def way_on(self, progress, bad) -> str:
         """What there is to go on from, for the last message of the run."""
         self.checkpoints.wait()
         labels = checkpoint_set.by_age(self.model.folder)
         manifest = checkpoint_set.manifest_of(self.model.folder, labels[0]) if labels else None
         where = (f'the last good checkpoint is {manifest.label} (epoch {manifest.progress.get("epoch")}, total_iters '
                  f'{manifest.progress.get("total_iters")})' if manifest else 'there is no checkpoint yet')
-        return f'{where}{self.last_finite(progress)}; try a smaller --lr, or --on_nonfinite skip'
+        return f'{where}{self.last_finite(progress, bad)}; try a smaller --lr, or --on_nonfinite skip'
 
-    def last_finite(self, progress) -> str:
-        """Save the weights before the bad step, where they are, under a label that is not gone on from by itself."""
+    def last_finite(self, progress, bad) -> str:
+        """Save the weights before the bad update, under a label that is not gone on from by itself."""
+        when = 'before this step' if self.model.undo_step() else 'before this update, the second one of its step,'
+        when = 'of now' if bad.steps_ago else when
+        self.model.boundary.restore_statistics(bad.steps_ago)
         try:
             snapshot = self.model.snapshot(progress)
             refuse_non_finite(snapshot)
             checkpoint.save(self.model.folder, LAST, **snapshot)
         except (NonFiniteError, OSError):
             return ''
-        return f', the weights before this step are {LAST} (--continue_train --epoch {LAST})'
+        return f', the weights {when} are {LAST} (--continue_train --epoch {LAST})'

@@ -42,11 +42,15 @@ class Checkpoints:
             self.thread = None
 
     def rescue(self):
-        """Save what was trained before an error, where it is the state between two steps; the error is what matters."""
-        if self.model.whole and self.model.guard.updates == 0 and self.progress.iteration > self.saved_iteration:
-            with suppress(Exception):
+        """Save what was trained before an error, if there is a way back to the last step; the error is what matters."""
+        with suppress(Exception):
+            new = self.progress.iteration - self.saved_iteration
+            if new and self.model.whole and self.model.undo_step():
                 self.save('latest', line='an error ends the run: saving the latest model')
                 self.wait()
+            elif new:
+                self.tell(f'an error ends the run within a step, which cannot be saved; steps since the last save, '
+                          f'which are lost: {new}')
 
     # ---- when
 
@@ -145,5 +149,7 @@ def refuse_non_finite(snapshot: dict):
     for part in ('networks', 'training'):
         for name, content in snapshot[part].items():
             if not checkpoint.is_finite(content):
-                raise NonFiniteError(f'{part} {name}: not finite any more (NaN or infinite); nothing of it was saved, '
-                                     f'earlier checkpoints are intact')
+                step = snapshot['state']['progress'].get('iteration')
+                raise NonFiniteError(f'{part} {name} of step {step} are not finite any more (NaN or infinite) and were '
+                                     f'not saved; earlier checkpoints are intact: go on from them with a smaller --lr, '
+                                     f'or smaller weights of the losses')

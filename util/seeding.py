@@ -41,3 +41,17 @@ def restore_rng_state(state: dict):
     torch.set_rng_state(state['torch'])
     for device, rng in zip(range(torch.cuda.device_count()), state['cuda'], strict=False):
         torch.cuda.set_rng_state(rng, device)
+
+
+def random_state(device) -> tuple:
+    """The state of torch's generators on the host and on `device`: those that a step draws from, for little time."""
+    import torch
+    on_device = None if device.type == 'cpu' else torch.get_device_module(device).get_rng_state(device)
+    return torch.get_rng_state(), on_device
+
+
+def set_random_state(state: tuple, device):
+    import torch
+    torch.set_rng_state(state[0])
+    if state[1] is not None:
+        torch.get_device_module(device).set_rng_state(state[1], device)

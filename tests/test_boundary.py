@@ -1,0 +1,115 @@
+"""A step that fails before its first update leaves no trace: every model, on its way through all of its networks."""
+import pytest
+import torch
+from test_preview import MODELS, equal
+
+from data import create_dataset, create_loader
+from models.base_model import BaseModel
+from models.boundary import Boundary
+from models.guard import BadStep
+from util.image_pool import DevicePool, ImagePool
+from util.progress import Progress
+from util.seeding import seed_everything
+
+
+@pytest.fixture
+def training(train_options, build_model, roots):
+    """training('pix2pix') -> a model after two steps, and another batch."""
+    def begin(name):
+        mode, argv = MODELS[name]
+        seed_everything(3)
+        opt = train_options('--dataroot', roots[mode], '--model', name, *argv)
+        model = build_model(opt)
+        model.set_learning_rate(Progress(last_epoch=200))
+        batches = iter(create_loader(create_dataset(opt), opt))
+        model.train_step(next(batches))
+        model.train_step(next(batches))
+        return model, next(batches)
+    return begin
+
+
+def fail_at(monkeypatch, update: int):
+    """A mistake in the n-th update of a step, when its loss has been computed."""
+    minimize, count = BaseModel.minimize, [0]
+
+    def failing(model, loss, optimizer, frozen=()):
+        def value():
+            count[0] += 1
+            found = loss()
+            if count[0] == update:
+                raise KeyError
+            return found
+        minimize(model, value, optimizer, frozen)
+    monkeypatch.setattr(BaseModel, 'minimize', failing)
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_a_step_is_undone(name, training, monkeypatch):
+    """The state is that before it, and the next step gives what it would have given."""
+    model, batch = training(name)
+    before = model.snapshot(Progress())
+    with monkeypatch.context() as patch:
+        fail_at(patch, 1)
+        with pytest.raises(KeyError):
+            model.train_step(batch)
+    assert model.undo_step() and equal(model.snapshot(Progress()), before)
+    model.train_step(batch)
+    again, batch = training(name)
+    again.train_step(batch)
+    assert equal(model.snapshot(Progress()), again.snapshot(Progress()))
+
+
+@pytest.mark.parametrize('name', ['pix2pix', 'cyclegan'])
+def test_an_update_that_was_made_is_not_undone(name, training, monkeypatch):
+    model, batch = training(name)
+    fail_at(monkeypatch, 2)
+    with pytest.raises(KeyError):
+        model.train_step(batch)
+    state = model.snapshot(Progress())
+    assert not model.undo_step() and equal(model.snapshot(Progress()), state)
+
+
+def test_between_two_steps_nothing_is_undone(training):
+    model, _ = training('pix2pix')
+    torch.rand(1)
+    before = model.snapshot(Progress())
+    assert model.undo_step() and equal(model.snapshot(Progress()), before)
+
+
+def test_statistics_recover_from_a_step_that_spoils_them(training):
+    """Without an update, but with numbers that are not finite in its forward pass."""
+    model, batch = training('pix2pix')
+    before = [buffer.clone() for net in model.nets.values() for buffer in net.buffers()]
+    good = batch['A']
+    batch['A'] = torch.full(good.shape, float('nan'))
+    with pytest.raises(BadStep):
+        model.train_step(batch)
+    assert not all(buffer.isfinite().all() for buffer in model.netG.buffers())
+    model.boundary.restore_statistics()
+    assert all(map(torch.equal, before, [buffer for net in model.nets.values() for buffer in net.buffers()]))
+    model.train_step({**batch, 'A': good})
+
+
+def test_a_gpu_that_tells_later_has_the_statistics_of_that_step(training):
+    model, _ = training('pix2pix')
+    boundary = Boundary(model)
+    boundary.most = 4
+    buffer, seen = next(model.netG.buffers()), []
+    for step in range(9):
+        buffer.fill_(step)
+        boundary.keep()
+        seen.append(len(boundary.copies))
+    assert seen == [1, 2, 3, 4, 4, 4, 4, 4, 4]
+    for steps_ago, expected in ((0, 8), (2, 6), (3, 5), (20, 5)):
+        boundary.restore_statistics(steps_ago)
+        assert (buffer == expected).all()
+
+
+def test_the_draws_of_a_pool_are_undone():
+    pool = DevicePool(ImagePool(4))
+    pool.draw(3)
+    pool.query(torch.zeros(3, 1, 2, 2))
+    pool.draw(1)
+    assert pool.filled == 4
+    pool.undo_draw()
+    assert pool.filled == 3 and len(pool.images) == 3
