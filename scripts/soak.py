@@ -173,17 +173,18 @@ class Soak:
 
     def ranks(self, repetitions: int) -> dict:
         """One of two processes is killed at some step, by turns; torchrun starts both again."""
-        words = self.runs.words('pix2pix', 'run', '--n_epochs', 20, '--save_latest_freq', SAVED_EVERY)
+        words = self.runs.words('pix2pix', 'run', '--n_epochs', 40, '--save_latest_freq', SAVED_EVERY)
         process, _, err = torchrun(*words)
         assert process.returncode == 0, err
         end, draw = states.everything(self.runs.folder / 'run'), random.Random(self.seed)
-        finished, equal, ended, went_on, again = 0, 0, [], [], []
+        finished, wrong, ended, went_on, again = 0, [], [], [], []
         for number in tqdm(range(repetitions), 'ranks'):
             self.anew()
             process = torchrun(*words, '--continue_train', 'auto', restarts=3, wait=False)
             watch = threading.Timer(LIMIT, process.terminate)
             watch.start()
-            assert read_until(process, f'(epoch: {draw.randint(1, 16)}, iters: {draw.choice((2, 4))}')
+            place = f'epoch: {draw.randint(1, 16)}, iters: {draw.choice((2, 4))}'
+            assert read_until(process, f'({place}')
             children = children_of(process)
             os.kill(children[number % 2], signal.SIGKILL)
             begin = time.monotonic()
@@ -196,12 +197,13 @@ class Soak:
             process.communicate()
             watch.cancel()
             finished += process.returncode == 0
-            equal += process.returncode == 0 and self.is_equal(end)
+            same = process.returncode == 0 and self.is_equal(end)
+            wrong += [] if same else [f'process {number % 2} killed at {place}: exit code {process.returncode}']
             dropped = set(self.runs.folder.glob('*/losses.jsonl*')) - {self.runs.folder / 'run' / 'losses.jsonl'}
             again.append(2 * sum(len(path.read_text(encoding='utf-8').splitlines()) for path in dropped))
-        return dict(repetitions=repetitions, finished=finished, equal=equal, saved_every_images=SAVED_EVERY,
-                    most_images_again=max(again), slowest_end_s=round(max(ended), 1),
-                    slowest_going_on_s=round(max(went_on), 1))
+        return dict(repetitions=repetitions, finished=finished, equal=repetitions - len(wrong), wrong=wrong,
+                    saved_every_images=SAVED_EVERY, most_images_again=max(again),
+                    slowest_end_s=round(max(ended), 1), slowest_going_on_s=round(max(went_on), 1))
 
     def steps(self, steps: int) -> dict:
         """Memory with pages, logs and saves going on; the slope is that of a line through all of it after a while."""
