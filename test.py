@@ -30,7 +30,7 @@ def translate(opt, dataset, model, pin_memory):
             for message in batch.pop('failed', []):
                 results.add_failure(message)
                 bar.line(f'failed: {message}')
-            if bar.done % 5 < opt.batch_size:
+            if batch['A_paths'] and bar.done % 5 < opt.batch_size:
                 bar.line(f'processing ({bar.done:04d})-th image... {batch["A_paths"]}', terminal=False)
             if batch['A_paths']:
                 results.add(batch['A_paths'], model.translate(batch), model.style_sources)
@@ -45,9 +45,11 @@ def main(argv):
     from data import create_dataset
     from models import create_model
     from util.console import say
+    from util.results_folder import check_place
     from util.runtime import start_runtime
 
     dataset = create_dataset(opt)
+    check_place(opt.results_dir)
     runtime = start_runtime(opt.gpu_ids, opt.cpu_threads, opt.seed, 'gpu_ids' in opt.given, opt.precision,
                             opt.deterministic)
     model = create_model(opt, runtime)

@@ -6,6 +6,13 @@
 Add --help for the options of the model and dataset chosen, --continue_train to go on with an interrupted run.
 For several GPUs: torchrun --nproc_per_node 4 train.py ... (docs/distributed.md).
 """
+# ruff: noqa: E402
+from util.signals import Signals, hold_saves
+
+if __name__ == '__main__':
+    hold_saves()        # before the other imports, which take a while
+
+import shlex
 import sys
 import time
 from functools import partial
@@ -13,9 +20,8 @@ from pathlib import Path
 
 from options import TrainOptions
 from options.base_options import save_options
-from util import cli, loss_log, run_folder
+from util import checkpoint_set, cli, loss_log, run_folder
 from util.cli import NonFiniteError, run
-from util.signals import Signals
 
 
 def train(opt, dataset, model, visualizer, checkpoints, progress, signals):
@@ -101,6 +107,8 @@ def start(options, opt, lock, argv):
     model.set_input(collate([dataset[0]]))
     if opt.continue_train:
         about = f'{folder.absolute()} goes on from {model.label}: epoch {progress.epoch}, image {progress.epoch_iter}'
+        kept = checkpoint_set.make_newest(folder, model.label, progress.state_dict()) if group.is_main else ''
+        about += f'; what was latest is {kept} now' if kept else ''
         loss_log.cut_back(folder, logs) if group.is_main else None
     else:
         about = group.first(lambda: run_folder.claim(lock, opt.overwrite))
@@ -145,8 +153,9 @@ def record(options, opt, dataset, model, progress, about):
         if signals.stop:
             visualizer.stopped(signals.stop)
         launcher = 'python' if runtime.group.size == 1 else f'torchrun --nproc_per_node {runtime.group.size_here}'
-        visualizer.line(f'go on with: {launcher} train.py --name {opt.name} --checkpoints_dir {opt.checkpoints_dir} '
-                        f'--continue_train' if signals.stop else f'trained: {folder.absolute()}')
+        place = shlex.join(['--name', opt.name, '--checkpoints_dir', opt.checkpoints_dir])
+        visualizer.line(f'go on with: {launcher} train.py {place} --continue_train' if signals.stop
+                        else f'trained: {folder.absolute()}')
     return signals.exit_code
 
 

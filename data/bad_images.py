@@ -1,7 +1,7 @@
 """The files of a data set that could not be read: told once each, listed for the user, and never too many."""
 from pathlib import Path
 
-from util.cli import UserError, warn
+from util.cli import UserError, printable, warn
 from util.files import atomic_write
 
 FILE_NAME = 'bad_images.txt'
@@ -33,7 +33,7 @@ class BadImages:
         self.save()
 
     def save(self):
-        sentences = self.left_out + self.replaced
+        sentences = [printable(sentence) for sentence in self.left_out + self.replaced]
         if self.folder is None or not sentences:
             return
         path = self.folder / FILE_NAME

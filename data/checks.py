@@ -3,9 +3,12 @@ import os
 from collections import Counter
 from dataclasses import dataclass, field
 
+from .bad_images import SHARE, TOLERATED
 from .headers import Header
+from .image_folder import decoded, reason
 
 LISTED = 10     # files named in one sentence
+SAMPLED = 3     # of the images in a folder whose numbers may mean anything
 KINDS = {'I': '16-bit grey -> 8-bit', 'F': 'float grey -> 8-bit', '1': '1-bit -> RGB', 'P': 'palette -> RGB',
          'C': 'CMYK -> RGB', 'L': 'grey -> RGB', 'Y': 'YCbCr -> RGB'}
 
@@ -37,6 +40,22 @@ def about_unreadable(bad: dict[str, str], total: int) -> list[Problem]:
     bombs = any('--max_pixels' in note for note in bad.values())
     return [Problem('unreadable', f'{len(bad)} of {total} images cannot be read: {listing(bad)}; repair or remove them'
                     f'{", raise --max_pixels" if bombs else ""} or leave them out with --bad_images skip', bad)]
+
+
+def about_numbers(headers: dict[str, Header], max_pixels: int) -> list[Problem]:
+    """Images of floats or 32-bit integers, of which the first few have values that are no grey levels."""
+    numbers = [path for path, header in headers.items() if not header.problem and header.mode in ('F', 'I')]
+    if len(numbers) <= max(TOLERATED, SHARE * len(headers)):
+        return []       # training takes others in their place
+    files = {}
+    for path in numbers[:SAMPLED]:
+        try:
+            decoded(path, max_pixels)
+            return []
+        except Exception as error:
+            files[path] = reason(error)
+    return [Problem('no grey levels', f'the first {len(files)} of {len(numbers)} images of floats or 32-bit integers '
+                    f'cannot be used: {listing(files)}; convert or remove them', files)]
 
 
 def about_sizes(headers: dict[str, Header], opt, prepare, halves: int) -> list[Problem]:

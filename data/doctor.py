@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from .bad_images import SHARE, TOLERATED
 from .checks import Problem, listing
-from .image_folder import ImageError, read_image
+from .image_folder import decoded, reason
 
 FEW = 20            # images of a domain; fewer repeat too often to learn from
 UNEQUAL = 20        # times as many images in one domain as in the other
@@ -29,12 +29,10 @@ def look_into(path: str, max_pixels: int, decode: bool = True) -> Content:
                 else hashlib.blake2b(file.read()).hexdigest()
         if not decode:
             return Content(digest)
-        levels = read_image(path, max_pixels).getextrema()
+        levels = decoded(path, max_pixels).getextrema()
         return Content(digest, all(high - low <= FLAT for low, high in levels))
-    except ImageError as error:
-        return Content(problem=str(error))
-    except OSError as error:
-        return Content(problem=error.strerror or str(error))
+    except Exception as error:
+        return Content(problem=reason(error))
 
 
 def look_into_all(paths: list[str], max_pixels: int, decode: bool, progress=lambda found: found) -> dict[str, Content]:
@@ -52,8 +50,8 @@ def broken_bodies(contents: dict[str, Content], trained: set[str]) -> list[Probl
     own = [is_in(path, trained) for path in contents]
     too_many = sum(is_in(path, trained) for path in files) > max(TOLERATED, SHARE * sum(own))
     return [Problem('damaged', f'{len(files)} of {len(contents)} images are damaged behind their headers: '
-                    f'{listing(dict.fromkeys(files, ""))}; training takes other samples in their place, and ends if '
-                    f'they are more than {SHARE:.0%}: repair or remove them', files, fatal=too_many)]
+                    f'{listing(files)}; training takes other samples in their place, and ends if they are more than '
+                    f'{SHARE:.0%}: repair, convert or remove them', files, fatal=too_many)]
 
 
 def constants(contents: dict[str, Content]) -> list[Problem]:

@@ -1,4 +1,5 @@
 """Finding and reading image files, so that nothing in them is lost without a word."""
+import math
 import os
 import stat
 from collections import Counter
@@ -97,17 +98,22 @@ def read_image(path: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """The image as 8-bit RGB, upright as its EXIF orientation says.
 
     16-bit grey is scaled by its full range, transparency is shown on white. Float images must lie in 0..1 or
-    0..255. Raises a `UserError` with the path for anything that cannot be read.
+    0..255. Raises an `ImageError` with the path for anything that cannot be read.
     """
     try:
-        with open_image(path, max_pixels) as image:
-            image.load()
-            ImageOps.exif_transpose(image, in_place=True)
-            return to_rgb(image, path)
-    except UserError:
-        raise
+        return decoded(path, max_pixels)
     except Exception as error:
-        raise ImageError(f'cannot read the image {os.path.abspath(path)} ({reason(error)}); repair or remove it')
+        why = reason(error)
+        cure = f'repair or remove it{", or raise --max_pixels" if "--max_pixels" in why else ""}'
+        raise ImageError(f'cannot read the image {os.path.abspath(path)} ({why}); {cure}')
+
+
+def decoded(path: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """As `read_image`, but with the errors of the system, of Pillow and of `to_8_bit` (see `reason`)."""
+    with open_image(path, max_pixels) as image:
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+        return to_rgb(image)
 
 
 def read_levels(path: str, max_pixels: int = MAX_PIXELS):
@@ -140,9 +146,9 @@ def jpeg_decoder():
     return decode
 
 
-def to_rgb(image: Image.Image, path: str) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith('I') or image.mode == 'F':
-        return Image.fromarray(to_8_bit(np.asarray(image), path)).convert('RGB')
+        return Image.fromarray(to_8_bit(np.asarray(image))).convert('RGB')
     if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
         image = image.convert('RGBA')
         white = Image.new('RGBA', image.size, 'white')
@@ -150,11 +156,11 @@ def to_rgb(image: Image.Image, path: str) -> Image.Image:
     return image if image.mode == 'RGB' else image.convert('RGB')
 
 
-def to_8_bit(values: np.ndarray, path: str) -> np.ndarray:
-    """Grey levels of 16-bit (0..65535) or float (0..1 or 0..255) images as uint8."""
+def to_8_bit(values: np.ndarray) -> np.ndarray:
+    """Grey levels of 16-bit (0..65535) or float (0..1 or 0..255) images as uint8; a ValueError for others."""
     low, high = float(values.min()), float(values.max())
     full = 65535.0 if values.dtype.kind in 'iu' else 1.0 if high <= 1 else 255.0
     if not (low >= 0 and high <= full):
-        raise ImageError(f'{os.path.abspath(path)} has values from {low:g} to {high:g}; images with more than 8 bits '
-                        f'must lie in 0..65535 (integers), 0..1 or 0..255 (floats): convert the file')
+        found = 'NaN among its values' if math.isnan(low) else f'values from {low:g} to {high:g}'
+        raise ValueError(f'{found}, which must lie in 0..65535 (integers), 0..1 or 0..255 (floats)')
     return np.rint(values * (255.0 / full)).astype(np.uint8)

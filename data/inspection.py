@@ -38,6 +38,7 @@ class Inspection:
         found = list(self.problems)
         for headers in self.folders.values():
             found += checks.about_sizes(headers, self.opt, self.prepare, halves)
+            found += checks.about_numbers(headers, self.opt.max_pixels)
         return found + self.unreadable()
 
     def settle(self, halves: int) -> list[str]:

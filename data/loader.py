@@ -2,6 +2,7 @@
 import contextlib
 import errno
 import itertools
+import multiprocessing.connection
 import os
 import shutil
 import signal
@@ -23,6 +24,7 @@ SAMPLES_PER_MESSAGE = 8     # a message costs the main process as much as a samp
 MESSAGES_PER_WORKER = 8     # in an epoch, at least: else no worker has much to do, and the others wait
 MOST_THREADS = 16           # of --num_threads auto
 SECONDS_BETWEEN_DEATHS = 60
+SECONDS_TO_DIE = 1          # from the first sign of a death to the death
 CURE = 'use less --num_threads (0: no worker processes), or give this run more memory'
 
 
@@ -96,9 +98,19 @@ class Loader:
     def workers(self) -> list:
         return getattr(getattr(self.loader, '_iterator', None), '_workers', [])
 
+    def dead_workers(self) -> dict[int, int]:
+        """{pid: exit code}. A process that dies closes its connections, which may be the error, and then its sentinel;
+        only afterwards it is dead."""
+        closed = self.workers and multiprocessing.connection.wait([worker.sentinel for worker in self.workers],
+                                                                  SECONDS_TO_DIE)
+        dead = [worker for worker in self.workers if worker.sentinel in closed]
+        for worker in dead:
+            worker.join()
+        return {worker.pid: worker.exitcode for worker in dead}
+
     def recover(self, error: Exception):
         """Get ready to go on after an error of the worker processes; other errors are raised again."""
-        dead = {worker.pid: worker.exitcode for worker in self.workers if not worker.is_alive()}
+        dead = self.dead_workers()
         self.end_workers()
         if isinstance(error, MemoryError):
             raise ResourceError(f'out of memory while loading images; {CURE}')

@@ -1,4 +1,6 @@
 """Two folders of images without pairs: <dataroot>/<phase>A and <dataroot>/<phase>B."""
+from util.cli import UserError
+
 from .base_dataset import BaseDataset
 
 
@@ -9,8 +11,18 @@ class UnalignedDataset(BaseDataset):
 
     def __init__(self, opt):
         super().__init__(opt)
-        self.A_paths = self.list_folder(f'{self.phase}A')
-        self.B_paths = self.list_folder(f'{self.phase}B')
+        self.A_paths, self.B_paths = self.list_domain('A', other='B'), self.list_domain('B', other='A')
+
+    def list_domain(self, domain: str, other: str) -> list[str]:
+        """The images of a domain; a test that has only those of the other one is told how to translate them."""
+        try:
+            return self.list_folder(f'{self.phase}{domain}')
+        except UserError as error:
+            there = self.dataroot / f'{self.phase}{other}'
+            if self.training or not there.is_dir():
+                raise
+            raise UserError(f'{error}; or translate {other} alone: --dataset_mode single --direction {other}to{domain} '
+                            f'--dataroot {there.absolute()}')
 
     def __len__(self):
         return max(len(self.A_paths), len(self.B_paths))

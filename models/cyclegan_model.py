@@ -3,7 +3,6 @@
 G_A turns A into B and G_B turns B into A (the paper's G and F);
 D_A judges images of B and D_B images of A (the paper's D_Y and D_X).
 """
-from util.cli import UserError
 from util.image_pool import ImagePool
 
 from .base_model import BaseModel
@@ -30,9 +29,6 @@ class CycleGANModel(BaseModel):
         self.netG_B = self.define_G(opt.output_nc, opt.input_nc)
         if not opt.isTrain:
             return
-        if opt.lambda_identity > 0 and opt.input_nc != opt.output_nc:
-            raise UserError(f'--lambda_identity {opt.lambda_identity} needs --input_nc equal to --output_nc, not '
-                            f'{opt.input_nc} and {opt.output_nc}; set --lambda_identity 0')
         self.netD_A = self.define_D(opt.output_nc)
         self.netD_B = self.define_D(opt.input_nc)
         self.gan_loss = GAN_LOSSES[opt.gan_mode]

@@ -76,9 +76,6 @@ class MunitModel(BaseModel):
             return
         self.netD_A = self.define_multiscale_D(opt.input_nc)
         self.netD_B = self.define_multiscale_D(opt.output_nc)
-        if opt.gan_mode == 'wgangp':
-            raise UserError('--gan_mode wgangp is not for MUNIT, whose discriminators have several scales; '
-                            'use lsgan or vanilla')
         self.gan_loss = GAN_LOSSES[opt.gan_mode]
         self.vgg = self.load_vgg() if opt.lambda_vgg > 0 else None
         self.loss_names = [name for name in self.loss_names if not (name[:3] in ('cyc', 'vgg') and

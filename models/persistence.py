@@ -68,6 +68,7 @@ class Persistent:
         self.load_averages(self.label)
         state = checkpoint.load_state(self.folder, self.label)
         if state is None:
+            self.check_bare()
             return Progress(epoch=self.opt.epoch_count), {}
         progress = Progress(**state['progress'])
         if 'epoch_count' in self.opt.given and self.opt.epoch_count != progress.epoch:
@@ -79,6 +80,13 @@ class Persistent:
         self.load_training(state)
         return progress, state.get('logs', {})
 
+    def check_bare(self):
+        """A `UserError` for weights that are bare only because their state was lost, unless --epoch_count says how."""
+        path = run_folder.state_path(self.folder, self.label)
+        if path in checkpoint_set.entries_of(self.folder, self.label) and 'epoch_count' not in self.opt.given:
+            raise UserError(f'{path.absolute()} is missing; use another checkpoint (--epoch), copy the file again, or '
+                            f'go on from bare weights by --epoch_count')
+
     def is_finite(self, label: str) -> bool:
         """Has a checkpoint of this run only finite weights?"""
         files = (run_folder.network_path(self.folder, label, name) for name in self.nets)
@@ -89,8 +97,9 @@ class Persistent:
         if training:
             self.load_training_state(training)
         else:
-            warn(f'{run_folder.state_path(self.folder, self.label).absolute()} is an older checkpoint that keeps '
-                 f'weights and counters only; optimizers, pools and random numbers start anew')
+            path = run_folder.training_path(self.folder, self.label).absolute()
+            warn(f'{self.label} is an older checkpoint that keeps weights and counters only (there is no {path}); '
+                 f'optimizers, pools and random numbers start anew')
 
     def roll_back(self, label: str):
         """Weights, optimizers and pools of a checkpoint of this run; random numbers go on from where they are."""

@@ -14,7 +14,7 @@ from util.distributed import Group
 from .cyclegan_model import CycleGANModel
 from .losses import l1_loss, perceptual_loss
 from .munit_model import MunitModel
-from .networks import mixes_batch, together
+from .networks import together
 
 
 class Swap(torch.autograd.Function):
@@ -75,9 +75,6 @@ class Twin:
         self.guard.together = True
         self.group = TwinGroup(pair)
         self.losses = {name: torch.zeros((), device=self.device) for name in self.loss_names}   # of the other: 0
-        if opt.gan_mode == 'wgangp' or any(mixes_batch(net) for net in self.nets.values()):
-            raise UserError('--parallel twin is for networks without dropout and batch norm, and not for --gan_mode '
-                            'wgangp; drop the option')
 
     def swapped(self, x):
         return Swap.apply(x, self.group.pair)

@@ -14,7 +14,7 @@ from util.cli import UserError, warn
 from util.files import atomic_write, move_aside
 
 from . import checks
-from .parser import OptionParser, device_list, file_name, modernised, number, whole
+from .parser import OptionParser, device_list, file_name, modernised, number, unknown_option, whole
 from .restore import changes, contradictions
 
 PREPROCESS = ('resize_and_crop', 'crop', 'scale_width', 'scale_width_and_crop', 'none', 'resize', 'scale_shortside',
@@ -75,7 +75,7 @@ class BaseOptions:
         group.add_argument('--ndf', type=whole(1), default=64, help='channels after the first layer of the discriminator')
         group.add_argument('--netG', default='resnet_9blocks', help=catalog.NET_G_HELP)
         group.add_argument('--netD', default='basic', choices=catalog.NET_D, metavar='NET', help=f'one of {", ".join(catalog.NET_D)}; basic is a 70x70 PatchGAN')
-        group.add_argument('--n_layers_D', type=whole(1), default=3, help='layers of the discriminator for --netD n_layers')
+        group.add_argument('--n_layers_D', type=whole(1, 30), default=3, help='layers of the discriminator for --netD n_layers')
         group.add_argument('--norm', default='instance', choices=(*catalog.NORMS, 'sync_batch', 'sync_instance'), metavar='NORM', help='instance, batch, none, or syncbatch (statistics of all processes)')
         group.add_argument('--init_type', default='normal', choices=catalog.INIT_TYPES, metavar='TYPE', help=f'initial weights: {", ".join(catalog.INIT_TYPES)}')
         group.add_argument('--init_gain', type=number(0), default=0.02, help='scale of the initial weights for normal, xavier and orthogonal')
@@ -88,8 +88,8 @@ class BaseOptions:
         group.add_argument('--serial_batches', action='store_true', help='images in order instead of shuffled')
         group.add_argument('--num_threads', type=whole(0, or_word='auto'), default=4, metavar='N', help='processes that load images; 0: in the main process; auto: by the number of cores')
         group.add_argument('--batch_size', type=whole(1), default=1, help='images in a batch')
-        group.add_argument('--load_size', type=whole(1), default=286, help='images are resized to this size')
-        group.add_argument('--crop_size', type=whole(1), default=256, help='then windows of this size are cut')
+        group.add_argument('--load_size', type=whole(1, 65535), default=286, help='images are resized to this size')
+        group.add_argument('--crop_size', type=whole(1, 65535), default=256, help='then windows of this size are cut')
         group.add_argument('--max_dataset_size', type=whole(1), default=float('inf'), help='use only the first N images of each folder')
         group.add_argument('--preprocess', default='resize_and_crop', choices=PREPROCESS, metavar='HOW', help=', '.join(PREPROCESS))
         group.add_argument('--no_flip', action='store_true', help='no random mirroring')
@@ -143,6 +143,8 @@ class BaseOptions:
                                         or checks.problems_of(values, self.is_train))]
         if problems:
             raise UserError(*problems)
+        for line in checks.unused(values, given):
+            warn(line)
         self.changes = changes(values, given, stored)
         return Options(values, given)
 
@@ -161,25 +163,35 @@ class BaseOptions:
         return values
 
     def options_elsewhere(self) -> dict[str, str]:
-        """Options of the other program and of other models, for the message when they are given here."""
+        """Options of the other program, of models and datasets, for the message when they are given here."""
         other = next(cls for cls in BaseOptions.__subclasses__() if cls.is_train != self.is_train)
         parser = OptionParser()
         other().add_options(parser)
         found = dict.fromkeys(parser._option_string_actions, f'an option of {other.program}')
-        for name in models.registry.names():
-            for table in ('options', 'train_options', 'test_options'):
-                for option in models.registry.declarations(name)[table]:
-                    found[f'--{option}'] = f'an option of --model {name}' + {
-                        'train_options': ' in train.py', 'test_options': ' in test.py'}.get(table, '')
+        for registry in (data.registry, models.registry):
+            for name in registry.names():
+                for table in ('options', 'train_options', 'test_options'):
+                    for option in registry.declarations(name)[table]:
+                        found[f'--{option}'] = f'an option of --{registry.option} {name}' + {
+                            'train_options': ' in train.py', 'test_options': ' in test.py'}.get(table, '')
         return found
+
+    def about_names_of_nothing(self, unknown: list[str], parser) -> list[str]:
+        """A sentence for each option that neither this parser nor any model or dataset has."""
+        known = [*parser._option_string_actions, *self.options_elsewhere()]
+        names = [token.partition('=')[0] for token in unknown]
+        return [unknown_option(name, known) for name in names
+                if name.startswith('--') and not any(word.startswith(name) for word in known)]
 
     def run_folder(self, argv) -> tuple[Path, str]:
         """The folder and the label of the checkpoint that a command line speaks of."""
         parser = self.build_parser(argv)
         names = [action.dest for action in parser._actions if action.dest != 'help']
-        values = parser.parse_known_args(argv)[0]
-        if parser.problems:     # a wrong --name must not become the default one
-            raise UserError(*parser.problems)
+        values, unknown = parser.parse_known_args(argv)
+        # a wrong --name must not become the default one, and what no model has needs no look at the checkpoint
+        problems = [*parser.problems, *self.about_names_of_nothing(unknown, parser)]
+        if problems:
+            raise UserError(*problems)
         values = self.filled({name: getattr(values, name) for name in names})
         label = f'iter_{values["load_iter"]}' if values['load_iter'] else values['epoch']
         return Path(values['checkpoints_dir']) / full_name(values), label
@@ -221,8 +233,8 @@ def save_options(opt: Options, defaults: dict) -> str:
     try:
         if opt.isTrain and path.exists():   # the options of every start of a run are kept
             move_aside(path)
-        with atomic_write(path) as file:
-            file.write(text + '\n')
+        with atomic_write(path, 'wb') as file:
+            file.write(f'{text}\n'.encode('utf-8', 'surrogateescape'))     # paths keep bytes that are no UTF-8
     except OSError as error:
         if opt.isTrain:
             raise

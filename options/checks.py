@@ -1,15 +1,26 @@
 """Mistakes that the options alone show, before any image or network is touched. Needs no torch."""
+import argparse
 from pathlib import Path
 
 from models import catalog
 from util.registry import nearest, plain
 
+from .parser import file_name
+
 
 def problems_of(values: dict, is_train: bool) -> list[str]:
     """A sentence for each mistake; an empty list if there is none."""
     checks = [data_folder, dataset, generator, sizes, channels]
-    checks += [training] if is_train else [styles]
+    checks += [training, losses, twin] if is_train else [styles, model_suffix]
     return [problem for check in checks for problem in check(values)]
+
+
+def unused(opt, given):
+    """A warning for each given option that the model does without."""
+    if plain(opt['model']) == 'munit':
+        for name in ('netG', 'netD', 'norm'):
+            if name in given:
+                yield f'--{name} {opt[name]} has no effect: --model munit has networks of its own'
 
 
 def data_folder(opt):
@@ -82,6 +93,41 @@ def styles(opt):
             yield f'--{name} is for random styles, and --{example} gives the styles; drop one of them'
 
 
+def model_suffix(opt):
+    suffix = opt.get('model_suffix')
+    try:
+        file_name(suffix or '_')
+    except argparse.ArgumentTypeError as error:
+        yield f'--model_suffix {suffix}: {error}'
+
+
+def losses(opt):
+    """Losses that these images or networks cannot have."""
+    identity, vgg = opt.get('lambda_identity', 0), opt.get('vgg_weights')
+    if identity > 0 and opt['input_nc'] != opt['output_nc'] and not any(channels(opt)):
+        yield (f'--lambda_identity {identity} needs --input_nc equal to --output_nc, not {opt["input_nc"]} and '
+               f'{opt["output_nc"]}; set --lambda_identity 0')
+    if plain(opt['model']) == 'munit' and opt['gan_mode'] == 'wgangp':
+        yield ('--gan_mode wgangp is not for MUNIT, whose discriminators have several scales; '
+               'use lsgan or vanilla')
+    if vgg and not Path(vgg).is_file():
+        yield f'there is no file {Path(vgg).absolute()}; correct --vgg_weights'
+
+
+def twin(opt):
+    """What two processes with different networks cannot do."""
+    model = plain(opt['model'])
+    if opt['parallel'] != 'twin':
+        return
+    if model not in ('cyclegan', 'munit') or opt['accumulate'] > 1 or opt['engine'] in ('compile', 'graph'):
+        yield '--parallel twin is for --model cyclegan and munit, without --accumulate and with --engine eager'
+    norm = opt['norm_D'] if model == 'munit' else opt['norm']
+    dropout = model != 'munit' and not opt['no_dropout']
+    if dropout or norm in ('batch', 'syncbatch') or opt['gan_mode'] == 'wgangp':
+        yield ('--parallel twin is for networks without dropout and batch norm, and not for --gan_mode '
+               'wgangp; drop the option')
+
+
 def training(opt):
     if opt['continue_train'] and opt['overwrite']:
         yield '--continue_train goes on with a run, and --overwrite discards it; drop one of them'
@@ -93,9 +139,6 @@ def training(opt):
     elif opt['epoch_count'] > last and not opt['max_iters']:
         yield (f'nothing to train: --epoch_count {opt["epoch_count"]} is after the last epoch {last}; '
                f'raise --n_epochs or --n_epochs_decay')
-    if opt['parallel'] == 'twin' and (plain(opt['model']) not in ('cyclegan', 'munit') or opt['accumulate'] > 1
-                                      or opt['engine'] in ('compile', 'graph')):
-        yield '--parallel twin is for --model cyclegan and munit, without --accumulate and with --engine eager'
     if opt['accumulate'] > 1 and opt['engine'] in ('compile', 'graph'):
         yield f'--accumulate is not for --engine {opt["engine"]}; drop one of them'
     side = cut_size(opt)

@@ -2,9 +2,8 @@
 import argparse
 import math
 import re
-import sys
 
-from util.cli import UserError
+from util.cli import UserError, warn
 from util.registry import nearest
 
 # names of older command lines; a value of None takes the place of the option and its value
@@ -14,8 +13,11 @@ ALIASES = {
     '--which_model_netG': '--netG', '--which_model_netD': '--netD', '--batchSize': '--batch_size',
     '--nThreads': '--num_threads', '--which_epoch': '--epoch', '--how_many': '--num_test',
     '--ntest': '--num_test', '--identity': '--lambda_identity', '--gpu': '--gpu_ids', '--resume': '--continue_train',
-    '--display_single_pane_ncols': '--display_ncols',
+    '--display_single_pane_ncols': '--display_ncols', '--gan_w': '--lambda_gan', '--vgg_w': '--lambda_vgg',
+    '--recon_x_w': '--lambda_recon_x', '--recon_s_w': '--lambda_recon_s', '--recon_c_w': '--lambda_recon_c',
+    '--recon_x_cyc_w': '--lambda_cyc',
 }
+LARGEST = 2**31 - 1     # what sizes and counts can be in every library
 REPLACED = {'--no_lsgan': ['--gan_mode', 'vanilla'], '--skip_bad_images': ['--bad_images', 'skip']}
 
 
@@ -31,7 +33,7 @@ def modernised(argv: list[str]) -> list[str]:
     old = {token.partition('=')[0] for token in argv} & {*ALIASES, *REPLACED}
     for name in sorted(old):
         new = ALIASES.get(name) or ' '.join(REPLACED[name])
-        print(f'note: {name} is an older name of {new}', file=sys.stderr)
+        warn(f'{name} is an older name of {new}', kind='note')
     return tokens
 
 
@@ -86,8 +88,7 @@ class OptionParser(argparse.ArgumentParser):
             return [] if self.problems_are_options() else [f'unexpected argument {token}; options begin with --']
         if name in elsewhere:
             return [f'{name} is {elsewhere[name]}; drop it here']
-        known = [string.removeprefix('--') for string in self._option_string_actions]
-        return [f'unknown option {name}{nearest(name.removeprefix("--"), known, "--")}']
+        return [unknown_option(name, self._option_string_actions)]
 
     def problems_are_options(self) -> bool:
         """Was the last problem an unknown option, so that a loose word after it is only its value?"""
@@ -102,6 +103,10 @@ class OptionParser(argparse.ArgumentParser):
             else:
                 group.add_argument(f'--{name}', default=default, help=meaning, type=type_like(name, default),
                                    choices=choices[0] if choices else None, metavar=metavar(default))
+
+
+def unknown_option(name: str, known) -> str:
+    return f'unknown option {name}{nearest(name.removeprefix("--"), [word.removeprefix("--") for word in known], "--")}'
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -127,7 +132,7 @@ def type_like(name: str, default):
     return number(0) if name.startswith('lambda') else number()
 
 
-def whole(low: int | None = None, high: int | None = None, or_word: str = ''):
+def whole(low: int | None = None, high: int = LARGEST, or_word: str = ''):
     """A whole number of at least `low` and at most `high`, or a word."""
     def convert(text):
         if or_word and text == or_word:
@@ -136,8 +141,10 @@ def whole(low: int | None = None, high: int | None = None, or_word: str = ''):
             value = int(text)
         except ValueError:
             value = None
-        if value is None or (low is not None and value < low) or (high is not None and value > high):
-            limit = ('' if low is None else f' of at least {low}') + ('' if high is None else f' and at most {high}')
+        if value is None or (low is not None and value < low) or value > high:
+            limits = [f'at least {low}'] * (low is not None)
+            limits += [f'at most {high}'] * (high < LARGEST or value is not None and value > high)
+            limit = ' of ' * bool(limits) + ' and '.join(limits)
             raise argparse.ArgumentTypeError(f'needs a whole number{limit}' + (f', or {or_word}' if or_word else ''))
         return value
     return convert

@@ -1,5 +1,4 @@
 """Options that a checkpoint brings along, and what on a command line contradicts them."""
-import sys
 from pathlib import Path
 
 from models import catalog, registry
@@ -18,7 +17,7 @@ def newest_good(folder: Path, anew_if_none: bool = False) -> str:
     checkpoint_set.recover(folder, owner=False)
     labels, damaged = checkpoint_set.by_age(folder), []
     if not labels and anew_if_none:
-        print(f'note: no checkpoint in {folder.absolute()} yet; training begins anew', file=sys.stderr)
+        warn(f'no checkpoint in {folder.absolute()} yet; training begins anew', kind='note')
         return ''
     if not labels:
         raise UserError(f'no checkpoint of this run: {run_folder.what_is_there(folder)}')

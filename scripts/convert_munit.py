@@ -109,7 +109,7 @@ def main(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('gen', type=Path, nargs='?', help='gen_*.pt of the original')
     parser.add_argument('--dis', type=Path, help='dis_*.pt of the original, to go on training')
-    parser.add_argument('--name', required=True, help='name of the run')
+    parser.add_argument('--name', help='name of the run (required)')
     parser.add_argument('--checkpoints_dir', default='./checkpoints')
     parser.add_argument('--pad_type', default='reflect', choices=('reflect', 'replicate', 'zero'))
     parser.add_argument('--export', type=Path, metavar='FILE', help='write the generators of the run as such a file')
@@ -117,6 +117,8 @@ def main(argv):
     args = parser.parse_args(argv)
     if (args.gen is None) == (args.export is None):
         raise UserError('give a gen_*.pt to import, or --export FILE')
+    if not args.name:
+        raise UserError('give the name of the run with --name NAME')
     export_munit(args) if args.export else import_munit(args)
 
 

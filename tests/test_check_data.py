@@ -64,6 +64,18 @@ def copied(root):
     return ['copy.png', 'twice']
 
 
+def of_other_values(root):
+    for number, value in enumerate((-3000, float('nan'), 7e6)):
+        Image.new('F', (40, 40), value).save(root / 'trainA' / f'0{number}.tif')
+    Image.new('F', (40, 40), 0.5).save(root / 'testA' / 'half.tif')
+    return ['00.tif (values from -3000 to -3000, which', '01.tif (NaN among its values', '02.tif (values from 7e+06']
+
+
+def damaged_with_reason(root):
+    truncated(root / 'trainB' / '4.png')
+    return ['4.png (image file is truncated']
+
+
 def constant(root):
     Image.new('RGB', (40, 40), (7, 8, 9)).save(root / 'trainB' / 'flat.png')
     return ['flat.png', 'one colour']
@@ -95,13 +107,25 @@ CROP = ['--preprocess', 'crop', '--crop_size', '32']
 
 @pytest.mark.parametrize(('spoil', 'fails'), [
     (leak, False), (copied, False), (constant, False), (damaged, False), (unreadable, True), (small, True),
-    (too_many_damaged, True)])
+    (too_many_damaged, True), (damaged_with_reason, False)])
 def test_a_problem_is_found(check, healthy, spoil, fails):
     parts = spoil(healthy)
     code, out, _ = check('--dataroot', healthy, *CROP)
     line, = told(out, '')
     assert code == int(fails) and line.startswith('FAILS' if fails else 'note')
     assert all(part in line for part in parts)
+
+
+def test_numbers_that_are_no_grey_levels(check, healthy):
+    """Seen before training too, where the first few of a folder are such."""
+    parts = of_other_values(healthy)
+    code, out, _ = check('--dataroot', healthy)
+    sampled, all_of_them = told(out, 'tif (')
+    assert code == 1 and 'the first 3 of 3 images of floats' in sampled and 'damaged' in all_of_them
+    assert all(part in line for part in parts for line in (sampled, all_of_them))
+    assert check('--dataroot', healthy, '--fast')[1][-1] == 'training would fail: see above'
+    Image.new('F', (40, 40), 0.5).save(healthy / 'trainA' / '01.tif')
+    assert check('--dataroot', healthy, '--fast')[0] == 0
 
 
 def test_fast_reads_headers_only(check, healthy):

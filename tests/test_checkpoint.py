@@ -1,4 +1,6 @@
 """Checkpoint files: what is in them, which old forms are read, what is refused; interruptions leave no trace."""
+import errno
+import resource
 import shutil
 from collections import OrderedDict
 
@@ -9,7 +11,7 @@ from torch import nn
 import train
 from models.networks import create_discriminator, create_generator, describe_generator
 from options import TestOptions
-from util import checkpoint, checkpoint_set, run_folder
+from util import checkpoint, checkpoint_set, loss_log, run_folder
 from util.checkpoint import load_state, load_training, load_weights
 from util.cli import UserError
 
@@ -229,6 +231,8 @@ BROKEN = {
     'empty': (lambda path: path.touch(), 'is empty .0 bytes'),
     'web page': (write_html, 'a web page or text'),
     'cut off': (write_truncated, 'damaged or cut off after 3000 bytes'),
+    'pointer': (lambda path: path.write_bytes(b'version https://git-lfs.github.com/spec/v1'), 'Git LFS'),
+    'folder': (lambda path: path.mkdir(), 'is a folder, not a file'),
     'noise': (lambda path: path.write_bytes(bytes(range(256))), 'not a file that torch.save wrote'),
     'whole network': (lambda path: torch.save(small_net(), path), 'more than weights'),
     'list': (lambda path: torch.save([torch.zeros(1)], path), 'holds no weights of a network'),
@@ -288,6 +292,114 @@ def test_only_the_newest_checkpoints_stay_full(tmp_path):
         assert state['progress'] == {'epoch': epoch}
         assert checkpoint_set.problems_of(tmp_path, str(epoch)) == []
     assert checkpoint_set.by_age(tmp_path) == ['8', 'latest', '7', '6', '5', '4', '3', '2', '1']
+
+
+def test_a_lost_training_file_is_damage(tmp_path):
+    for label in '123456':
+        save(tmp_path, small_net(), label, {'x': 1})
+    checkpoint_set.prune(tmp_path, keep_last=0, full_states=4)
+    assert not (tmp_path / '2_training.pth').exists()
+    assert load_training(tmp_path, '2', {}) is None and load_training(tmp_path, '3', {}) == {'x': 1}
+    (tmp_path / '3_training.pth').unlink()      # as programs dropped it that left it in the manifest
+    assert checkpoint_set.problems_of(tmp_path, '3') == [] and load_training(tmp_path, '3', {}) is None
+    (tmp_path / '4_training.pth').unlink()
+    assert checkpoint_set.problems_of(tmp_path, '4') == [f'{tmp_path}/4_training.pth is missing']
+    with pytest.raises(UserError, match='no checkpoint file .*4_training.pth'):
+        load_training(tmp_path, '4', {})
+
+
+def test_a_file_that_a_newer_set_has_not_goes(tmp_path):
+    """Moving averages or a training file of another state are never taken for those of the new one."""
+    weights = checkpoint.cpu_copy(small_net().state_dict())
+    checkpoint.save(tmp_path, 'latest', {'G': weights, 'G_ema': weights}, {'options': {}}, {'x': 1})
+    (tmp_path / 'latest_net_mine.pth').write_bytes(b'x')
+    checkpoint.save(tmp_path, 'latest', {'G': weights}, {'options': {}})
+    names = {'latest_net_G.pth', 'latest_net_mine.pth', 'latest_state.pth', 'latest_manifest.json'}
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+def test_a_folder_in_the_way_of_a_save_moves_aside(tmp_path):
+    (tmp_path / 'latest_net_G.pth' / 'inside').mkdir(parents=True)
+    save(tmp_path, small_net())
+    assert checkpoint_set.problems_of(tmp_path, 'latest') == []
+    assert (tmp_path / 'latest_net_G.pth.1' / 'inside').is_dir()
+
+
+def test_an_earlier_checkpoint_becomes_the_newest(tmp_path):
+    for count, label in enumerate(('1', '2', '3', 'latest')):
+        save(tmp_path, small_net(), label, {'x': count}, progress={'total_iters': 5 * count})
+    assert checkpoint_set.make_newest(tmp_path, 'latest', {'total_iters': 15}) == ''
+    assert checkpoint_set.make_newest(tmp_path, '1', {'total_iters': 0}) == 'iter_15'
+    labels = ['latest', '1', 'iter_15', '3', '2']
+    assert checkpoint_set.by_age(tmp_path) == labels
+    assert [load_training(tmp_path, label, {})['x'] for label in labels] == [0, 0, 3, 2, 1]
+    assert checkpoint_set.make_newest(tmp_path, '2', {'total_iters': 5}) == ''      # what is latest is 1 too
+    assert checkpoint_set.by_age(tmp_path) == ['latest', '2', '1', 'iter_15', '3']
+    save(tmp_path, small_net(), 'latest', progress={'total_iters': 15})
+    flipped = tmp_path / 'latest_net_G.pth'
+    flipped.write_bytes(flipped.read_bytes()[:-1] + b'?')
+    assert checkpoint_set.make_newest(tmp_path, '3', {'total_iters': 10}) == 'iter_15.1'
+    assert checkpoint_set.by_age(tmp_path) == ['latest', '3', '2', '1', 'iter_15']
+    assert 'differs from its sum' in checkpoint_set.problems_of(tmp_path, 'iter_15.1')[0]     # as it was
+    assert all(checkpoint_set.problems_of(tmp_path, label) == [] for label in checkpoint_set.by_age(tmp_path))
+
+
+def test_an_older_checkpoint_without_training_becomes_the_newest(tmp_path):
+    """What was `latest` leaves no training file behind that would be taken for that of the other one."""
+    for label in ('1', '2', '3', 'latest'):
+        save(tmp_path, small_net(), label, {'x': 1})
+    (tmp_path / '1_training.pth').unlink()      # dropped by an older program
+    checkpoint_set.make_newest(tmp_path, '1', {})
+    assert not (tmp_path / 'latest_training.pth').exists() and load_training(tmp_path, 'latest', {}) is None
+    assert [checkpoint_set.problems_of(tmp_path, label) for label in ('latest', '1')] == [[], []]
+
+
+def test_a_copy_with_its_manifest_is_read(tmp_path):
+    """Made by a user, file by file: its manifest speaks of the files of another label."""
+    save(tmp_path, small_net(), 'latest', {'x': 1})
+    for path in list(tmp_path.glob('latest_*')):
+        shutil.copy(path, tmp_path / path.name.replace('latest', 'mine'))
+    save(tmp_path, small_net(), 'latest', {'x': 2})
+    checkpoint_set.make_newest(tmp_path, 'mine', {})
+    assert same(torch.load(tmp_path / 'latest_net_G.pth', weights_only=True),
+                torch.load(tmp_path / 'mine_net_G.pth', weights_only=True))
+    assert load_training(tmp_path, 'latest', {}) == {'x': 1}
+
+
+def test_a_log_that_lacks_lines_is_told_of(tmp_path, capsys):
+    (tmp_path / 'loss_log.txt').write_text('one\ntwo\n', encoding='utf-8')
+    loss_log.cut_back(tmp_path, {'loss_log.txt': 4, 'losses.jsonl': 0})
+    assert (tmp_path / 'loss_log.txt').read_text(encoding='utf-8') == 'one\n' and capsys.readouterr().err == ''
+    loss_log.cut_back(tmp_path, {'loss_log.txt': 8, 'losses.jsonl': 9})
+    first, second = capsys.readouterr().err.splitlines()
+    assert f'{tmp_path}/loss_log.txt has 4 bytes, and had 8 at the checkpoint' in first
+    assert f'{tmp_path}/losses.jsonl has 0 bytes, and had 9' in second
+
+
+@pytest.mark.parametrize('write', [lambda folder: run_folder.Lock(folder).acquire(),
+                                   lambda folder: loss_log.append(folder / 'lock', 'line')])
+def test_a_full_disk_names_the_file(write, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))       # no file may grow
+    try:
+        with pytest.raises(OSError) as raised:
+            write(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert raised.value.errno == errno.EFBIG and raised.value.filename == str(tmp_path / 'lock')
+
+
+def test_a_manifest_that_names_other_folders_is_not_followed(tmp_path):
+    """A checkpoint of a stranger must not make us remove files elsewhere."""
+    folder, mine = tmp_path / 'run', tmp_path / 'mine.txt'
+    mine.touch()
+    for label in '12':
+        save(folder, small_net(), label)
+    path = run_folder.manifest_path(folder, '1')
+    path.write_text(path.read_text(encoding='utf-8').replace('1_net_G.pth', '../mine.txt'), encoding='utf-8')
+    checkpoint_set.prune(folder, keep_last=1, full_states=1)
+    save(folder, small_net(), '1')
+    assert mine.exists() and checkpoint_set.problems_of(folder, '1') == []
 
 
 def test_keep_last_bounds_the_numbered_checkpoints(tmp_path):

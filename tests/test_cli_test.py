@@ -398,11 +398,48 @@ def test_broken_checkpoints(home, translate, tmp_path):
         assert str(weights) in message and f'{len(content)} bytes' in message
 
 
+def test_a_system_without_utf8_has_the_same_results(home, tmp_path):
+    shutil.copytree(home / 'single', tmp_path / 'bïlder')
+    (tmp_path / 'bïlder' / '1.png').rename(tmp_path / 'bïlder' / 'ä漢.png')
+    ascii_only = dict(LC_ALL='C', PYTHONUTF8='0', PYTHONCOERCECLOCALE='0')
+    for _ in range(2):
+        done = program('test', '--name', 'cyclegan', '--model', 'test', '--dataroot', tmp_path / 'bïlder', '--gpu_ids',
+                       '-1', '--num_threads', '0', '--results_dir', tmp_path, folder=home, env=ascii_only)
+        assert (done.returncode, done.stderr) == (0, '')
+    folder = tmp_path / 'cyclegan' / 'test_latest'
+    assert Page(folder / 'index.html').headings == ['0', '2', 'ä漢'] and (folder / 'images' / 'ä漢_fake.png').is_file()
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+@pytest.mark.parametrize('place', ['/proc/x', 'single/0.png', 'single/0.png/x'])
+def test_results_that_cannot_be_written(place, home, translate):
+    code, out, err = translate('--name', 'cyclegan', '--results_dir', home / place)
+    assert code == 4 and len(err) == 1 and str(home / place) in err[0] and out == []
+
+
+def test_too_many_pixels_name_the_flag(translate, tmp_path):
+    code, _, err = translate('--name', 'cyclegan', '--max_pixels', 100)
+    assert code == 2 and len(err) == 3 and all('raise --max_pixels' in line for line in err)
+
+
+@pytest.mark.parametrize('empty', [False, True])
+@pytest.mark.parametrize(('missing', 'there', 'direction'), [('testB', 'testA', 'AtoB'), ('testA', 'testB', 'BtoA')])
+def test_one_domain_alone_is_told_how_to_be_translated(missing, there, direction, empty, home, translate, tmp_path):
+    shutil.copytree(home / 'unaligned' / there, tmp_path / 'one' / there)
+    if empty:
+        (tmp_path / 'one' / missing).mkdir()
+    message = refused(translate, '--name', 'cyclegan', '--dataroot', tmp_path / 'one')
+    words = f'--dataset_mode single --direction {direction} --dataroot {tmp_path / "one" / there}'
+    assert str(tmp_path / 'one' / missing) in message and message.endswith(f': {words}')
+    assert translate('--name', 'cyclegan', *words.split())[0] == 0
+
+
 def test_broken_image_does_not_stop_the_others(home, translate, tmp_path):
     shutil.copytree(home / 'single', tmp_path / 'images')
     (tmp_path / 'images' / '1.png').write_bytes(b'')
-    code, _, err = translate('--name', 'cyclegan', '--model', 'test', '--dataroot', tmp_path / 'images')
+    code, out, err = translate('--name', 'cyclegan', '--model', 'test', '--dataroot', tmp_path / 'images')
     assert code == 6 and len(err) == 1 and str(tmp_path / 'images' / '1.png') in err[0]
+    assert not any('[]' in line for line in out)
     folder = tmp_path / 'cyclegan' / 'test_latest'
     assert Page(folder / 'index.html').headings == ['0', '2']
     assert '1.png' in (folder / 'index.html').read_text(encoding='utf-8')

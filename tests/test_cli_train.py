@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,9 +18,12 @@ from PIL import Image
 
 import test as test_program
 import train as train_program
-from util.cli import run
+from options.restore import newest_good
+from util import cli, console
+from util.cli import UserError, run
 
 ROOT = Path(__file__).resolve().parents[1]
+unix = pytest.mark.skipif(os.name == 'nt', reason='needs descriptors and signals of Unix')
 PROGRAMS = {'train': train_program.main, 'test': test_program.main}
 U21_LINE = re.compile(r'\(epoch: (\d+), iters: (\d+), time: \d+\.\d{3}, data: \d+\.\d{3}\) ((?:\w+: -?\d+\.\d{3} )+)')
 LOSSES = {
@@ -413,7 +417,104 @@ def test_console_that_cannot_write_a_path(home, tmp_path):
     assert done.returncode == 0
 
 
+CLOSED = """
+import os, sys
+from util import cli
+def main(argv):
+    with open(os.devnull) as file:
+        print('out', flush=True)
+        print('err', file=sys.stderr)
+        assert file.fileno() > 2 and sys.stdin.read() == '' and os.system('echo hello') == 0
+sys.exit(cli.run(main, []))
+"""
+
+
+@unix
+@pytest.mark.parametrize('numbers', [(0,), (1,), (2,), (0, 1), (0, 1, 2)])
+def test_no_file_takes_the_place_of_a_closed_stream(numbers):
+    done = subprocess.run([sys.executable, '-c', CLOSED], cwd=ROOT, timeout=60, stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, preexec_fn=closing(*numbers))
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0, '' if 1 in numbers else 'out\nhello\n', '' if 2 in numbers else 'err\n')
+
+
+def closing(*numbers):
+    return lambda: [os.close(number) for number in numbers]
+
+
+@unix
+def test_a_run_without_streams(here, home, tmp_path):
+    trained(here)
+    folders = [tmp_path / name / 'pix2pix' for name in ('runs', 'alone')]
+    results = ['--results_dir', tmp_path / 'results', '--dataroot', 'aligned', '--name', 'pix2pix', '--gpu_ids', '-1']
+    for name, words in (('train', train_words('pix2pix')), ('test', results)):
+        command = [sys.executable, str(ROOT / f'{name}.py'), *map(str, words), '--checkpoints_dir', folders[1].parent]
+        assert subprocess.run(command, cwd=home, timeout=60, preexec_fn=closing(0, 1, 2)).returncode == 0
+    weights = [torch.load(folder / 'latest_net_G.pth', weights_only=True) for folder in folders]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    assert sorted([*files(folders[0]), 'test_opt.txt']) == files(folders[1])
+    assert loss_lines(folders[0]) == loss_lines(folders[1])
+    assert (tmp_path / 'results' / 'pix2pix' / 'test_latest' / 'index.html').exists()
+
+
+def test_control_characters_are_not_printed(tmp_path, capsys):
+    def main(_):
+        cli.warn('a\nb')
+        console.say('two\nlines\tand \x1b[2J')
+        raise UserError('one \x9b2J', 'two\r\x7f')
+    assert run(main, []) == 2
+    out, err = capsys.readouterr()
+    assert out == 'two\nlines\tand \\x1b[2J\n'
+    assert err.splitlines() == [r'warning: a\nb', r'error: one \x9b2J', r'error: two\r\x7f']
+    (tmp_path / 'file').touch()
+    assert run(lambda _: (tmp_path / 'file' / 'a\nb').mkdir(), []) == 4
+    assert str(tmp_path / 'file' / r'a\nb: ') in capsys.readouterr().err
+
+
+def test_followers_stay_silent(tmp_path, capsys, monkeypatch):
+    assert newest_good(tmp_path, anew_if_none=True) == ''
+    assert capsys.readouterr().err == f'note: no checkpoint in {tmp_path} yet; training begins anew\n'
+    monkeypatch.setattr(cli, 'silent', True)
+    assert newest_good(tmp_path, anew_if_none=True) == ''
+    console.say('paired by file name')
+    assert capsys.readouterr() == ('', '')
+
+
 # ---- being stopped
+
+SENDER = """
+import os, runpy, signal, sys
+class Sender:
+    def find_spec(self, name, *_):
+        if name in ('options', 'torch'):
+            os.kill(os.getpid(), signal.SIGUSR1)
+sys.meta_path.insert(0, Sender())
+sys.path.insert(0, os.path.dirname(sys.argv[1]))
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name='__main__')
+"""
+
+
+@unix
+@pytest.mark.parametrize('ignored', [False, True])
+def test_usr1_before_the_training_saves_at_its_first_step(ignored, home, tmp_path):
+    handler = signal.SIG_IGN if ignored else signal.SIG_DFL
+    words = train_words('pix2pix', '--checkpoints_dir', tmp_path)
+    done = subprocess.run([sys.executable, '-c', SENDER, str(ROOT / 'train.py'), *words], cwd=home, timeout=60,
+                          capture_output=True, text=True, preexec_fn=lambda: signal.signal(signal.SIGUSR1, handler))
+    assert (done.returncode, done.stderr) == (0, '')
+    assert ('saving the latest model (epoch 1, total_iters 1)' in done.stdout) != ignored
+
+
+def test_the_command_to_go_on_is_quoted(here, tmp_path):
+    place = tmp_path / "it's $HOME; a place"
+    code, out, _ = here('train', *train_words('pix2pix', '--checkpoints_dir', place, '--max_minutes', 1e-9))
+    command, = (line for line in out if line.startswith('go on with: '))
+    python, script, *words = shlex.split(command.removeprefix('go on with: '))
+    assert (code, python, script) == (0, 'python', 'train.py')
+    code, out, _ = here('train', *words, '--gpu_ids', '-1')
+    assert code == 0 and f'trained: {place / "pix2pix"}' in out
+
 
 @pytest.mark.skipif(os.name == 'nt', reason='Windows has no such signals')
 @pytest.mark.parametrize(('name', 'code'), [('SIGTERM', 143), ('SIGINT', 130)])

@@ -137,6 +137,19 @@ def test_killed_while_it_goes_on(runs, unbroken):
         assert states.differences(end, states.everything(runs.folder / 'run')) == [], number
 
 
+def test_the_disk_fails_while_a_save_is_completed(runs, unbroken):
+    """Half of its files have their names then: that start ends, and the next one completes it."""
+    _, end, done = unbroken
+    operations = [line for line in done.operations if line[0] == THREAD]
+    middle = next(number for number in crash_points(done.operations, SAVE)
+                  if operations[number][1] == 'rename' and operations[number][2].endswith('latest_net_G_B.pth'))
+    assert runs.begin(MODEL, 'run', *FREQUENT, rules=[kill_at(middle)]).code == -9
+    failed = runs.go_on('run', rules=[dict(op='rename', path=r'\.ready/', after=1, times=1, action='EIO')])
+    assert failed.code == 4 and 'Input/output error' in failed.err and '.ready' in failed.err
+    assert runs.go_on('run').code == 0
+    assert states.differences(end, states.everything(runs.folder / 'run')) == []
+
+
 def test_a_damaged_byte_is_found(unbroken, tmp_path):
     """200 random flips and 20 truncations over all files of a checkpoint; section 5, goal 8."""
     folder = tmp_path / 'run'

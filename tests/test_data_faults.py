@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -198,6 +199,30 @@ def test_options(train_options, unaligned_root, line, policy, multiple):
     opt = train_options('--dataroot', unaligned_root, '--crop_size', 64, '--load_size', 64, *line.split())
     assert (opt.bad_images, opt.size_multiple) == (policy, multiple)
     create_dataset(opt)
+
+
+@unix
+@pytest.mark.parametrize('threads', [0, 2])
+def test_names_with_control_characters_stay_in_one_line(tmp_path, capsys, threads):
+    folder = draw_images(tmp_path / 'photos' / 'train', 3)[0].parent
+    for name in ('a\nb\x1b[31m.png', 'c\u2028\x85\r.png'):
+        (folder / name).touch()
+    told = (str(folder / r'a\nb\x1b[31m.png'), str(folder / r'c\u2028\x85\r.png'))
+    message, = problems(folder.parent, 'colorization')
+    assert all(name in message for name in told)
+    dataset = create_dataset(training(folder.parent, 'colorization', bad_images='skip', num_threads=threads))
+    warning, = capsys.readouterr().err.splitlines()
+    assert all(name in warning for name in told)
+    (folder / '1.png').rename(folder / '1\n.png')
+    dataset.paths[1] = str(folder / '1\n.png')
+    Path(dataset.paths[1]).write_bytes(b'')
+    dataset.bad_images.save_to(tmp_path)
+    epoch(create_loader(dataset, training(folder.parent, 'colorization', num_threads=threads)))
+    dataset.bad_images.save()
+    listed = (tmp_path / 'bad_images.txt').read_text(encoding='utf-8').splitlines()
+    assert all(name in line for line, name in zip(listed, (*told, str(folder / r'1\n.png')), strict=True))
+    warning, = capsys.readouterr().err.splitlines()
+    assert str(folder / r'1\n.png') in warning
 
 
 # ---- the memory of headers
@@ -477,6 +502,41 @@ def test_a_death_does_not_disturb_the_training_step(many):
     kill_one(loader)
     time.sleep(0.1)
     assert sum(1 for _ in iterator) == 23
+
+
+@unix
+def test_an_error_that_comes_before_the_death_it_tells_of(many, monkeypatch, capsys):
+    """A process that dies closes its connections first."""
+    expected = epoch(loader_of(many), 2)
+    loader = loader_of(many, num_threads=2)
+    begin = loader.begin
+
+    def dying():
+        yield next(begin())
+        monkeypatch.setattr(loader, 'begin', begin)
+        threading.Timer(0.2, os.kill, (loader.workers[1].pid, signal.SIGKILL)).start()
+        raise ConnectionResetError(errno.ECONNRESET, 'Connection reset by peer')
+    monkeypatch.setattr(loader, 'begin', dying)
+    assert same(epoch(loader, 2), expected)
+    warning, = capsys.readouterr().err.splitlines()
+    assert 'SIGKILL' in warning
+
+
+@unix
+def test_all_workers_killed_at_once(many, capsys):
+    """As the kernel does when the memory of a container is full; at several moments, as it is a matter of timing."""
+    expected = epoch(loader_of(many), 2)
+    for moment in range(6):
+        loader, found = loader_of(many, num_threads=2), []
+        loader.sampler.set_epoch(2)
+        for batch in loader:
+            found.append(batch)
+            if len(found) == 3:
+                time.sleep(0.0005 * moment)
+                for worker in loader.workers:
+                    os.kill(worker.pid, signal.SIGKILL)
+        assert same(found, expected)
+        assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 @unix

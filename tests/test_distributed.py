@@ -241,15 +241,12 @@ def test_a_twin_computes_half(tmp_path):
 
 
 def test_twins_refuse_what_would_not_be_exact(tmp_path):
-    def build(*words):
-        create_model(options_of('cyclegan', tmp_path, '--parallel', 'twin', *words), Runtime(CPU, 'cpu', group=group))
-    group = Group()
+    opt = options_of('cyclegan', tmp_path, '--parallel', 'twin')
     with pytest.raises(UserError, match='for 2 processes, not 1'):
-        build()
-    group.size = 2
+        create_model(opt, Runtime(CPU, 'cpu', group=Group()))
     for words in (['--dropout'], ['--norm', 'batch'], ['--gan_mode', 'wgangp', '--lambda_identity', '0']):
         with pytest.raises(UserError, match='without dropout and batch norm'):
-            build(*words)
+            options_of('cyclegan', tmp_path, '--parallel', 'twin', *words)
     with pytest.raises(UserError, match='--parallel twin is for --model cyclegan and munit'):
         options_of('pix2pix', tmp_path, '--parallel', 'twin')
 

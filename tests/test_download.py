@@ -526,6 +526,14 @@ def test_an_archive_fetched_by_hand_is_unpacked_and_kept(shop, tmp_path):
     assert (shop.home / 'datasets' / 'mini' / 'train' / '1.txt').exists()
 
 
+def test_a_name_beyond_the_disk_leaves_nothing(shop, tmp_path, capsys):
+    shop.files['cyclegan/datasets/mini.zip'] = zip_of(tmp_path / 'long', [('set/' + 'n' * 300, b'x')]).read_bytes()
+    assert call(download_dataset, shop, 'mini') == 2
+    message = capsys.readouterr().err
+    assert f'has a name that is too long for {shop.home / "datasets"} (' in message and 'make room' not in message
+    assert names_in(shop.home / 'datasets') == []
+
+
 def test_an_archive_is_kept_when_the_disk_is_full(shop, monkeypatch, capsys):
     def fail(*args):
         raise OSError(28, 'No space left on device')

@@ -11,7 +11,7 @@ import states
 import tiny_runs
 from PIL import Image
 
-from util import files, run_folder
+from util import checkpoint_set, files, run_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 FREQUENT = ['--save_latest_freq', 3, '--val_images', 0]      # 3 epochs of 4 steps
@@ -70,15 +70,18 @@ def flip(path: Path):
 
 DAMAGE = {
     'truncated': (truncate, 'has 1000 bytes instead of'), 'empty': (lambda path: path.write_bytes(b''), 'is empty'),
-    'page': (lambda path: path.write_text('<!DOCTYPE html>', encoding='utf-8'), 'has 15 bytes'),
+    'page': (lambda path: path.write_text('<!DOCTYPE html>', encoding='utf-8'), "starts with '<!DOCTYPE': a web page"),
+    'pointer': (lambda path: path.write_bytes(b'version https://git-lfs.github.com/spec/v1'), 'Git LFS'),
     'flipped': (flip, 'differs from its sum'), 'missing': (Path.unlink, 'is missing'),
+    'folder': (lambda path: (path.unlink(), path.mkdir()), 'is a folder, not a file'),
 }
 
 
 # ---- checkpoints and disk
 
 @pytest.mark.parametrize(('damage', 'name'), [*((damage, 'net_G') for damage in DAMAGE), ('missing', 'net_D'),
-                                              ('missing', 'state'), ('flipped', 'state'), ('flipped', 'training')])
+                                              ('missing', 'state'), ('flipped', 'state'), ('flipped', 'training'),
+                                              ('missing', 'training'), ('folder', 'state')])
 def test_a_damaged_latest_is_passed_over(damage, name, run, runs):
     act, sentence = DAMAGE[damage]
     path = run / f'latest_{name}.pth'
@@ -86,6 +89,15 @@ def test_a_damaged_latest_is_passed_over(damage, name, run, runs):
     done = runs.go_on('run', '--n_epochs', 3)
     assert survived(done, 0, 'going on from the newest good checkpoint, 3') and str(path) in done.err
     assert sentence in done.err and 'goes on from 3: epoch 4' in done.out
+    assert states.position(run, 'latest') == (5, 16) and checkpoint_set.problems_of(run, 'latest') == []
+
+
+@pytest.mark.parametrize('name', ['net_G', 'state', 'training'])
+def test_a_checkpoint_that_was_asked_for_lacks_a_file(name, run, runs):
+    path = run / f'3_{name}.pth'
+    path.unlink()
+    done = runs.begin('pix2pix', 'run', '--continue_train', '--epoch', 3, '--n_epochs', 3)
+    assert is_one_sentence(done, 2, str(path), '--epoch')
 
 
 def test_no_checkpoint_is_good(run, runs):
@@ -164,6 +176,14 @@ def test_a_full_disk_for_logs_and_pages_only(kind, runs, unbroken):
     assert len(lines) == 2 and all('training goes on without it' in line for line in lines)
     end = {label: states.whole_state(runs.folder / 'run', label) for label in run_folder.labels(runs.folder / 'run')}
     assert states.differences(unbroken['labels'], end) == []
+
+
+def test_a_full_disk_names_the_log(run, runs):
+    log = run / 'loss_log.txt'
+    log.unlink()
+    log.symlink_to('/dev/full')
+    done = runs.go_on('run', '--n_epochs', 3)
+    assert survived(done, 0, f'{log} has 0 bytes', f'the loss log cannot be written: {log}: No space left on device')
 
 
 @pytest.mark.parametrize('kind', ['EROFS', 'ENOSPC'])

@@ -14,7 +14,7 @@ from data import create_dataset, create_loader
 from models.base_model import without_gradients
 from models.losses import GAN_LOSSES
 from models.networks import ConvBlock
-from util.cli import UserError
+from util.cli import ResourceError, UserError
 from util.levels import as_numbers
 from util.progress import Progress
 from util.seeding import seed_everything
@@ -399,13 +399,20 @@ def test_weights_of_the_terms_scale_them(options_of, build_model):
 # ---- options of models
 
 def test_identity_loss_needs_equal_channels(options_of, build_model):
-    opt = options_of('cyclegan', 'unaligned', '--input_nc', 1)
     with pytest.raises(UserError, match='--lambda_identity'):
-        build_model(opt)
+        options_of('cyclegan', 'unaligned', '--input_nc', 1)
     opt = options_of('cyclegan', 'unaligned', '--input_nc', 1, '--lambda_identity', 0)
     model = build_model(opt)
     model.train_step(batches(opt, 1)[0])
     assert model.fake_B.shape[1] == 3 and model.fake_A.shape[1] == 1
+
+
+def test_networks_beyond_the_memory(options_of, build_model, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+    monkeypatch.setattr(models.networks, 'create_generator', fail)
+    with pytest.raises(ResourceError, match='ngf 4,.*--ngf'):
+        build_model(options_of('cyclegan', None, '--ngf', 4))
 
 
 def test_optimizers_follow_the_options(options_of, build_model):

@@ -278,6 +278,14 @@ def test_original_checkpoints_round_trip(trained, translated, tmp_path):
     assert after == before
 
 
+def test_a_conversion_needs_a_name(capsys):
+    import sys
+    sys.path.insert(0, str(ROOT / 'scripts'))
+    import convert_munit
+    assert run(convert_munit.main, ['gen_1.pt']) == 2
+    assert capsys.readouterr().err == 'error: give the name of the run with --name NAME\n'
+
+
 @pytest.mark.parametrize('preset, options', [
     ('summer2winter', {'lambda_cyc': 10.0, 'lambda_vgg': 0.0}),
     ('synthia2cityscape', {'lambda_cyc': 10.0, 'lambda_vgg': 1.0, 'crop_size': 512}),

@@ -163,6 +163,9 @@ OLDER_NAMES = {     # old: (new, a value on the command line, what it becomes)
     '--how_many': ('--num_test', '7', 7), '--ntest': ('--num_test', '7', 7),
     '--identity': ('--lambda_identity', '0.25', 0.25), '--gpu': ('--gpu_ids', '1', '1'),
     '--display_single_pane_ncols': ('--display_ncols', '7', 7),
+    '--gan_w': ('--lambda_gan', '2', 2.0), '--vgg_w': ('--lambda_vgg', '2', 2.0),
+    '--recon_x_w': ('--lambda_recon_x', '2', 2.0), '--recon_s_w': ('--lambda_recon_s', '2', 2.0),
+    '--recon_c_w': ('--lambda_recon_c', '2', 2.0), '--recon_x_cyc_w': ('--lambda_cyc', '2', 2.0),
 }
 
 
@@ -170,8 +173,9 @@ OLDER_NAMES = {     # old: (new, a value on the command line, what it becomes)
 def test_older_name(old, parse, capsys):
     new, text, value = OLDER_NAMES[old]
     program = 'test' if new == '--num_test' else 'train'
+    of_munit = '--model munit ' * old.endswith('_w')
     for words in (f'{old} {text}', f'{old}={text}'):
-        assert getattr(parse(program, words), new[2:]) == value
+        assert getattr(parse(program, of_munit + words), new[2:]) == value
     assert capsys.readouterr().err == f'note: {old} is an older name of {new}\n' * 2
 
 
@@ -328,6 +332,19 @@ MISTAKES = {
     '--suffix {model[0]}': ['--suffix', 'no option model[0]'],
     '--suffix {dataroot}': ['--suffix', 'letters'],
     '--continue_train false': ['--continue_train false', 'auto', 'alone', 'leave it out'],
+    # numbers beyond every library
+    '--batch_size 99999999999999999999': ['--batch_size 9', 'at least 1 and at most 2147483647'],
+    '--load_size 99999999999': ['--load_size 9', 'at most 65535'],
+    '--n_layers_D 99': ['--n_layers_D 99', 'at most 30'],
+    f'--seed {2**63}': [f'--seed {2**63}', f'at most {2**63 - 1}'],
+    # what does not go together
+    '--input_nc 1': ['--lambda_identity 0.5', '1 and 3', 'set --lambda_identity 0'],
+    '--parallel twin --dropout': ['--parallel twin', 'without dropout and batch norm'],
+    '--parallel twin --norm syncbatch': ['--parallel twin', 'without dropout and batch norm'],
+    '--parallel twin --gan_mode wgangp': ['--parallel twin', 'not for --gan_mode wgangp'],
+    '--model munit --parallel twin --norm_D batch': ['--parallel twin', 'without dropout and batch norm'],
+    '--model munit --gan_mode wgangp': ['wgangp is not for MUNIT', 'lsgan'],
+    '--model munit --vgg_weights absent.pth': ['absent.pth', 'correct --vgg_weights'],
     # options of elsewhere
     '--num_test 3': ['--num_test is an option of test.py'],
     '--lambda_L1 3': ['--lambda_L1 is an option of --model pix2pix in train.py'],
@@ -341,6 +358,12 @@ def test_mistake_gets_one_sentence(line, mistakes):
     assert '\n' not in message
 
 
+def test_options_without_effect_are_told(parse, capsys):
+    parse('train', '--model munit --netG unet_256 --norm batch --crop_size 256')
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(' has no effect')[0] for line in said] == ['warning: --netG unet_256', 'warning: --norm batch']
+
+
 @pytest.mark.parametrize(('line', 'parts'), [
     ('--continue_train', ['--continue_train is an option of train.py']),
     ('--n_epochs 3', ['--n_epochs is an option of train.py']),
@@ -348,12 +371,21 @@ def test_mistake_gets_one_sentence(line, mistakes):
     ('--aspect_ratio 0', ['--aspect_ratio 0', 'above 0']),
     ('--num_test 0', ['--num_test 0', 'at least 1']),
     ('--model pix2pix --crop_size 300', ['--crop_size 300', 'multiple of 256']),
+    ('--model_suffix /../../../out', ['--model_suffix /../../../out', 'letters']),
     ('--model munit --style_image a.png --sync_styles', ['--sync_styles', '--style_image', 'drop one']),
     ('--model munit --style_dir styles --interpolate', ['--interpolate', '--style_dir', 'drop one']),
 ])
 def test_mistake_of_a_test(line, parts, mistakes):
     message, = mistakes('test', line)
     assert [part for part in parts if part not in message] == []
+
+
+@pytest.mark.parametrize('line', ['--num_style 3', '--new_dataset 3', '--model_suf _A'])
+def test_options_that_a_checkpoint_may_bring_are_not_refused_before_it_is_read(line, mistakes, monkeypatch):
+    def read(folder, label):
+        raise UserError('the checkpoint is read')
+    monkeypatch.setattr('options.test_options.load_run', read)
+    assert mistakes('test', line) == ('the checkpoint is read',)
 
 
 def test_a_test_on_a_resnet_takes_any_size(parse):
@@ -440,7 +472,8 @@ from util.cli import run
 codes = [run(train.main, ['--dataroot', '.', '--lr', 'x']),
          run(train.main, ['--model', 'nothing']),
          run(train.main, ['--dataroot', '.', '--continue_train', '--name', 'absent']),
-         run(test.main, ['--name', 'absent'])]
+         run(test.main, ['--name', 'absent']),
+         run(test.main, ['--name', 'there', '--modle', 'x'])]
 train.TrainOptions().parse(['--dataroot', '.', '--model', 'pix2pix'])
 print(codes, sorted({'torch', 'numpy', 'PIL', 'tqdm', 'dominate', 'skimage'} & set(sys.modules)))
 '''
@@ -452,10 +485,16 @@ def python(*words, cwd) -> subprocess.CompletedProcess:
 
 
 def test_command_lines_are_answered_without_torch(tmp_path):
+    run_folder = tmp_path / 'checkpoints' / 'there'
+    run_folder.mkdir(parents=True)
+    for name in ('latest_net_G.pth', 'latest_state.pth'):
+        (run_folder / name).write_bytes(b'not even looked at')
     done = python('-c', PARSE_ONLY, cwd=tmp_path)
-    assert done.stdout.splitlines()[-1] == '[2, 2, 2, 2] []'
-    assert all(line.startswith('error: ') for line in done.stderr.splitlines()) and done.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert done.stdout.splitlines()[-1] == '[2, 2, 2, 2, 2] []'
+    errors = done.stderr.splitlines()
+    assert all(line.startswith('error: ') for line in errors)
+    assert errors[-1] == 'error: unknown option --modle; did you mean --model?'
+    assert len(list(tmp_path.rglob('*'))) == 4
 
 
 def test_help_of_a_model_needs_no_dataroot(tmp_path):

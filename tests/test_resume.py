@@ -1,9 +1,14 @@
 """A run that was stopped, however often and by whatever, ends as the run that was left alone: to the last bit."""
+import shutil
+
 import pytest
 import states
 import tiny_runs
 
+from util import checkpoint_set
+
 FREQUENT = ['--save_latest_freq', 3, '--display_freq', 2, '--val_freq', 5]
+EACH_EPOCH = [*FREQUENT, '--save_epoch_freq', 1]
 STOPS = {2: 'SIGTERM', 4: 'SIGINT', 6: 'SIGKILL', 8: 'SIGHUP', 12: 'SIGTERM'}     # an epoch is 4 steps, the run 12
 CODES = {'SIGTERM': 143, 'SIGINT': 130, 'SIGHUP': 129, 'SIGKILL': -9}
 
@@ -58,6 +63,53 @@ def test_stopped_with_other_options(more, runs, unbroken):
     end = stopped_and_continued(runs, {1: 'SIGTERM', 4: 'SIGTERM'} if batches else {2: 'SIGTERM', 7: 'SIGTERM'},
                                 *FREQUENT, model='pix2pix', more=more)
     assert states.differences(unbroken('pix2pix', *more), end) == []
+
+
+def went_back_and_was_killed(runs, **faults) -> dict:
+    """How a run ends that was stopped at step 10, went back to the end of epoch 1, was killed, and went on."""
+    shutil.rmtree(runs.folder, ignore_errors=True)
+    assert runs.begin('pix2pix', 'run', *EACH_EPOCH, signals_at={10: 'SIGTERM'}).code == CODES['SIGTERM']
+    assert runs.go_on('run', '--epoch', 1, **faults).code == CODES['SIGKILL']
+    done = runs.go_on('run')
+    assert (done.code, done.err) == (0, '')
+    return states.everything(runs.folder / 'run')
+
+
+def test_killed_after_going_back(runs, unbroken):
+    """It goes on where it went back to; what it left is kept; no log line is lost or doubled."""
+    end = went_back_and_was_killed(runs, signals_at={5: 'SIGKILL'})
+    assert states.position(runs.folder / 'run', 'iter_10') == (3, 10)
+    assert end['labels'].pop('iter_10')
+    assert states.differences(unbroken('pix2pix', *EACH_EPOCH), end) == []
+
+
+def test_killed_while_it_goes_back(runs, unbroken):
+    """At any storage operation: it is either before that, with all log lines, or after it."""
+    kept = set()
+    for number in range(0, 36, 5):
+        end = went_back_and_was_killed(runs, rules=[dict(thread='MainThread', after=number, action='kill')])
+        kept.add(bool(end['labels'].pop('iter_10', None)))
+        assert states.differences(unbroken('pix2pix', *EACH_EPOCH), end) == [], number
+    assert kept == {True, False}
+
+
+def test_killed_while_older_checkpoints_are_thinned(runs):
+    """At any storage operation none looks as if something of it was lost."""
+    few = dict(values_of={'util.saving.FULL_STATES': 1})
+    words = [*EACH_EPOCH, '--save_latest_freq', 0, '--n_epochs_decay', 0]
+    done = runs.begin('pix2pix', 'run', *words, **few)
+    ours = [(op, path) for thread, op, path in done.operations if thread == 'saving']
+    points = [number for number, (_, path) in enumerate(ours) if path.startswith('.1_') or path == '1_training.pth']
+    assert ours[points[-1]] == ('remove', '1_training.pth') and len(points) > 3
+    lists = set()
+    for number in points:
+        shutil.rmtree(runs.folder, ignore_errors=True)
+        rule = dict(thread='saving', after=number, action='kill')       # at the end of epoch 2
+        assert runs.begin('pix2pix', 'run', *words, rules=[rule], **few).code == CODES['SIGKILL']
+        folder = runs.folder / 'run'
+        assert [checkpoint_set.problems_of(folder, label) for label in ('latest', '2', '1')] == [[], [], []], number
+        lists.add('1_training.pth' in checkpoint_set.manifest_of(folder, '1').files)
+    assert lists == {True, False}
 
 
 def test_the_comparison_finds_a_difference(runs, unbroken):

@@ -14,8 +14,8 @@ import time
 import urllib.error
 import urllib.request
 import weakref
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
 from types import SimpleNamespace
@@ -134,17 +134,27 @@ def running_server(port, folder, *arguments):
 
 
 @contextmanager
-def answering(status):
-    """Port of a web server that is no visdom."""
+def answering(status, body=()):
+    """Port of a web server that is no visdom; `body()` gives the parts of all answers of status 200."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
-            self.send_error(status)
+            if status != 200:
+                return self.send_error(status)
+            self.rfile.read(int(self.headers.get('Content-Length', 0)))
+            self.send_response(status)
+            self.end_headers()
+            with suppress(OSError):
+                for part in body():
+                    self.wfile.write(part)
+
+        do_GET = do_POST
 
         def log_message(self, *_):
             pass
 
-    server = HTTPServer(('127.0.0.1', 0), Handler)
+    server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+    server.daemon_threads = True
     Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     yield server.server_port
     server.shutdown()
@@ -387,6 +397,42 @@ def test_a_server_that_never_answers_is_told_of_once_and_waited_for_by_nobody(bo
     assert len(run.notices) == 1 and run.notices[0].startswith('visdom not reachable')
 
 
+def endless():
+    while True:
+        yield bytes(1 << 16)
+
+
+def dripping():
+    while True:
+        yield b'x'
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize('password', ['', 'secret'])
+@pytest.mark.parametrize('body', [endless, dripping])
+def test_an_answer_without_end_is_left(body, password, board, visdom, monkeypatch):
+    monkeypatch.setattr(visdom_client, 'GREETING_SECONDS', 0.5)
+    monkeypatch.setattr(visdom_client, 'LONGEST_ANSWER', 1 << 12)
+    monkeypatch.setenv('VISDOM_PASSWORD', password)
+    with answering(200, body) as other:
+        run = board(other)
+        run.loss(1, G=1.0)
+        eventually(lambda: run.notices)
+        run.board.close()
+    assert len(run.notices) == 1 and 'does not end its answer' in run.notices[0]
+
+
+@pytest.mark.parametrize('text', [b'', b'ok', b'[]', b'<html>hello</html>'])
+def test_a_program_that_takes_everything_is_no_visdom(text, board, visdom):
+    with answering(200, lambda: [text]) as other:
+        run = board(other)
+        run.loss(1, G=1.0)
+        eventually(lambda: run.notices)
+        run.board.close()
+        assert probe(other) == 'other'
+    assert len(run.notices) == 1 and 'is no visdom' in run.notices[0]
+
+
 def test_what_waits_for_a_dead_server_is_bounded(board, visdom):
     """However many pictures were shown, one set of each kind is kept, and no report of losses."""
     run = board(free_port())
@@ -483,13 +529,14 @@ def own_home(tmp_path, monkeypatch):
 
 
 def test_what_is_at_a_port_is_recognised(port, visdom):
-    with answering(500) as other, socket.create_server(('127.0.0.1', 0)) as silent:
-        found = [probe(number) for number in (port, other, free_port(), silent.getsockname()[1])]
-    assert found == ['visdom', 'other', 'free', 'silent']
+    with answering(500) as other, answering(200, endless) as flood, socket.create_server(('127.0.0.1', 0)) as silent:
+        found = [probe(number) for number in (port, other, free_port(), silent.getsockname()[1], flood)]
+    assert found == ['visdom', 'other', 'free', 'silent', 'other']
 
 
-def test_a_run_starts_a_server_beside_another_program_and_stops_it(board, visdom, own_home):
-    with answering(404) as other:
+@pytest.mark.parametrize('status', [404, 200])
+def test_a_run_starts_a_server_beside_another_program_and_stops_it(status, board, visdom, own_home):
+    with answering(status, lambda: [b'true']) as other:
         starter = LocalServer(own_home, other, stop=True)
         run = board(other, starter=starter)
         run.loss(1, G=1.0)
@@ -648,7 +695,8 @@ def registry(archive, monkeypatch):
         def log_message(self, *_):
             pass
 
-    server = HTTPServer(('127.0.0.1', 0), Handler)
+    server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+    server.daemon_threads = True
     Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     monkeypatch.setenv('NPM_CONFIG_REGISTRY', f'http://127.0.0.1:{server.server_port}')
     yield

@@ -75,26 +75,25 @@ def load_state(folder, label: str) -> dict | None:
 
 
 def load_training(folder, label: str, state: dict) -> dict | None:
-    """What only training needs, or None where only weights and counters were kept."""
+    """What only training needs, or None where only weights and counters were kept; a `UserError` if it was lost."""
     path = run_folder.training_path(folder, label)
-    return read(path) if path.exists() else state.get('training')     # within the state: files of version 0.1
+    kept = path in checkpoint_set.entries_of(folder, label)
+    return read(path) if kept else state.get('training')    # within the state: files of version 0.1
 
 
 def read(path: Path):
     """The content of a checkpoint file on the CPU; a `UserError` in one sentence if it is none."""
     path = Path(path).absolute()
     if not path.exists():
-        raise UserError(f'no checkpoint file {path}')
+        raise UserError(f'no checkpoint file {path}; use another checkpoint (--epoch) or copy the file again')
     problem = checkpoint_set.problem_of_file(path, entry_of(path))
-    if problem and (entry_of(path) or 'empty' in problem):
+    if problem:
         raise UserError(f'{problem}; use another checkpoint (--epoch) or copy the file again')
     if not entry_of(path):
         warn_of_old_torch()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
-            if problem:
-                raise ValueError(problem)
             return torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:
         raise UserError(f'{path} cannot be read as a checkpoint ({reason(path, error)}); use another one '
@@ -117,13 +116,14 @@ def entry_of(path: Path) -> dict | None:
 
 
 def reason(path: Path, error: Exception) -> str:
-    head = path.read_bytes()[:16]
-    if head.lstrip()[:1] in (b'<', b'{'):
-        return f'it starts with {head.lstrip()[:9].decode("utf-8", "replace")!r}: a web page or text'
+    if kind := checkpoint_set.wrong_kind(path):
+        return kind
     said = str(error).lower()
     if ('weights_only' in said or 'unsupported' in said) and 'unsupported operand' not in said:
         return 'it holds more than weights; such files are never loaded, because they can run code'
-    if head[:2] == b'PK':
+    with open(path, 'rb') as file:
+        is_zip = file.read(2) == b'PK'
+    if is_zip:
         return f'damaged or cut off after {path.stat().st_size} bytes'
     return 'not a file that torch.save wrote'
 

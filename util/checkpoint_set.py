@@ -12,15 +12,19 @@ import os
 import shutil
 import time
 import zipfile
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from util import run_folder
-from util.files import sha256, sync_folder
+from util.files import atomic_write, move_aside, naming, sha256, sync_folder
 
 ROOM = 1.2          # free space that a save must find, in sizes of a set
+FULL_STATES = 3     # how many of the newest checkpoints keep what only training needs
 FULL = (errno.ENOSPC, errno.EDQUOT)
+NOT_OURS = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)    # a folder of others, or at work in it
+MANIFEST = '_manifest.json'
 
 
 @dataclass
@@ -32,6 +36,13 @@ class Manifest:
     progress: dict = field(default_factory=dict)
     files: dict = field(default_factory=dict)       # {name: {'bytes': n, 'sha256': hex}}
     saved: str = ''
+
+    def text(self) -> str:
+        return json.dumps(vars(self), indent=1)
+
+    def contents(self) -> dict:
+        """The sums by the part of the names that does not depend on the label: equal for equal states."""
+        return {name.removeprefix(self.label): entry['sha256'] for name, entry in self.files.items()}
 
 
 class Summed:
@@ -59,6 +70,19 @@ def write_set(folder, label: str, files: dict, progress: dict, also=()) -> int:
 
     `also` are labels under which the same is written once more; all of them are there at the same moment.
     """
+    with new_set(folder, label) as aside:
+        sums = {name: write_file(aside / name, write) for name, write in files.items()}
+        serial = 1 + newest_serial(folder)
+        for name in (label, *also):
+            named = sums if name == label else {run_folder.renamed(file, label, name): write_file(
+                aside / run_folder.renamed(file, label, name), write) for file, write in files.items()}
+            write_manifest(aside, Manifest(name, serial, progress, named, now()))
+    return sum(entry['bytes'] for entry in sums.values())
+
+
+@contextmanager
+def new_set(folder, label: str):
+    """A folder to write into: all files in it take their names in `folder` when the block ends, or none does."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     recover(folder)
@@ -66,60 +90,136 @@ def write_set(folder, label: str, files: dict, progress: dict, also=()) -> int:
     shutil.rmtree(aside, ignore_errors=True)
     try:
         aside.mkdir()
-        sums = {name: write_file(aside / name, write) for name, write in files.items()}
-        serial = 1 + max((manifest.serial for manifest in manifests(folder)), default=0)
-        for name in (label, *also):
-            named = sums if name == label else {run_folder.renamed(file, label, name): write_file(
-                aside / run_folder.renamed(file, label, name), write) for file, write in files.items()}
-            write_manifest(aside, Manifest(name, serial, progress, named, time.strftime('%Y-%m-%d %H:%M:%S')))
+        yield aside
         sync_folder(aside)
         os.rename(aside, folder / f'.{label}.ready')
-    except OSError as error:    # a full disk does not say which file it was
+    except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)
-        raise OSError(error.errno, error.strerror, error.filename or str(folder / next(iter(files)))) from error
+        raise OSError(error.errno, error.strerror, error.filename or str(folder)) from error
     sync_folder(folder)
     publish(folder, label)
-    return sum(entry['bytes'] for entry in sums.values())
+
+
+def make_newest(folder, label: str, progress: dict) -> str:
+    """Make an earlier checkpoint, at `progress`, the newest one, and `latest`: a run leaves the path that followed it.
+
+    From then on a run goes on from there, whatever happens. What was `latest` gets another label, which is returned,
+    where no other checkpoint is the same; else ''. Bare weights, which are at no known place, are left as they are.
+    """
+    folder = Path(folder)
+    newest, manifest, entries = next(iter(by_age(folder)), label), manifest_of(folder, label), entries_of(folder, label)
+    is_bare = not run_folder.state_path(folder, label).exists()
+    if is_bare or newest == label or same(manifest, manifest_of(folder, newest)):
+        return ''
+    with new_set(folder, 'latest') as aside:
+        kept = keep_latest(folder, aside) if label != 'latest' else ''
+        files, serial = {}, 1 + newest_serial(folder)
+        for path in entries:
+            name = run_folder.renamed(path.name, label, 'latest')
+            with open(path, 'rb') as source:
+                files[name] = write_file(aside / name, partial(shutil.copyfileobj, source))
+        if manifest:        # the next one after `latest`, if that is ever damaged
+            files_of_label = {path.name: entry for path, entry in entries.items()}
+            write_manifest(aside, replace(manifest, serial=serial, files=files_of_label))
+        write_manifest(aside, Manifest('latest', serial, progress, files, now()))
+    return kept
+
+
+def keep_latest(folder: Path, aside: Path) -> str:
+    """Put what is `latest` into a new set under another label, unless another checkpoint is the same."""
+    paths = [path for path in run_folder.files_of(folder, 'latest') if path.is_file()]
+    manifest = manifest_of(folder, 'latest')
+    twins = (other.label for other in manifests(folder) if other.label != 'latest' and same(manifest, other))
+    if not paths or manifest and any(not problems_of(folder, twin) for twin in twins):
+        return ''
+    label = f'iter_{manifest.progress["total_iters"]}' if manifest and 'total_iters' in manifest.progress else 'latest'
+    label = run_folder.free_label(folder, label)
+    for path in paths:
+        link(path, aside / run_folder.renamed(path.name, 'latest', label))
+    if manifest:
+        files = {run_folder.renamed(name, 'latest', label): entry for name, entry in manifest.files.items()}
+        write_manifest(aside, replace(manifest, label=label, files=files))
+    return label
+
+
+def link(source: Path, target: Path):
+    """Another name of a file; a copy where the file system has no such names."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def same(first: Manifest | None, second: Manifest | None) -> bool:
+    """Are two checkpoints the same state, by their sums?"""
+    return bool(first and second) and first.contents() == second.contents()
+
+
+def now() -> str:
+    return time.strftime('%Y-%m-%d %H:%M:%S')
 
 
 def write_manifest(folder: Path, manifest: Manifest):
-    text = json.dumps(vars(manifest), indent=1).encode()
-    write_file(folder / run_folder.manifest_path(folder, manifest.label).name, lambda file: file.write(text))
+    text = manifest.text().encode()
+    write_file(run_folder.manifest_path(folder, manifest.label), lambda file: file.write(text))
 
 
 def write_file(path: Path, write) -> dict:
     """Write one file and flush it to the disk; returns its entry of the manifest."""
-    with open(path, 'wb') as file:
+    with naming(path), open(path, 'wb') as file:
         summed = Summed(file)
         try:
             write(summed)
-        except Exception:
-            if summed.error:
-                raise OSError(summed.error.errno, summed.error.strerror, str(path))
-            raise
+        except Exception as error:
+            raise summed.error or error
         file.flush()
         os.fsync(file.fileno())
     return {'bytes': summed.size, 'sha256': summed.sum.hexdigest()}
 
 
 def publish(folder: Path, label: str):
-    """Give the files of a complete set their names, manifests last. Several may do so at once."""
+    """Give the files of a complete set their names, manifests last. Several may do so at once.
+
+    What only the set of before has, such as a training file, goes with its manifest; a folder in the way moves aside.
+    """
     ready = folder / f'.{label}.ready'
     names = sorted(path.name for path in ready.iterdir()) if ready.is_dir() else []
-    for name in sorted(names, key=lambda name: name.endswith('_manifest.json')):
+    for name in sorted(names, key=is_manifest):
         with suppress(FileNotFoundError):       # another one was faster
+            if is_manifest(name):
+                remove_outdated(folder, name.removesuffix(MANIFEST), ready)
+            elif (folder / name).is_dir():
+                move_aside(folder / name)
             os.replace(ready / name, folder / name)
     sync_folder(folder)
     with suppress(OSError):
         ready.rmdir()
 
 
+def is_manifest(name: str) -> bool:
+    return name.endswith(MANIFEST)
+
+
+def remove_outdated(folder: Path, label: str, ready: Path):
+    """Files that the manifest of a label lists, and the one that comes does not."""
+    before, after = manifest_of(folder, label), manifest_of(ready, label)
+    for name in before.files.keys() - after.files.keys() if before and after else ():
+        with suppress(OSError):
+            (folder / name).unlink()
+
+
 def recover(folder, owner: bool = True):
-    """Complete the sets that were interrupted while they took their names; the `owner` removes unfinished ones."""
+    """Complete the sets that were interrupted while they took their names; the `owner` removes unfinished ones.
+
+    A folder that cannot be written is read as it is; so is one whose owner completes it at the same moment.
+    """
     folder = Path(folder)
     for ready in folder.glob('.*.ready'):
-        with suppress(OSError):     # a folder that cannot be written is read as it is
+        try:
             publish(folder, ready.name[1:].removesuffix('.ready'))
+        except OSError as error:
+            if error.errno not in NOT_OURS:     # half of it published would look damaged
+                raise
     if owner:
         ours = f'.{os.getpid()}.tmp'     # what this process writes now, in another thread
         for leftover in (*folder.glob('.*.writing'), *folder.glob('.*.tmp')):
@@ -130,16 +230,22 @@ def recover(folder, owner: bool = True):
 
 
 def manifest_of(folder, label: str) -> Manifest | None:
-    """The manifest of a label, or None where there is no readable one."""
+    """The manifest of a label, or None where there is no readable one, or one of another label or other folders."""
     try:
-        return Manifest(**json.loads(run_folder.manifest_path(folder, label).read_text(encoding='utf-8')))
+        manifest = Manifest(**json.loads(run_folder.manifest_path(folder, label).read_text(encoding='utf-8')))
+        ours = manifest.label == label and all(Path(name).name == name for name in manifest.files)
     except (OSError, ValueError, TypeError):
         return None
+    return manifest if ours else None
 
 
 def manifests(folder) -> list[Manifest]:
     found = (manifest_of(folder, label) for label in run_folder.labels(folder))
     return [manifest for manifest in found if manifest]
+
+
+def newest_serial(folder) -> int:
+    return max((manifest.serial for manifest in manifests(folder)), default=0)
 
 
 def problem_of_file(path: Path, entry: dict | None) -> str:
@@ -149,14 +255,31 @@ def problem_of_file(path: Path, entry: dict | None) -> str:
     """
     if not path.exists():
         return f'{path.absolute()} is missing'
+    if not path.is_file():
+        return f'{path.absolute()} is a {"folder" if path.is_dir() else "pipe or device"}, not a file'
     size = path.stat().st_size
     if size == 0:
         return f'{path.absolute()} is empty (0 bytes)'
-    if entry and size != entry['bytes']:
-        return f'{path.absolute()} has {size} bytes instead of {entry["bytes"]}'
-    if entry and sha256(path) != entry['sha256']:
-        return f'{path.absolute()} differs from its sum in the manifest beside it: it is damaged, or was replaced'
-    return '' if entry else crc_problem(path)
+    if not entry:
+        return crc_problem(path)
+    kind = wrong_kind(path)
+    if size != entry['bytes']:
+        return f'{path.absolute()} has {size} bytes instead of {entry["bytes"]}{kind and f": {kind}"}'
+    if sha256(path) != entry['sha256']:
+        return (f'{path.absolute()} differs from its sum in the manifest beside it: '
+                f'{kind or "it is damaged, or was replaced"}')
+    return ''
+
+
+def wrong_kind(path: Path) -> str:
+    """What a file is that is often found in place of a checkpoint; '' for all others."""
+    with open(path, 'rb') as file:
+        head = file.read(64).lstrip()
+    if head.startswith(b'version https://git-lfs'):
+        return 'it is a pointer of Git LFS; fetch the file itself by git lfs pull'
+    if head[:1] in (b'<', b'{'):
+        return f'it starts with {head[:9].decode("utf-8", "replace")!r}: a web page or text'
+    return ''
 
 
 def crc_problem(path: Path) -> str:
@@ -173,13 +296,20 @@ def crc_problem(path: Path) -> str:
 
 def problems_of(folder, label: str) -> list[str]:
     """Everything wrong with the checkpoint of a label."""
+    entries = entries_of(folder, label).items()
+    return [problem for path, entry in entries if (problem := problem_of_file(path, entry))]
+
+
+def entries_of(folder, label: str) -> dict[Path, dict | None]:
+    """The files that a checkpoint must have, with their entries of the manifest, or None where there is no manifest."""
     folder, manifest = Path(folder), manifest_of(folder, label)
-    if manifest:
-        entries = {folder / name: entry for name, entry in manifest.files.items()
-                   if not (name == run_folder.training_path(folder, label).name and not (folder / name).exists())}
-    else:
-        entries = dict.fromkeys(run_folder.files_of(folder, label))
-    return [problem for path, entry in entries.items() if (problem := problem_of_file(path, entry))]
+    if not manifest:
+        return dict.fromkeys(run_folder.files_of(folder, label))
+    entries = {folder / name: entry for name, entry in manifest.files.items()}
+    training = run_folder.training_path(folder, label)
+    if not training.exists() and label in by_age(folder)[FULL_STATES:]:
+        entries.pop(training, None)     # dropped by an older program, which left it in the manifest
+    return entries
 
 
 def by_age(folder) -> list[str]:
@@ -212,12 +342,21 @@ def prune(folder, keep_last: int, full_states: int):
     numbered = [label for label in labels if label != 'latest' and manifest_of(folder, label)]
     for label in numbered[keep_last:] if keep_last else ():
         manifest = manifest_of(folder, label)
-        for name in (*manifest.files, run_folder.manifest_path(folder, label).name):
+        for name in (*reversed(manifest.files), run_folder.manifest_path(folder, label).name):
             with suppress(OSError):
                 (folder / name).unlink()
     for label in labels[full_states:]:
         with suppress(OSError):
-            run_folder.training_path(folder, label).unlink()
+            thin(folder, label)
+
+
+def thin(folder: Path, label: str):
+    """Drop what only training needs: first from the manifest, so that at no moment it looks lost."""
+    training, manifest = run_folder.training_path(folder, label), manifest_of(folder, label)
+    if manifest and manifest.files.pop(training.name, None):
+        with atomic_write(run_folder.manifest_path(folder, label)) as file:
+            file.write(manifest.text())
+    training.unlink(missing_ok=True)
 
 
 def check_room(folder, size: float):

@@ -10,8 +10,10 @@ from pathlib import Path
 
 # what a disk answers that is read-only, full, broken, or has a file where a folder is needed
 STORAGE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOTDIR, errno.EEXIST,
-           errno.ENAMETOOLONG, errno.EFBIG)
+           errno.ENAMETOOLONG, errno.EFBIG, errno.EISDIR, errno.ENOTEMPTY)
 CURES = dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), 'change its permissions or choose another place')
+# what ends a line, or what a terminal obeys; a name of a file may hold it
+CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029) if chr(code) != '\t'}
 
 silent = False          # a process whose mistakes another one tells: torchrun starts several with one command line
 name = ''              # of this process in its lines, if it is not the first one
@@ -21,15 +23,15 @@ crash_folder = None     # where the traceback of a mistake of ours goes: the fol
 class UserError(Exception):
     """A mistake the user can fix: what was found, what is needed, the flag or command that cures it.
 
-    Several mistakes found together are several messages. A worker process of the data loader sends its
-    exceptions as text with a traceback around it; only the sentence is kept.
+    Several mistakes found together are several messages, each of one line. A worker process of the data loader sends
+    its exceptions as text with a traceback around it; only the sentence is kept.
     """
 
     exit_code = 2
 
     def __init__(self, *messages):
         own_name = f'{type(self).__name__}: '
-        super().__init__(*(str(message).rsplit(own_name, 1)[-1].strip() for message in messages))
+        super().__init__(*(printable(str(message).rsplit(own_name, 1)[-1].strip()) for message in messages))
 
     def __str__(self):
         return '\n'.join(self.args)
@@ -47,10 +49,15 @@ class NonFiniteError(UserError):
     exit_code = 3
 
 
-def warn(message):
+def printable(text: str) -> str:
+    r"""`text` in one line, its control characters written as \n, \x1b, ..."""
+    return text.translate(CONTROLS)
+
+
+def warn(message, kind: str = 'warning'):
     """One line on stderr; the run goes on."""
     if not silent:
-        print(f'warning: {name}{message}', file=sys.stderr, flush=True)
+        print(printable(f'{kind}: {name}{message}'), file=sys.stderr, flush=True)
 
 
 def is_follower() -> bool:
@@ -69,6 +76,7 @@ def run(main, argv=None):
     A mistake of ours is 1, with its traceback in a file; --verbose shows tracebacks at once.
     """
     argv = sys.argv[1:] if argv is None else argv
+    open_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')   # a console of another alphabet never ends a run
@@ -88,16 +96,28 @@ def run(main, argv=None):
         return exit_code
 
 
+def open_streams():
+    """The null device in place of the standard streams that the caller has closed (`>&-`).
+
+    It gets their numbers, so that no file of ours does, into which something could then be printed.
+    """
+    for name, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode, encoding='utf-8')
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
+
+
 def explained(error: Exception, argv) -> tuple[list[str], int]:
     """What to say of an error, and the exit code."""
     if isinstance(error, UserError):
         return error.args, error.exit_code
     if isinstance(error, OSError) and error.errno in STORAGE:
         path = error.filename2 or error.filename    # of a copy, where it goes
-        place = f'{os.path.abspath(path)}: ' if path else ''
+        place = f'{printable(os.path.abspath(path))}: ' if path else ''
         return [f'{place}{error.strerror}; {CURES.get(error.errno, "choose another place or make room")}'], 4
     line = next(iter(str(error).splitlines()), '')
-    return [f'internal error: {type(error).__name__}: {line}; {report_crash(argv)}'], 1
+    return [f'internal error: {type(error).__name__}: {printable(line)}; {report_crash(argv)}'], 1
 
 
 def report_crash(argv) -> str:
@@ -108,7 +128,7 @@ def report_crash(argv) -> str:
         try:
             if folder:
                 path.write_text(report, encoding='utf-8', errors='backslashreplace')
-                return f'please report it with {path}'
+                return f'please report it with {printable(str(path))}'
         except OSError:
             continue
     return report

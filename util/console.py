@@ -4,6 +4,8 @@ import sys
 
 from tqdm import tqdm
 
+from util import cli
+
 
 class ProgressBar:
     """Counts images up to `total`; `line` prints without disturbing the bar."""
@@ -31,11 +33,12 @@ class ProgressBar:
             say(text)
 
 
-
 def say(text: str):
-    """Print a line. When the reader has gone, or its disk is full, the work goes on and the log files tell."""
+    """Print lines. When the reader has gone, or its disk is full, the work goes on and the log files tell."""
+    if cli.silent:
+        return
     try:
-        tqdm.write(text, file=sys.stdout)
+        tqdm.write('\n'.join(map(cli.printable, text.split('\n'))), file=sys.stdout)
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -8,20 +8,28 @@ BLOCK = 1 << 20
 
 
 @contextmanager
+def naming(path):
+    """Errors of the disk within name `path`: a disk that is full, or breaks, does not say which file it was."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+@contextmanager
 def atomic_write(path, mode: str = 'w'):
     """Open a temporary file beside `path`; it takes the place of `path` only when all was written."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     try:
-        with open(temporary, mode, encoding=None if 'b' in mode else 'utf-8') as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
-    except OSError as error:    # a full disk does not say which file it was
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        with naming(path):
+            with open(temporary, mode, encoding=None if 'b' in mode else 'utf-8') as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            sync_folder(path.parent)
     finally:
         with suppress(OSError):
             temporary.unlink()

@@ -4,6 +4,9 @@ import os
 import time
 from pathlib import Path
 
+from util.cli import warn
+from util.files import naming
+
 NAMES = ('loss_log.txt', 'losses.jsonl')
 
 
@@ -23,10 +26,17 @@ def flush(folder: Path):
 
 
 def cut_back(folder: Path, lengths: dict[str, int]):
-    """Shorten the logs to what they were at a checkpoint; the rest goes to the end of `<name>.dropped`."""
-    for name in NAMES:
+    """Shorten the logs to what they were at a checkpoint; the rest goes to the end of `<name>.dropped`.
+
+    A log that is shorter than that lacks lines, which is told.
+    """
+    for name in (name for name in NAMES if name in lengths):
         path = Path(folder) / name
-        if name not in lengths or not path.exists() or path.stat().st_size <= lengths[name]:
+        size = path.stat().st_size if path.exists() else 0
+        if size < lengths[name]:
+            warn(f'{path.absolute()} has {size} bytes, and had {lengths[name]} at the checkpoint that the run goes on '
+                 f'from: losses of steps before it are missing there')
+        if size <= lengths[name]:
             continue
         with open(path, 'r+b') as file:
             file.seek(lengths[name])
@@ -64,7 +74,7 @@ def record_of(progress, losses: dict[str, float], timing: dict[str, float], lr: 
 
 def append(path: Path, line: str):
     """Add a line; one that a full disk has torn is ended first."""
-    with open(path, 'ab+') as file:
+    with naming(path), open(path, 'ab+') as file:
         if file.tell():
             file.seek(-1, os.SEEK_END)
             file.write(b'' if file.read(1) == b'\n' else b'\n')

@@ -13,7 +13,7 @@ from util.console import say
 from util.files import atomic_write
 from util.gallery import Gallery
 from util.images import save_image, tensor_to_image
-from util.results_folder import facts_of, make_room, move_strangers_aside, shown_facts
+from util.results_folder import as_path, as_text, facts_of, make_room, move_strangers_aside, shown_facts
 
 SECONDS_BETWEEN_PAGES = 2
 SHARE_OF_PAGES = 20     # on a slow disk more seconds, so that pages take this part of the time at most
@@ -76,7 +76,7 @@ class Results:
             stem = self.unused(stem_of(path, self.source_folder), path)
             pictures = {label: tensor_to_image(tensors[index]) for label, tensors in visuals.items()}
             files = {label: f'images/{stem}_{label}.png' for label in visuals}
-            (self.folder / files[next(iter(files))]).parent.mkdir(parents=True, exist_ok=True)
+            as_path(self.folder, files[next(iter(files))]).parent.mkdir(parents=True, exist_ok=True)
             for label, picture in pictures.items():
                 self.save_picture(picture, files[label], self.opt.aspect_ratio)
             thumbs = self.save_thumbs(stem, pictures)
@@ -89,13 +89,13 @@ class Results:
 
     def note(self, stem, path, files, styles, scores):
         """What results.json tells of a result."""
-        sources = {label: printable(str(Path(source).absolute())) for label, source in styles.items()}
-        image = dict(stem=stem, source=printable(str(Path(path).absolute())), files=files,
+        sources = {label: as_text(str(Path(source).absolute())) for label, source in styles.items()}
+        image = dict(stem=stem, source=as_text(str(Path(path).absolute())), files=files,
                      **dict(styles=sources) if styles else {}, **dict(metrics=scores) if scores else {})
         self.images.append(json.dumps(image, allow_nan=False))
 
     def save_picture(self, picture, file: str, aspect_ratio: float = 1.0):
-        save_image(picture, self.folder / file, aspect_ratio)
+        save_image(picture, as_path(self.folder, file), aspect_ratio)
         self.written.add(file)
 
     def save_thumbs(self, stem: str, pictures: dict) -> dict[str, str]:
@@ -105,7 +105,7 @@ class Results:
         for label, picture in large.items():
             width, height = displayed_size({label: picture}, self.opt.aspect_ratio)
             scale = LARGEST_UNTHUMBED / max(width, height)
-            path = self.folder / files[label]
+            path = as_path(self.folder, files[label])
             path.parent.mkdir(parents=True, exist_ok=True)
             size = max(1, round(width * scale)), max(1, round(height * scale))
             Image.fromarray(picture).resize(size, Image.Resampling.BOX, reducing_gap=2).save(path, quality=85)
@@ -141,7 +141,7 @@ class Results:
 
     def add_failure(self, message: str):
         """An image that could not be read; told on the page."""
-        self.failures.append(printable(message))
+        self.failures.append(as_text(message))
 
     @property
     def page_path(self) -> Path:
@@ -194,12 +194,7 @@ def stem_of(path: str, folder: Path) -> str:
     """The path below `folder` without its ending, '/' between its parts, each of a safe length."""
     path = Path(path)
     path = path.relative_to(folder) if path.is_relative_to(folder) else Path(path.name)
-    return '/'.join(shortened(printable(part)) for part in path.with_suffix('').parts)
-
-
-def printable(name: str) -> str:
-    """The name with bytes that are no text replaced."""
-    return name.encode('utf-8', 'surrogateescape').decode('utf-8', 'replace')
+    return '/'.join(shortened(as_text(part)) for part in path.with_suffix('').parts)
 
 
 def shortened(part: str) -> str:

@@ -1,5 +1,8 @@
 """What a results folder says it holds, and what becomes of earlier results: none are mixed with others, or lost."""
+import errno
 import json
+import os
+import tempfile
 import time
 import unicodedata
 from pathlib import Path
@@ -10,6 +13,17 @@ from util.files import first_free, move_aside
 INCIDENTAL = frozenset((
     'gpu_ids', 'cpu_threads', 'num_threads', 'batch_size', 'verbose', 'suffix', 'use_wandb', 'wandb_project_name',
     'results_dir', 'display_winsize', 'serial_batches', 'no_flip'))
+
+
+def check_place(folder):
+    """An `OSError` where no folder can be made, before any work; it leaves nothing behind."""
+    folder = Path(folder).absolute()
+    existing = next(place for place in (folder, *folder.parents) if place.exists())
+    try:
+        os.rmdir(tempfile.mkdtemp(dir=existing))
+    except OSError as error:    # ENOENT: a place that only looks like a file system, such as /proc
+        code = errno.EACCES if error.errno == errno.ENOENT else error.errno
+        raise OSError(code, 'cannot be written', str(folder)) from error
 
 
 def facts_of(opt) -> dict:
@@ -25,7 +39,7 @@ def shown_facts(opt) -> dict[str, str]:
     swapped = ' (A of the page is domain B of the data)' if opt.direction == 'BtoA' else ''
     checkpoint = f'iteration {opt.load_iter}' if opt.load_iter else opt.epoch
     return dict(name=opt.name, model=opt.model, direction=opt.direction + swapped, phase=opt.phase,
-                checkpoint=checkpoint, data=Path(opt.dataroot).absolute().name,
+                checkpoint=checkpoint, data=as_text(Path(opt.dataroot).absolute().name),
                 started=time.strftime('%Y-%m-%d %H:%M'))
 
 
@@ -51,7 +65,7 @@ def move_strangers_aside(folder: Path, written: set[str]):
     """Images in `folder` that this test did not write, of inputs that are gone, go to `<folder>.1`, with a line."""
     ours = {composed(file) for file in written}
     strangers = [path for part in ('images', 'thumbs') for path in sorted((folder / part).rglob('*'))
-                 if path.is_file() and composed(path.relative_to(folder).as_posix()) not in ours]
+                 if path.is_file() and composed(as_text(path.relative_to(folder).as_posix())) not in ours]
     if not strangers:
         return
     aside = first_free(folder)
@@ -60,6 +74,16 @@ def move_strangers_aside(folder: Path, written: set[str]):
         new.parent.mkdir(parents=True, exist_ok=True)
         path.rename(new)
     yield f'{len(strangers)} images of an earlier test, of inputs that are gone, are now in {aside.absolute()}'
+
+
+def as_text(name: str) -> str:
+    """The name of a file with bytes that are no UTF-8 replaced."""
+    return name.encode('utf-8', 'surrogateescape').decode('utf-8', 'replace')
+
+
+def as_path(folder: Path, file: str) -> Path:
+    """Where `file`, an address on a page, lies: its name is UTF-8 also where the system's names are ASCII."""
+    return folder / os.fsdecode(file.encode())
 
 
 def composed(name: str) -> str:

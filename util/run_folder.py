@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from util.cli import UserError
-from util.files import move_aside
+from util.files import move_aside, naming
 
 try:
     import fcntl
@@ -50,6 +50,13 @@ def is_regular(label: str) -> bool:
     return re.fullmatch(r'latest|\d+|iter_\d+', label) is not None
 
 
+def free_label(folder, label: str) -> str:
+    """`label` if nothing has it yet, else the first free of `<label>.1`, `<label>.2`, ..."""
+    taken = labels(folder)
+    return next(name for name in (label, *(f'{label}.{number}' for number in range(1, 2 + len(taken))))
+                if name not in taken)
+
+
 def labels(folder) -> dict[str, list[str]]:
     """Which networks a folder holds for each label: {'latest': ['D', 'G'], '5': [...]}."""
     found = {}
@@ -83,23 +90,24 @@ class Lock:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except FileNotFoundError as error:      # a place that only looks like a file system, such as /proc
             raise OSError(errno.EACCES, 'cannot be made', str(self.path.parent)) from error
-        file = open(self.path, 'a+', encoding='utf-8')
+        file = open(self.path, 'a+b', buffering=0)
         try:
             if fcntl:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            owner = file.read().strip() or 'another process'
+            owner = file.read().decode(errors='replace').strip() or 'another process'
             raise UserError(f'{self.path.parent.absolute()} is in use by {owner}; wait for it, stop it, or choose '
                             f'another --name')
         except OSError:
             pass            # a file system without locks
         if not self.path.exists() or not os.path.samestat(self.path.stat(), os.fstat(file.fileno())):
             return self.acquire()       # the owner before removed the file that was opened here
-        file.truncate(0)
-        file.write(f'pid {os.getpid()} on host {socket.gethostname()} since {time.strftime("%Y-%m-%d %H:%M:%S")}\n')
-        file.flush()
         self.file = file
+        owner = f'pid {os.getpid()} on host {socket.gethostname()} since {time.strftime("%Y-%m-%d %H:%M:%S")}\n'
+        with naming(self.path):
+            file.truncate(0)
+            file.write(owner.encode())
 
     def release(self):
         if self.file:

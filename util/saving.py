@@ -4,9 +4,9 @@ import time
 from contextlib import suppress
 
 from util import checkpoint, checkpoint_set, loss_log
+from util.checkpoint_set import FULL_STATES
 from util.cli import NonFiniteError, warn
 
-FULL_STATES = 3         # how many of the newest checkpoints keep what only training needs
 FAILURES_IN_A_ROW = 3   # then the run ends: nothing of it would be kept
 RETRY_SECONDS = 5.0     # before an input/output error is tried a second time
 

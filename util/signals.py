@@ -6,6 +6,13 @@ import signal
 import time
 
 STOPPING = ('SIGINT', 'SIGTERM', 'SIGHUP')
+early_saves = []        # USR1 before `Signals` listened
+
+
+def hold_saves():
+    """USR1 no longer ends this program: until `Signals` listens it is noted, and leads to a save at the first step."""
+    if hasattr(signal, 'SIGUSR1') and signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:
+        signal.signal(signal.SIGUSR1, lambda number, _frame: early_saves.append(number))
 
 
 class Signals:
@@ -27,6 +34,7 @@ class Signals:
         for name in STOPPING:
             self.listen(name, self.note_stop)
         self.listen('SIGUSR1', self.note_save)
+        self.usr1 = self.usr1 or bool(early_saves)
         return self
 
     def __exit__(self, *_):

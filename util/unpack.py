@@ -1,4 +1,5 @@
 """Unpack archives of others: plain files only, never a byte outside the target, all or nothing."""
+import errno
 import gzip
 import os
 import re
@@ -85,6 +86,10 @@ def extract(archive, folder, limits) -> int:
                 write(folder.joinpath(*safe_parts(name, archive)), stream)
             except (FileExistsError, NotADirectoryError, IsADirectoryError):
                 raise refusal(archive, f'has {name!r} twice')
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:
+                    raise
+                raise refusal(archive, f'has a name that is too long for {folder.parents[1]} ({name[:50]!r}...)')
             n_files += stream is not None
     if not n_files:
         raise refusal(archive, 'has no files')

@@ -15,6 +15,7 @@ CONNECT_SECONDS = 2.0
 GREETING_SECONDS = 2.0  # for the first answer; later ones may follow a large picture
 ANSWER_SECONDS = 8.0
 LONGEST_DELAY = 30.0
+LONGEST_ANSWER = 1 << 20    # bytes; visdom's are short
 SAVE_SECONDS = 300.0
 FAILURES_BEFORE_START = 2  # a server that the user is just starting goes first
 SAME_NOTICES = 2
@@ -24,6 +25,16 @@ LOCAL_HOSTS = ('localhost', '127.0.0.1', '::1')
 
 class Unreachable(Exception):
     """No server answers, or what answers is not a healthy visdom."""
+
+
+def whole_answer(single_bytes, patience: float) -> bytes:
+    """All bytes of an answer, which come one by one: so a body that drips, or never ends, is noticed."""
+    answer, limit = bytearray(), time.monotonic() + patience
+    for byte in single_bytes:
+        answer += byte
+        if len(answer) > LONGEST_ANSWER or time.monotonic() > limit:
+            raise Unreachable(' (what runs there does not end its answer)')
+    return bytes(answer)
 
 
 def is_local(url: str) -> bool:
@@ -50,6 +61,8 @@ def client_class() -> type:
         def __init__(self, **address):
             self.patience = GREETING_SECONDS
             super().__init__(**address, raise_exceptions=True, use_incoming_socket=False)
+            if self.win_exists('none of this name') is not False:
+                raise Unreachable(' (what runs there is no visdom)')
             self.patience = ANSWER_SECONDS
 
         @property
@@ -60,19 +73,23 @@ def client_class() -> type:
                 self._session.trust_env = not is_local(self.server)
                 if self.username:   # a server without a login answers 500 and needs none
                     login = {'username': self.username, 'password': self.password}
-                    self._session.post(f'{self.server}:{self.port}{self.base_url}', json=login,
-                                       timeout=(CONNECT_SECONDS, self.patience))
+                    self._ask(f'{self.server}:{self.port}{self.base_url}', json=login)
             return self._session
+
+        def _ask(self, url, **content):
+            """The answer to a post and its text."""
+            with self.session.post(url, **content, stream=True, allow_redirects=False,
+                                    timeout=(CONNECT_SECONDS, self.patience)) as answer:
+                return answer, whole_answer(answer.iter_content(1), self.patience).decode(errors='replace')
 
         def _handle_post(self, url, data=None):
             try:
-                answer = self.session.post(url, data=data or {}, timeout=(CONNECT_SECONDS, self.patience))
-                answer.raise_for_status()
-            except requests.HTTPError as error:
-                raise Unreachable(f' (what runs there answers {error.response.status_code})')
+                answer, text = self._ask(url, data=data or {})
             except requests.RequestException:
                 raise Unreachable('')
-            return answer.text
+            if answer.status_code != requests.codes.ok:
+                raise Unreachable(f' (what runs there answers {answer.status_code})')
+            return text
 
     return Client
 

@@ -8,6 +8,8 @@ import threading
 import time
 from pathlib import Path
 
+from util.visdom_client import Unreachable, whole_answer
+
 SCRIPT = Path(__file__).resolve().parents[1] / 'scripts' / 'visdom_server.py'
 LOOPBACK = '127.0.0.1'
 PROBE_SECONDS = 2.0
@@ -19,15 +21,14 @@ STOP_SECONDS = 5.0
 def probe(port: int) -> str:
     """What is at a port of this machine: 'free', 'visdom', 'other', or 'silent' (it takes calls and says nothing)."""
     try:
-        status, body = ask(port, 'POST', '/env_state', '{"eid": "main"}')
-        if status == 200 and body.startswith(b'['):
+        if ask(port, 'POST', '/win_exists', '{"eid": "main", "win": "none of this name"}') == (200, b'false'):
             return 'visdom'
         return 'visdom' if b'visdom' in ask(port, 'GET', '/')[1].lower() else 'other'
     except ConnectionRefusedError:
         return 'free'
     except TimeoutError:
         return 'silent'
-    except (OSError, http.client.HTTPException):
+    except (OSError, http.client.HTTPException, Unreachable):
         return 'other'
 
 
@@ -36,7 +37,7 @@ def ask(port, method, path, body=None):
     try:
         connection.request(method, path, body)
         answer = connection.getresponse()
-        return answer.status, answer.read(1 << 16)
+        return answer.status, whole_answer(iter(lambda: answer.read(1), b''), PROBE_SECONDS)
     finally:
         connection.close()
 

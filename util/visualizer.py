@@ -1,4 +1,5 @@
 """Hands losses and images of a training run to the console, the log files, the page and the monitors."""
+import os
 from pathlib import Path
 
 from util.cli import UserError, warn
@@ -28,8 +29,9 @@ class Outlet:
         except OSError as error:
             self.failed_in = epoch
             if not self.told:
-                warn(f'{self.what} cannot be written: {error.filename}: {error.strerror}; training goes on without it '
-                     f'and tries again in each epoch')
+                place = f'{os.path.abspath(error.filename)}: ' if error.filename else ''
+                warn(f'{self.what} cannot be written: {place}{error.strerror}; training goes on without it and tries '
+                     f'again in each epoch')
             self.told = True
             return None
 
