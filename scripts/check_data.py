@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tqdm import tqdm
 
 from options import TrainOptions
-from util.cli import UserError, run
+from util.cli import UserError, printable, run
 
 OTHER_PHASES = ('train', 'val', 'test')
 
@@ -99,9 +99,9 @@ def main(argv):
             problem.fatal &= problem.kind != 'unreadable'
     lines = summary(folders)
     for line in lines:
-        print(line)
+        print(printable(line))
     for problem in sorted(problems, key=lambda problem: not problem.fatal):
-        print(f'{"FAILS" if problem.fatal else "note"}: {problem.sentence}')
+        print(printable(f'{"FAILS" if problem.fatal else "note"}: {problem.sentence}'))
     fails = any(problem.fatal for problem in problems)
     print('training would fail: see above' if fails else 'training can begin')
     if opt.report:
