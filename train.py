@@ -4,7 +4,7 @@
     python train.py --dataroot ./datasets/facades --name facades_pix2pix --model pix2pix --direction BtoA
 
 Add --help for the options of the model and dataset chosen, --continue_train to go on with an interrupted run.
-For several GPUs: torchrun --nproc_per_node 4 train.py ... (docs/distributed.md).
+For several GPUs: torchrun --nproc_per_node 4 -- train.py ... (docs/distributed.md).
 """
 # ruff: noqa: E402
 from util.signals import Signals, hold_saves
@@ -108,7 +108,8 @@ def start(options, opt, lock, argv):
     if opt.continue_train:
         about = f'{folder.absolute()} goes on from {model.label}: epoch {progress.epoch}, image {progress.epoch_iter}'
         kept = checkpoint_set.make_newest(folder, model.label, progress.state_dict()) if group.is_main else ''
-        about += f'; what was latest is {kept} now' if kept else ''
+        about += (f'; what was latest is {kept} now, and checkpoints of later epochs are written over as these are '
+                  f'reached again' if kept else '')
         loss_log.cut_back(folder, logs) if group.is_main else None
     else:
         about = group.first(lambda: run_folder.claim(lock, opt.overwrite))
@@ -152,7 +153,7 @@ def record(options, opt, dataset, model, progress, about):
             train(opt, dataset, model, visualizer, checkpoints, progress, signals)
         if signals.stop:
             visualizer.stopped(signals.stop)
-        launcher = 'python' if runtime.group.size == 1 else f'torchrun --nproc_per_node {runtime.group.size_here}'
+        launcher = 'python' if runtime.group.size == 1 else f'torchrun --nproc_per_node {runtime.group.size_here} --'
         place = shlex.join(['--name', opt.name, '--checkpoints_dir', opt.checkpoints_dir])
         visualizer.line(f'go on with: {launcher} train.py {place} --continue_train' if signals.stop
                         else f'trained: {folder.absolute()}')

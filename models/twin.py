@@ -68,7 +68,7 @@ class Twin:
     def __init__(self, opt, runtime):
         pair = runtime.group
         if pair.size != 2:
-            raise UserError(f'--parallel twin is for 2 processes, not {pair.size}: torchrun --nproc_per_node 2 '
+            raise UserError(f'--parallel twin is for 2 processes, not {pair.size}: torchrun --nproc_per_node 2 -- '
                             f'train.py ..., or drop it with --parallel data')
         self.own, self.other = ('A', 'B') if pair.rank == 0 else ('B', 'A')
         super().__init__(opt, runtime)

@@ -16,11 +16,15 @@ def problems_of(values: dict, is_train: bool) -> list[str]:
 
 
 def unused(opt, given):
-    """A warning for each given option that the model does without."""
+    """A warning for each given option that nobody looks at."""
     if plain(opt['model']) == 'munit':
         for name in ('netG', 'netD', 'norm'):
             if name in given:
                 yield f'--{name} {opt[name]} has no effect: --model munit has networks of its own'
+    if opt['isTrain'] and not opt['continue_train']:
+        for name, default in (('epoch', 'latest'), ('load_iter', 0)):
+            if opt[name] != default:
+                yield f'--{name} {opt[name]} has no effect without --continue_train'
 
 
 def data_folder(opt):

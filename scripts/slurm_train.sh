@@ -23,4 +23,4 @@ srun torchrun \
     --rdzv_backend c10d \
     --rdzv_endpoint "$first_machine:29500" \
     --max-restarts 3 \
-    train.py --continue_train auto "$@"
+    -- train.py --continue_train auto "$@"

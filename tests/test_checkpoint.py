@@ -333,13 +333,13 @@ def test_an_earlier_checkpoint_becomes_the_newest(tmp_path):
     labels = ['latest', '1', 'iter_15', '3', '2']
     assert checkpoint_set.by_age(tmp_path) == labels
     assert [load_training(tmp_path, label, {})['x'] for label in labels] == [0, 0, 3, 2, 1]
-    assert checkpoint_set.make_newest(tmp_path, '2', {'total_iters': 5}) == ''      # what is latest is 1 too
-    assert checkpoint_set.by_age(tmp_path) == ['latest', '2', '1', 'iter_15', '3']
+    assert checkpoint_set.make_newest(tmp_path, '2', {'total_iters': 5}) == 'iter_0'     # 1 may be trained anew
+    assert checkpoint_set.by_age(tmp_path) == ['latest', '2', '1', 'iter_0', 'iter_15', '3']
     save(tmp_path, small_net(), 'latest', progress={'total_iters': 15})
     flipped = tmp_path / 'latest_net_G.pth'
     flipped.write_bytes(flipped.read_bytes()[:-1] + b'?')
     assert checkpoint_set.make_newest(tmp_path, '3', {'total_iters': 10}) == 'iter_15.1'
-    assert checkpoint_set.by_age(tmp_path) == ['latest', '3', '2', '1', 'iter_15']
+    assert checkpoint_set.by_age(tmp_path) == ['latest', '3', '2', '1', 'iter_0', 'iter_15']
     assert 'differs from its sum' in checkpoint_set.problems_of(tmp_path, 'iter_15.1')[0]     # as it was
     assert all(checkpoint_set.problems_of(tmp_path, label) == [] for label in checkpoint_set.by_age(tmp_path))
 

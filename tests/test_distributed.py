@@ -384,7 +384,7 @@ def test_a_bad_gradient_of_one_process_stops_all(tmp_path):
 def torchrun(*words, size: int = 2, restarts: int = 0, wait: bool = True):
     process = subprocess.Popen(
         [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', str(size), '--max-restarts',
-         str(restarts), str(ROOT / 'train.py'), *map(str, words)],
+         str(restarts), '--', str(ROOT / 'train.py'), *map(str, words)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
     return (process, *process.communicate(timeout=200)) if wait else process
 
@@ -418,7 +418,7 @@ def test_sigterm_to_torchrun_loses_nothing(words, tmp_path):
     process.terminate()
     out, err = process.communicate(timeout=25)
     assert out.count('saving the latest model') == out.count('stopped by SIGTERM') == 1
-    assert 'go on with: torchrun --nproc_per_node 2 train.py' in out
+    assert 'go on with: torchrun --nproc_per_node 2 -- train.py' in out
     folder = tmp_path / 'runs' / 'broken'
     assert not (folder / 'lock').exists() and states.position(folder, 'latest')[1] < 4 * 31
     process, _, err = torchrun('--continue_train', *words('broken', length=())[-4:], '--gpu_ids', '-1')
@@ -475,7 +475,7 @@ def test_several_gpus_in_one_process_are_answered_with_the_command():
     argv = ['--dataroot', './my maps', '--gpu_ids', '0,1', '--name', 'x', '--gpu_ids=0,1']
     with pytest.raises(UserError) as error:
         choose_gpu([0, 1], 2, True, argv)
-    assert str(error.value).endswith("torchrun --nproc_per_node 2 train.py --dataroot './my maps' --name x")
+    assert str(error.value).endswith("torchrun --nproc_per_node 2 -- train.py --dataroot './my maps' --name x")
 
 
 def test_each_process_has_its_gpu(monkeypatch):

@@ -362,6 +362,11 @@ def test_options_without_effect_are_told(parse, capsys):
     parse('train', '--model munit --netG unet_256 --norm batch --crop_size 256')
     said = capsys.readouterr().err.splitlines()
     assert [line.split(' has no effect')[0] for line in said] == ['warning: --netG unet_256', 'warning: --norm batch']
+    parse('train', '--epoch 3')
+    assert capsys.readouterr().err == 'warning: --epoch 3 has no effect without --continue_train\n'
+    parse('train', '--epoch latest')
+    parse('test', '--epoch latest')
+    assert capsys.readouterr().err == ''
 
 
 @pytest.mark.parametrize(('line', 'parts'), [

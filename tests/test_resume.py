@@ -83,6 +83,20 @@ def test_killed_after_going_back(runs, unbroken):
     assert states.differences(unbroken('pix2pix', *EACH_EPOCH), end) == []
 
 
+def test_a_finished_run_that_goes_back_keeps_its_result(runs):
+    """Its epochs are trained anew under the labels they have, and what `latest` was is there under another one."""
+    runs.begin('pix2pix', 'run', *EACH_EPOCH, '--n_epochs', 3, '--n_epochs_decay', 0)
+
+    def weights(label):
+        return {name: value for name, value in states.whole_state(runs.folder / 'run', label).items() if 'net_' in name}
+
+    trained = weights('latest')
+    done = runs.go_on('run', '--epoch', 1, '--n_epochs', 3, '--lambda_L1', 1)
+    assert 'what was latest is iter_12 now' in done.out
+    assert trained.keys() and states.differences(weights('iter_12'), trained) == []
+    assert states.differences(weights('3'), trained) != []
+
+
 def test_killed_while_it_goes_back(runs, unbroken):
     """At any storage operation: it is either before that, with all log lines, or after it."""
     kept = set()

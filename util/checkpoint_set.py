@@ -103,8 +103,8 @@ def new_set(folder, label: str):
 def make_newest(folder, label: str, progress: dict) -> str:
     """Make an earlier checkpoint, at `progress`, the newest one, and `latest`: a run leaves the path that followed it.
 
-    From then on a run goes on from there, whatever happens. What was `latest` gets another label, which is returned,
-    where no other checkpoint is the same; else ''. Bare weights, which are at no known place, are left as they are.
+    From then on a run goes on from there, whatever happens. What was `latest` gets another label, which is returned;
+    '' where there was nothing to be kept. Bare weights, which are at no known place, are left as they are.
     """
     folder = Path(folder)
     newest, manifest, entries = next(iter(by_age(folder)), label), manifest_of(folder, label), entries_of(folder, label)
@@ -126,11 +126,10 @@ def make_newest(folder, label: str, progress: dict) -> str:
 
 
 def keep_latest(folder: Path, aside: Path) -> str:
-    """Put what is `latest` into a new set under another label, unless another checkpoint is the same."""
+    """Put what is `latest` into a new set under another label: one of an epoch will be written over by the new path."""
     paths = [path for path in run_folder.files_of(folder, 'latest') if path.is_file()]
     manifest = manifest_of(folder, 'latest')
-    twins = (other.label for other in manifests(folder) if other.label != 'latest' and same(manifest, other))
-    if not paths or manifest and any(not problems_of(folder, twin) for twin in twins):
+    if not paths:
         return ''
     label = f'iter_{manifest.progress["total_iters"]}' if manifest and 'total_iters' in manifest.progress else 'latest'
     label = run_folder.free_label(folder, label)

@@ -300,10 +300,13 @@ def start_group(device: torch.device, timeout: float = 300.0) -> Group:
 
 
 def torchrun_command(n: int, argv: list[str], program: str = 'train.py') -> str:
-    """The command line that trains with `n` GPUs what `argv` wanted of --gpu_ids."""
+    """The command line that trains with `n` GPUs what `argv` wanted of --gpu_ids.
+
+    Behind `--`, since torchrun takes options such as --monitor for shortened ones of its own.
+    """
     words, skip = [], False
     for word in argv:
         if not skip and word.partition('=')[0] not in ('--gpu_ids', '--gpu'):
             words.append(word)
         skip = not skip and word in ('--gpu_ids', '--gpu')
-    return f'torchrun --nproc_per_node {n} {program} {shlex.join(words)}'
+    return f'torchrun --nproc_per_node {n} -- {program} {shlex.join(words)}'
