@@ -213,9 +213,18 @@ def collate(samples: list) -> dict:
             if domain in sample and sample[domain].shape != samples[0][domain].shape:
                 raise UserError(f'images of different sizes cannot be one batch: {size_of(samples[0], domain)} and '
                                 f'{size_of(sample, domain)}; use --batch_size 1 or --preprocess resize_and_crop')
-    batch = default_collate(samples) if samples else {'A_paths': []}
+    batch = as_they_lie(samples) if samples else {'A_paths': []}
     told = dict(failed=failed, replaced=replaced)
     return {**batch, **{name: sentences for name, sentences in told.items() if sentences}}
+
+
+def as_they_lie(samples: list[dict]) -> dict:
+    """One batch whose images lie in memory as those of the first sample: to change the order takes 10 times as long."""
+    pixels = [name for name, value in samples[0].items()
+              if torch.is_tensor(value) and value.ndim == 3 and value.stride(0) == 1]     # (C, H, W), channels last
+    batch = default_collate([{**sample, **{name: sample[name].permute(1, 2, 0) for name in pixels}}
+                             for sample in samples])
+    return {**batch, **{name: batch[name].permute(0, 3, 1, 2) for name in pixels}}
 
 
 def size_of(sample: dict, domain: str) -> str:

@@ -524,6 +524,18 @@ def test_samples_do_not_depend_on_workers(mode, roots):
         assert torch.equal(mine['A'], theirs['A']) and torch.equal(mine['B'], theirs['B'])
 
 
+@pytest.mark.parametrize('kinds', [['plain'], ['plain', 'last'], ['last', 'plain'], ['last', 'last', 'last']])
+@pytest.mark.parametrize('channels', [1, 3])
+def test_a_batch_is_its_images_in_whatever_order_they_lie(kinds, channels):
+    rng = np.random.default_rng(1)
+    images = [torch.from_numpy(rng.integers(0, 256, (channels, 6, 8), dtype=np.uint8)) for _ in kinds]
+    kept = [image.permute(1, 2, 0).contiguous().permute(2, 0, 1) if kind == 'last' else image
+            for image, kind in zip(images, kinds, strict=True)]
+    batch = collate([{'A': image, 'A_paths': f'{number}'} for number, image in enumerate(kept)])
+    assert torch.equal(batch['A'], torch.stack(images)) and batch['A_paths'] == [str(n) for n in range(len(kinds))]
+    assert as_numbers(batch['A']).is_contiguous() and torch.equal(as_numbers(batch['A']), as_numbers(torch.stack(images)))
+
+
 def test_loading_leaves_the_generator_of_the_training_alone(unaligned_root):
     loader = loader_of(unaligned_root, 'unaligned')
     before = torch.get_rng_state(), random.getstate()
