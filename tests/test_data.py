@@ -533,7 +533,8 @@ def test_a_batch_is_its_images_in_whatever_order_they_lie(kinds, channels):
             for image, kind in zip(images, kinds, strict=True)]
     batch = collate([{'A': image, 'A_paths': f'{number}'} for number, image in enumerate(kept)])
     assert torch.equal(batch['A'], torch.stack(images)) and batch['A_paths'] == [str(n) for n in range(len(kinds))]
-    assert as_numbers(batch['A']).is_contiguous() and torch.equal(as_numbers(batch['A']), as_numbers(torch.stack(images)))
+    numbers = as_numbers(batch['A'])
+    assert numbers.is_contiguous() and torch.equal(numbers, as_numbers(torch.stack(images)))
 
 
 def test_loading_leaves_the_generator_of_the_training_alone(unaligned_root):
