@@ -126,12 +126,31 @@ class Chain(nn.Sequential):
         return x if residual is None else residual + x
 
 
+class ChannelsLast(torch.autograd.Function):
+    """In another precision and with channels last; the gradient comes back in the precision of x, channels first."""
+
+    @staticmethod
+    def forward(ctx, x, dtype):
+        ctx.dtype = x.dtype
+        return x.to(dtype, memory_format=torch.channels_last)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient.to(ctx.dtype, memory_format=torch.contiguous_format), None
+
+
 class OutputConv2d(nn.Conv2d):
-    """The last convolution of a network, in full precision under autocast too, so that its images are."""
+    """The last convolution of a network, in full precision under autocast too, so that its images are.
+
+    On a CPU such a convolution to few channels is a quarter faster with channels last; the layers around it are not.
+    """
 
     def forward(self, x):
+        dtype = self.weight.dtype
         with full_precision(x.device):
-            return super().forward(x.to(self.weight.dtype))
+            if x.device.type == 'cpu' and x.dtype != dtype:
+                return super().forward(ChannelsLast.apply(x, dtype)).contiguous()
+            return super().forward(x.to(dtype))
 
 
 class OutputConvTranspose2d(nn.ConvTranspose2d):

@@ -150,6 +150,23 @@ def test_the_last_layer_is_exact_under_autocast():
     assert torch.equal(found, conv(x))
 
 
+def test_the_last_layer_under_autocast_lies_as_without():
+    """What it computes with channels last changes neither the layout of images and gradients nor their numbers."""
+    conv, rough = OutputConv2d(16, 3, 7), torch.randn(2, 16, 20, 20).bfloat16()
+    ends = []
+    for precise in (True, False):
+        x = rough.clone().requires_grad_()
+        with torch.autocast('cpu', torch.bfloat16, enabled=not precise):
+            image = conv(x.float() if precise else x)
+        assert image.is_contiguous() and image.dtype == torch.float32
+        gradients = torch.autograd.grad(image.square().sum(), [x, *conv.parameters()])
+        assert gradients[0].is_contiguous() and gradients[0].dtype == torch.bfloat16
+        ends.append([image, *gradients])
+    for precise, found in zip(*ends, strict=True):
+        assert torch.allclose(precise.float(), found.float(), rtol=1e-2 if precise.dtype == torch.bfloat16 else 1e-4,
+                              atol=1e-3)
+
+
 # ---- the Triton form
 
 def test_triton_kernels_give_the_plain_numbers():
