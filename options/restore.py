@@ -38,7 +38,11 @@ def load_run(folder: Path, label: str) -> dict | None:
     checkpoint_set.recover(folder, owner=False)
     if label not in run_folder.labels(folder):
         raise UserError(f'no checkpoint {label} of this run: {run_folder.what_is_there(folder)}')
-    if not run_folder.state_path(folder, label).exists():
+    state = run_folder.state_path(folder, label)
+    if not state.exists():
+        if state in checkpoint_set.entries_of(folder, label):
+            warn(f'{state.absolute()} is missing: the options of the training are not known; without it the weights '
+                 f'are those of a network that the command line describes')
         return None
     from util.checkpoint import load_state
     return load_state(folder, label)

@@ -117,6 +117,13 @@ def test_a_test_refuses_a_damaged_checkpoint(damage, run, runs):
     assert not (runs.folder / 'results').exists()
 
 
+def test_a_test_is_told_that_the_options_of_the_training_are_lost(run, runs):
+    path = run / 'latest_state.pth'
+    path.unlink()
+    done = runs.test('run')
+    assert f'warning: {path} is missing' in done.err and 'Traceback' not in done.err
+
+
 def test_going_on_without_a_checkpoint(runs):
     assert is_one_sentence(runs.go_on('run'), 2, str(runs.folder / 'run'))
     done = runs.begin('template', 'run', '--continue_train', 'auto')

@@ -31,16 +31,17 @@ def cut_back(folder: Path, lengths: dict[str, int]):
     A log that is shorter than that lacks lines, which is told.
     """
     for name in (name for name in NAMES if name in lengths):
-        path = Path(folder) / name
+        path, dropped_lines = Path(folder) / name, Path(folder) / f'{name}.dropped'
         size = path.stat().st_size if path.exists() else 0
         if size < lengths[name]:
+            where = f'; see {dropped_lines.name} beside it' if dropped_lines.exists() else ''
             warn(f'{path.absolute()} has {size} bytes, and had {lengths[name]} at the checkpoint that the run goes on '
-                 f'from: losses of steps before it are missing there')
+                 f'from: losses of steps before it are missing there{where}')
         if size <= lengths[name]:
             continue
         with open(path, 'r+b') as file:
             file.seek(lengths[name])
-            with open(path.with_name(f'{name}.dropped'), 'ab') as dropped:
+            with open(dropped_lines, 'ab') as dropped:
                 dropped.write(file.read())
             file.truncate(lengths[name])
 
