@@ -64,23 +64,22 @@ class Window:
         return float(f'{total / n:.5g}') if n and math.isfinite(total) else None
 
 
-def is_record(record) -> bool:
-    """Whether a line of losses.jsonl is a report of losses."""
-    return (isinstance(record, dict) and isinstance(record.get('losses'), dict)
-            and all(isinstance(record.get(name), (int, float)) for name in ('epoch', 'total_iters'))
-            and all(isinstance(value, (int, float)) for value in record['losses'].values()))
+def record_of(line: str | bytes) -> dict | None:
+    """The report of losses in a line of losses.jsonl; None where a crash or a full disk tore it, or it is none."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    is_report = (isinstance(record, dict) and isinstance(record.get('losses'), dict)
+                 and all(isinstance(record.get(name), (int, float)) for name in ('epoch', 'total_iters'))
+                 and all(isinstance(value, (int, float)) for value in record['losses'].values()))
+    return record if is_report else None
 
 
 def read_jsonl(path: Path) -> Iterator[dict]:
-    """The reports in losses.jsonl, one at a time; a line that a crash or a full disk tore is left out."""
+    """The reports in losses.jsonl, one at a time."""
     with open(path, encoding='utf-8', errors='replace') as file:
-        for line in file:
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            if is_record(record):
-                yield record
+        yield from filter(None, map(record_of, file))
 
 
 def read_loss_log(path: Path) -> Iterator[dict]:

@@ -1,7 +1,6 @@
 """The visdom monitor: curves, images and options on a live page, sent by a thread that may fail without harm."""
 
 import html
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -11,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from util.cli import warn
-from util.curves import is_record
+from util.curves import record_of
 from util.monitors import Monitor
 from util.visdom_client import Sender, is_local
 from util.visdom_start import LocalServer
@@ -91,11 +90,7 @@ class RunLog:
                 if not line.endswith(b'\n'):    # it is being written
                     return
                 self._offset += len(line)
-                try:
-                    record = json.loads(line)
-                except ValueError:
-                    continue
-                if is_record(record):
+                if record := record_of(line):
                     yield record
 
 
