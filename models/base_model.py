@@ -166,9 +166,9 @@ class BaseModel(Persistent):
         return True
 
     def start_engine(self):
-        if self.opt.grad_checkpoint and not any([recompute(net) for net in self.nets.values()]):
-            raise UserError(f'--grad_checkpoint is for generators of residual blocks without batch norm, not for '
-                            f'--netG {self.opt.netG} --norm {self.opt.norm}; drop it')
+        if self.opt.grad_checkpoint:
+            for net in self.nets.values():
+                recompute(net)
         assert self.averages.decay == self.opt.ema      # made here at the latest: they begin before the first step
         return Accumulated(self) if self.opt.accumulate > 1 else engine.create(self.opt.engine, self)
 

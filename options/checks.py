@@ -143,6 +143,10 @@ def training(opt):
     elif opt['epoch_count'] > last and not opt['max_iters']:
         yield (f'nothing to train: --epoch_count {opt["epoch_count"]} is after the last epoch {last}; '
                f'raise --n_epochs or --n_epochs_decay')
+    if opt['grad_checkpoint'] and plain(opt['model']) != 'munit' and not next(generator(opt), None) and (
+            catalog.parse_netG(opt['netG'])[0] != 'resnet' or 'batch' in opt['norm']):
+        yield (f'--grad_checkpoint is for generators of residual blocks without batch norm, not for --netG '
+               f'{opt["netG"]} --norm {opt["norm"]}; drop it')
     if opt['accumulate'] > 1 and opt['engine'] in ('compile', 'graph'):
         yield f'--accumulate is not for --engine {opt["engine"]}; drop one of them'
     side = cut_size(opt)

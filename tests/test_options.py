@@ -339,6 +339,8 @@ MISTAKES = {
     f'--seed {2**63}': [f'--seed {2**63}', f'at most {2**63 - 1}'],
     # what does not go together
     '--input_nc 1': ['--lambda_identity 0.5', '1 and 3', 'set --lambda_identity 0'],
+    '--netG unet_128 --grad_checkpoint': ['--grad_checkpoint is for generators of residual', '--netG unet_128'],
+    '--norm batch --grad_checkpoint': ['--grad_checkpoint is for generators of residual', '--norm batch'],
     '--parallel twin --dropout': ['--parallel twin', 'without dropout and batch norm'],
     '--parallel twin --norm syncbatch': ['--parallel twin', 'without dropout and batch norm'],
     '--parallel twin --gan_mode wgangp': ['--parallel twin', 'not for --gan_mode wgangp'],
