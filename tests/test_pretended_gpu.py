@@ -13,8 +13,8 @@ from util.runtime import Runtime
 
 fake_tensor = pytest.importorskip('torch._subclasses.fake_tensor')
 
-pytestmark = [pytest.mark.skipif(torch.__version__ < (2, 15), reason='pretended convolutions abort PyTorch 2.6; not '
-                                                                      'tried between that and 2.15'),
+pytestmark = [pytest.mark.skipif(torch.__version__ < (2, 11), reason='pretended convolutions abort PyTorch 2.6; not '
+                                                                      'tried between that and 2.11'),
               pytest.mark.filterwarnings('ignore:CUDA is not available', 'ignore:Accessing the data pointer')]
 GPU = torch.device('cuda', 0)
 CASES = {
