@@ -442,6 +442,30 @@ def closing(*numbers):
     return lambda: [os.close(number) for number in numbers]
 
 
+NAMELESS = """
+import pwd, sys
+def absent(number):
+    raise KeyError(f'getpwuid(): uid not found: {number}')
+pwd.getpwuid = absent
+from util import cli
+def main(argv):
+    import getpass
+    import torch._dynamo
+    print(getpass.getuser() != '')
+sys.exit(cli.run(main, []))
+"""
+
+
+@unix
+def test_a_user_who_has_only_a_number():
+    """As in containers; PyTorch 2.11 ends with a `KeyError` otherwise."""
+    names = ('USER', 'LOGNAME', 'LNAME', 'USERNAME')
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    done = subprocess.run([sys.executable, '-c', NAMELESS], cwd=ROOT, timeout=100, capture_output=True, text=True,
+                          env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (0, 'True\n', '')
+
+
 @unix
 def test_a_run_without_streams(here, home, tmp_path):
     trained(here)

@@ -1,5 +1,6 @@
 """How every command line of the project ends: normally, with one sentence, or with a report of our own mistake."""
 import errno
+import getpass
 import os
 import shlex
 import sys
@@ -77,6 +78,7 @@ def run(main, argv=None):
     """
     argv = sys.argv[1:] if argv is None else argv
     open_streams()
+    name_user()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')   # a console of another alphabet never ends a run
@@ -106,6 +108,14 @@ def open_streams():
             stream = open(os.devnull, mode, encoding='utf-8')
             os.set_inheritable(stream.fileno(), True)
             setattr(sys, name, stream)
+
+
+def name_user():
+    """A name for a user that has only a number, as in containers: some versions of PyTorch cannot be without."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ['USER'] = f'user{os.getuid()}'
 
 
 def explained(error: Exception, argv) -> tuple[list[str], int]:
