@@ -8,7 +8,7 @@ import dominate
 from dominate import tags
 
 from util.cli import UserError
-from util.files import atomic_write
+from util.files import AUTHOR, atomic_write
 
 from .checks import Problem
 from .image_folder import read_image
@@ -33,6 +33,7 @@ def write_report(path, dataroot, lines: list[str], problems: list[Problem], max_
     document = dominate.document(title=f'Data set {printable(os.path.abspath(dataroot))}')
     with document.head:
         tags.meta(charset='utf-8')
+        tags.meta(name='generator', content=AUTHOR)
         tags.meta(name='viewport', content='width=device-width, initial-scale=1')
         tags.meta(http_equiv='Content-Security-Policy', content="default-src 'none'; img-src data:; "
                                                                 "style-src 'unsafe-inline'")
@@ -44,13 +45,9 @@ def write_report(path, dataroot, lines: list[str], problems: list[Problem], max_
         document.add(tags.p('No problems were found.', cls='fine'))
     for problem in sorted(problems, key=lambda problem: not problem.fatal):
         document.add(section(problem, max_pixels))
-    path = Path(path)
-    try:
-        with atomic_write(path) as file:
-            file.write(document.render())
-    except IsADirectoryError:
-        raise UserError(f'--report {path.absolute()} is a folder; give the name of a file')
-    return path.absolute()
+    with atomic_write(path) as file:
+        file.write(document.render())
+    return Path(path).absolute()
 
 
 def section(problem: Problem, max_pixels: int):

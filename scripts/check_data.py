@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from options import TrainOptions
 from util.cli import UserError, printable, run
+from util.files import check_output
 
 OTHER_PHASES = ('train', 'val', 'test')
 
@@ -87,6 +88,8 @@ def summary(folders: dict) -> list[str]:
 
 def main(argv):
     opt = CheckOptions().parse(argv)
+    if opt.report:
+        check_output('--report', opt.report)
     from data import doctor
     dataset, problems = look_at(opt)
     folders = dataset.inspection.folders

@@ -11,12 +11,14 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from PIL.PngImagePlugin import PngInfo
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from util.cli import UserError, run  # noqa: E402
 from util.curve_plot import Series, draw, smoothed  # noqa: E402
 from util.curves import Curves, read_run  # noqa: E402
-from util.files import atomic_write  # noqa: E402
+from util.files import AUTHOR, atomic_write, check_output  # noqa: E402
 from util.live_page import page  # noqa: E402
 
 POINTS = 1000   # of a curve; longer runs are drawn as means over windows
@@ -84,7 +86,13 @@ def series_of(found: dict[str, dict], losses: list[str]) -> list[Series]:
 def write_png(path: Path, series: list[Series], title: str, opt):
     curves = [Series(**{**vars(one), 'y': smoothed(one.y, opt.smooth)}) for one in series]
     with atomic_write(path, 'wb') as file:
-        draw(curves, title, opt.log).save(file, format='PNG')
+        draw(curves, title, opt.log).save(file, format='PNG', pnginfo=signed())
+
+
+def signed() -> PngInfo:
+    info = PngInfo()
+    info.add_text('Software', AUTHOR)
+    return info
 
 
 def write_html(path: Path, series: list[Series], title: str, opt):
@@ -101,9 +109,11 @@ def main(argv):
     title = 'Losses of ' + ', '.join(found)
     beside = opt.checkpoints_dir / opt.names[0] if len(found) == 1 else opt.checkpoints_dir
     both = not opt.out and not opt.html
-    outputs = ((opt.out or both and beside / 'losses.png', write_png),
-               (opt.html or both and beside / 'losses.html', write_html))
-    for path, write in outputs:
+    outputs = (('--out', opt.out or both and beside / 'losses.png', write_png),
+               ('--html', opt.html or both and beside / 'losses.html', write_html))
+    for flag, path, _ in outputs:
+        check_output(flag, path) if path else None
+    for _, path, write in outputs:
         if path:
             write(path, series, title, opt)
             print(path.absolute())

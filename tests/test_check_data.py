@@ -210,6 +210,13 @@ def test_a_page_without_problems(check, healthy, tmp_path):
     assert 'No problems' in ''.join(read(tmp_path / 'page.html').text)
 
 
+def test_no_photo_becomes_a_page(check, healthy):
+    photo = healthy / 'trainA' / '0.png'
+    before = photo.read_bytes()
+    code, _, err = check('--dataroot', healthy, '--report', photo)
+    assert (code, photo.read_bytes()) == (2, before) and f'--report {photo} is there already' in err[0]
+
+
 def test_a_name_that_is_no_text(check, healthy, tmp_path):
     try:
         Image.new('RGB', (40, 40)).save(healthy / 'trainA' / 'caf\udce9.png')

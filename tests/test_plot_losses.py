@@ -81,6 +81,18 @@ def test_only_what_is_asked_for(plot, folder, option, other):
     assert target.stat().st_size and not (folder / 'flat' / f'losses.{other}').exists()
 
 
+@pytest.mark.parametrize('option', ['--out', '--html'])
+def test_files_of_others_are_not_written_over(plot, folder, option):
+    photo = folder / 'photo.png'
+    Image.new('RGB', (8, 8)).save(photo)
+    before = photo.read_bytes()
+    code, out, err = plot('flat', option, photo)
+    assert (code, out, photo.read_bytes()) == (2, [], before) and f'{option} {photo} is there already' in err
+    photo.unlink()
+    for _ in range(2):      # its own are
+        assert plot('flat', option, photo) == (0, [str(photo)], '')
+
+
 @pytest.mark.parametrize('words, parts', [
     (('absent',), ['absent', 'falling, flat, old']),
     (('flat', 'empty'), ['empty holds no losses', 'falling, flat, old']),

@@ -4,7 +4,10 @@ import os
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from util.cli import UserError
+
 BLOCK = 1 << 20
+AUTHOR = 'pixmorph'     # stands at the beginning of files that our programs write where the user says
 
 
 @contextmanager
@@ -43,6 +46,16 @@ def sync_folder(folder):
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def check_output(flag: str, path):
+    """A `UserError` unless the `path` of an option is that of a new file, or of one that we wrote."""
+    path = Path(path)
+    place = f'{flag} {path.absolute()}'
+    if path.is_dir():
+        raise UserError(f'{place} is a folder; give the name of a file')
+    if path.exists() and not (path.is_file() and AUTHOR.encode() in path.read_bytes()[:10_000]):
+        raise UserError(f'{place} is there already, and not written by this program; give another name, or remove it')
 
 
 def first_free(path) -> Path:
