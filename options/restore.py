@@ -38,14 +38,18 @@ def load_run(folder: Path, label: str) -> dict | None:
     checkpoint_set.recover(folder, owner=False)
     if label not in run_folder.labels(folder):
         raise UserError(f'no checkpoint {label} of this run: {run_folder.what_is_there(folder)}')
-    state = run_folder.state_path(folder, label)
-    if not state.exists():
-        if state in checkpoint_set.entries_of(folder, label):
-            warn(f'{state.absolute()} is missing: the options of the training are not known; without it the weights '
-                 f'are those of a network that the command line describes')
+    if not run_folder.state_path(folder, label).exists():
         return None
     from util.checkpoint import load_state
     return load_state(folder, label)
+
+
+def warn_of_lost_options(folder: Path, label: str):
+    """Of a checkpoint that had a state file, where a test goes on with the weights alone."""
+    state = run_folder.state_path(folder, label)
+    if state in checkpoint_set.entries_of(folder, label):
+        warn(f'{state.absolute()} is missing, and with it the options of the training; the weights are taken for those '
+             f'of the networks that the command line describes')
 
 
 def contradictions(values: dict, given: set, stored: dict, source: Path) -> list[str]:

@@ -5,7 +5,7 @@ from util.cli import UserError
 
 from .base_options import BaseOptions
 from .parser import file_name, number, whole
-from .restore import load_run
+from .restore import load_run, warn_of_lost_options
 
 # what test.py takes over from training; the rest of its options concern the way of testing
 RESTORED = ('dataroot', 'model', 'input_nc', 'output_nc', 'ngf', 'netG', 'norm', 'no_dropout', 'dataset_mode',
@@ -37,6 +37,7 @@ class TestOptions(BaseOptions):
         self.trained = {}
         state = load_run(*self.run_folder(argv))
         if state is None:
+            warn_of_lost_options(*self.run_folder(argv))
             return {}
         self.trained = trained = state['options']
         own = (*models.registry.declarations(trained['model'])['options'],
@@ -50,6 +51,12 @@ class TestOptions(BaseOptions):
         if direction != trained['direction'] and works_both_ways(trained['model']):
             stored.update(direction=direction, input_nc=trained['output_nc'], output_nc=trained['input_nc'])
         return stored
+
+    def examples(self, argv):
+        names = 'style_image', 'style_dir'
+        if not any(word.startswith(('--style_i', '--style_dir')) for word in argv):
+            return {}
+        return dict(zip(names, self.build_parser([*argv, '--model', 'munit']).peek(argv, *names), strict=True))
 
     def asked_for(self, argv) -> tuple[str, str, str]:
         """Model, dataset mode and direction if they stand on the command line; else '', '', that of training."""

@@ -1,7 +1,6 @@
 """Random command lines, damaged images and damaged checkpoints, and what a program may answer to them."""
 import hashlib
 import io
-import json
 import random
 import shutil
 from pathlib import Path
@@ -10,7 +9,7 @@ import tiny_runs
 from PIL import Image
 
 from options import TestOptions, TrainOptions
-from util import run_folder
+from util import checkpoint_set, run_folder
 
 LIMIT = 90              # seconds, then a run hangs
 GARBAGE = ['', '0', '1', '2', '3', '-1', '1.5', '1e-9', 'nan', 'inf', 'x', 'none', 'latest', '../x', 'a b', '{', '%s',
@@ -84,10 +83,9 @@ def damage_checkpoint(folder: Path, draw: random.Random):
     if sums == 'gone':
         manifest.unlink()
     elif sums == 'wrong' and path != manifest:
-        content = json.loads(manifest.read_text(encoding='utf-8'))
-        content['files'][path.name] = dict(bytes=path.stat().st_size,
-                                           sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-        manifest.write_text(json.dumps(content), encoding='utf-8')
+        content = checkpoint_set.manifest_of(folder, 'latest')
+        content.files[path.name] = dict(bytes=path.stat().st_size, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+        checkpoint_set.write_manifest(folder, content)
 
 
 def verdict(done, folder: Path | None, results: Path | None = None, words=()) -> str:

@@ -1,5 +1,7 @@
 """Checkpoint files: what is in them, which old forms are read, what is refused; interruptions leave no trace."""
 import errno
+import json
+import os
 import resource
 import shutil
 from collections import OrderedDict
@@ -389,6 +391,80 @@ def test_a_full_disk_names_the_file(write, tmp_path):
     assert raised.value.errno == errno.EFBIG and raised.value.filename == str(tmp_path / 'lock')
 
 
+@pytest.mark.parametrize('name', ['.latest.ready', '.latest.writing', '.2.ready', '.latest.9.tmp'])
+@pytest.mark.parametrize('kind', ['link', 'link to a file', 'file', 'folder'])
+def test_what_lies_in_the_place_of_a_set_is_not_followed(name, kind, tmp_path):
+    """A run's folder from a stranger must not move or remove files of ours elsewhere."""
+    home, run = tmp_path / 'home', tmp_path / 'run'
+    for folder in (home, run):
+        (folder / 'inside').mkdir(parents=True)
+    (home / 'photo.png').write_text('photo', encoding='utf-8')
+    (home / 'mine_net_G.pth').write_text('weights', encoding='utf-8')
+    (home / '1_manifest.json').write_text('{}', encoding='utf-8')
+    before = sorted(home.rglob('*'))
+    save(run, small_net(), '1', {'x': 1})
+    path = run / name
+    if kind == 'link':
+        path.symlink_to(home)
+    elif kind == 'link to a file':
+        path.symlink_to(home / 'photo.png')
+    elif kind == 'folder':
+        path.mkdir()
+        (path / 'latest_net_G.pth').symlink_to(home / 'photo.png')
+        (path / 'photo.png').touch()
+    else:
+        path.touch()
+    for _ in range(2):
+        checkpoint_set.recover(run)
+        save(run, small_net(), 'latest', {'x': 2})
+    assert sorted(home.rglob('*')) == before and (home / 'photo.png').read_text(encoding='utf-8') == 'photo'
+    assert [checkpoint_set.problems_of(run, label) for label in ('latest', '1')] == [[], []]
+    assert not (run / 'photo.png').exists() and not (run / 'mine_net_G.pth').exists()
+
+
+@pytest.mark.parametrize('kind', ['link', 'dangling link', 'pipe', 'folder'])
+def test_a_lock_is_a_file_of_ours(kind, tmp_path):
+    target, path = tmp_path / 'mine.txt', tmp_path / 'run' / 'lock'
+    target.write_text('mine', encoding='utf-8')
+    path.parent.mkdir()
+    if kind == 'pipe':
+        os.mkfifo(path)
+    elif kind == 'folder':
+        path.mkdir()
+    else:
+        path.symlink_to(target if kind == 'link' else tmp_path / 'absent')
+    with pytest.raises(UserError, match=f'{path} is a link, folder or pipe.*remove it'):
+        run_folder.Lock(path.parent).acquire()
+    assert target.read_text(encoding='utf-8') == 'mine' and not (tmp_path / 'absent').exists()
+
+
+def test_any_damage_of_a_manifest_is_found(tmp_path):
+    """Or changes nothing: a byte in another letter, cut short, something else in its place."""
+    save(tmp_path, small_net(), 'latest', {'x': 1}, progress={'total_iters': 7, 'best': 0.25})
+    path, whole = run_folder.manifest_path(tmp_path, 'latest'), checkpoint_set.manifest_of(tmp_path, 'latest')
+    content = path.read_bytes()
+    damaged = [b'', b'{', b'[' * 200_000, b'[]', b'{}', b'null', content[:-9], content.replace(b': 1,', b': 91,')]
+    damaged += [content[:at] + bytes([content[at] ^ 1 << at % 7]) + content[at + 1:] for at in range(len(content))]
+    for text in damaged:
+        path.write_bytes(text)
+        problems = checkpoint_set.problems_of(tmp_path, 'latest')
+        assert problems == [checkpoint_set.problem_of_manifest(tmp_path, 'latest')] or (
+            problems == [] and checkpoint_set.manifest_of(tmp_path, 'latest') == whole), text
+        if problems:
+            with pytest.raises(UserError, match='manifest.json is damaged'):
+                load_training(tmp_path, 'latest', {})
+
+
+def test_a_manifest_of_an_older_program_is_read(tmp_path):
+    save(tmp_path, small_net(), 'latest', {'x': 1})
+    path = run_folder.manifest_path(tmp_path, 'latest')
+    values = json.loads(path.read_text(encoding='utf-8'))
+    del values['sum'], values['kept']
+    path.write_text(json.dumps(values), encoding='utf-8')
+    assert checkpoint_set.problems_of(tmp_path, 'latest') == []
+    assert checkpoint_set.manifest_of(tmp_path, 'latest').serial == 1
+
+
 def test_a_manifest_that_names_other_folders_is_not_followed(tmp_path):
     """A checkpoint of a stranger must not make us remove files elsewhere."""
     folder, mine = tmp_path / 'run', tmp_path / 'mine.txt'
@@ -396,7 +472,9 @@ def test_a_manifest_that_names_other_folders_is_not_followed(tmp_path):
     for label in '12':
         save(folder, small_net(), label)
     path = run_folder.manifest_path(folder, '1')
-    path.write_text(path.read_text(encoding='utf-8').replace('1_net_G.pth', '../mine.txt'), encoding='utf-8')
+    values = json.loads(path.read_text(encoding='utf-8').replace('1_net_G.pth', '../mine.txt'))
+    del values['sum']
+    path.write_text(json.dumps({**values, 'sum': checkpoint_set.sum_of(values)}), encoding='utf-8')
     checkpoint_set.prune(folder, keep_last=1, full_states=1)
     save(folder, small_net(), '1')
     assert mine.exists() and checkpoint_set.problems_of(folder, '1') == []

@@ -407,10 +407,9 @@ def test_weights_that_are_not_finite_are_refused(run, runs):
     key = next(iter(weights))
     weights[key].view(-1)[0] = float('nan')
     torch.save(weights, path)
-    manifest = run_folder.manifest_path(folder, 'latest')       # as if such numbers had been saved
-    content = json.loads(manifest.read_text(encoding='utf-8'))
-    content['files'][path.name] = dict(bytes=path.stat().st_size, sha256=files.sha256(path))
-    manifest.write_text(json.dumps(content), encoding='utf-8')
+    manifest = checkpoint_set.manifest_of(folder, 'latest')     # as if such numbers had been saved
+    manifest.files[path.name] = dict(bytes=path.stat().st_size, sha256=files.sha256(path))
+    checkpoint_set.write_manifest(folder, manifest)
     assert is_one_sentence(runs.test('run'), 3, str(path), key)
     assert not (runs.folder / 'results').exists()
     assert is_one_sentence(runs.go_on('run', '--n_epochs', 4), 2, str(path), 'finite ones here: 3, 2, 1')

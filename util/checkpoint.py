@@ -86,7 +86,7 @@ def read(path: Path):
     path = Path(path).absolute()
     if not path.exists():
         raise UserError(f'no checkpoint file {path}; use another checkpoint (--epoch) or copy the file again')
-    problem = checkpoint_set.problem_of_file(path, entry_of(path))
+    problem = problem_of(path)
     if problem:
         raise UserError(f'{problem}; use another checkpoint (--epoch) or copy the file again')
     if not entry_of(path):
@@ -110,9 +110,19 @@ def warn_of_old_torch():
 
 def entry_of(path: Path) -> dict | None:
     """Size and sum of a file of a checkpoint, as its manifest tells them."""
-    match = re.fullmatch(r'(.+?)_(net_.+|state|training)\.pth', path.name)
-    manifest = checkpoint_set.manifest_of(path.parent, match[1]) if match else None
+    manifest = checkpoint_set.manifest_of(path.parent, label_of(path))
     return manifest.files.get(path.name) if manifest else None
+
+
+def label_of(path: Path) -> str:
+    match = re.fullmatch(r'(.+?)_(net_.+|state|training)\.pth', path.name)
+    return match[1] if match else path.stem
+
+
+def problem_of(path: Path) -> str:
+    """What is wrong with a file of a checkpoint, or with the manifest that should tell; '' if nothing is found."""
+    return (checkpoint_set.problem_of_manifest(path.parent, label_of(path))
+            or checkpoint_set.problem_of_file(path, entry_of(path)))
 
 
 def reason(path: Path, error: Exception) -> str:

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 import zipfile
@@ -25,24 +26,51 @@ FULL_STATES = 3     # how many of the newest checkpoints keep what only training
 FULL = (errno.ENOSPC, errno.EDQUOT)
 NOT_OURS = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)    # a folder of others, or at work in it
 MANIFEST = '_manifest.json'
+OURS = re.compile(r'.+_(net_.+\.pth|state\.pth|training\.pth|manifest\.json)')
 
 
 @dataclass
 class Manifest:
-    """What a set holds, and where the run was. `serial` counts the saves of a run: the newest set has the highest."""
+    """What a set holds, and where the run was. `serial` counts the saves of a run: the newest set has the highest.
+
+    `kept` is true for a set that the run left when it went back: what only training needs stays in it.
+    """
 
     label: str
     serial: int = 0
     progress: dict = field(default_factory=dict)
     files: dict = field(default_factory=dict)       # {name: {'bytes': n, 'sha256': hex}}
     saved: str = ''
+    kept: bool = False
+
+    def __post_init__(self):
+        fits = isinstance(self.serial, int) and isinstance(self.progress, dict) and isinstance(self.files, dict)
+        if not fits or not all(isinstance(entry, dict) and {'bytes', 'sha256'} <= entry.keys()
+                               and Path(name).name == name for name, entry in self.files.items()):
+            raise ValueError('no manifest')
+
+    @classmethod
+    def read(cls, path: Path):
+        """An OSError or ValueError if there is none or it is damaged, as its sum of itself tells."""
+        try:
+            values = json.loads(path.read_bytes())
+            told = values.pop('sum', None)      # files of older programs have none
+            if told not in (None, sum_of(values)):
+                raise ValueError('another sum')
+            return cls(**values)
+        except (TypeError, AttributeError, RecursionError) as error:
+            raise ValueError('no manifest') from error
 
     def text(self) -> str:
-        return json.dumps(vars(self), indent=1)
+        return json.dumps({**vars(self), 'sum': sum_of(vars(self))}, indent=1)
 
     def contents(self) -> dict:
         """The sums by the part of the names that does not depend on the label: equal for equal states."""
         return {name.removeprefix(self.label): entry['sha256'] for name, entry in self.files.items()}
+
+
+def sum_of(values: dict) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 class Summed:
@@ -86,13 +114,15 @@ def new_set(folder, label: str):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     recover(folder)
-    aside = folder / f'.{label}.writing'
-    shutil.rmtree(aside, ignore_errors=True)
+    aside, ready = folder / f'.{label}.writing', folder / f'.{label}.ready'
     try:
+        discard(aside)
+        if os.path.lexists(ready):      # what is none of ours
+            move_aside(ready)
         aside.mkdir()
         yield aside
         sync_folder(aside)
-        os.rename(aside, folder / f'.{label}.ready')
+        os.rename(aside, ready)
     except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)
         raise OSError(error.errno, error.strerror, error.filename or str(folder)) from error
@@ -137,7 +167,7 @@ def keep_latest(folder: Path, aside: Path) -> str:
         link(path, aside / run_folder.renamed(path.name, 'latest', label))
     if manifest:
         files = {run_folder.renamed(name, 'latest', label): entry for name, entry in manifest.files.items()}
-        write_manifest(aside, replace(manifest, label=label, files=files))
+        write_manifest(aside, replace(manifest, label=label, files=files, kept=True))
     return label
 
 
@@ -180,9 +210,12 @@ def publish(folder: Path, label: str):
     """Give the files of a complete set their names, manifests last. Several may do so at once.
 
     What only the set of before has, such as a training file, goes with its manifest; a folder in the way moves aside.
+    Links are not followed, and only files of checkpoints are moved: a folder may come from a stranger.
     """
     ready = folder / f'.{label}.ready'
-    names = sorted(path.name for path in ready.iterdir()) if ready.is_dir() else []
+    if ready.is_symlink() or not ready.is_dir():
+        return
+    names = sorted(path.name for path in ready.iterdir() if OURS.fullmatch(path.name) and is_plain_file(path))
     for name in sorted(names, key=is_manifest):
         with suppress(FileNotFoundError):       # another one was faster
             if is_manifest(name):
@@ -193,6 +226,18 @@ def publish(folder: Path, label: str):
     sync_folder(folder)
     with suppress(OSError):
         ready.rmdir()
+
+
+def is_plain_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def discard(path: Path):
+    """Remove what an interrupted save left: a folder with all in it, or whatever has its name."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def is_manifest(name: str) -> bool:
@@ -225,17 +270,29 @@ def recover(folder, owner: bool = True):
             if leftover.name.endswith(ours):
                 continue
             with suppress(OSError):
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+                discard(leftover)
 
 
 def manifest_of(folder, label: str) -> Manifest | None:
-    """The manifest of a label, or None where there is no readable one, or one of another label or other folders."""
+    """The manifest of a label, or None where there is no readable one, or one of another label."""
     try:
-        manifest = Manifest(**json.loads(run_folder.manifest_path(folder, label).read_text(encoding='utf-8')))
-        ours = manifest.label == label and all(Path(name).name == name for name in manifest.files)
-    except (OSError, ValueError, TypeError):
+        manifest = Manifest.read(run_folder.manifest_path(folder, label))
+    except (OSError, ValueError):
         return None
-    return manifest if ours else None
+    return manifest if manifest.label == label else None
+
+
+def problem_of_manifest(folder, label: str) -> str:
+    """What is wrong with the manifest of a label, in a few words; '' if nothing is, or there is none."""
+    path = run_folder.manifest_path(folder, label)
+    try:
+        Manifest.read(path)
+    except FileNotFoundError:
+        return ''
+    except (OSError, ValueError):
+        return (f'{path.absolute()} is damaged, and what it lists cannot be checked (without it, files are taken as '
+                f'they are)')
+    return ''
 
 
 def manifests(folder) -> list[Manifest]:
@@ -295,6 +352,8 @@ def crc_problem(path: Path) -> str:
 
 def problems_of(folder, label: str) -> list[str]:
     """Everything wrong with the checkpoint of a label."""
+    if problem := problem_of_manifest(folder, label):
+        return [problem]
     entries = entries_of(folder, label).items()
     return [problem for path, entry in entries if (problem := problem_of_file(path, entry))]
 
@@ -322,14 +381,15 @@ def by_age(folder) -> list[str]:
 
 
 def lost_manifests(folder, newer_than: str) -> list[str]:
-    """Checkpoints of this program, newer than that of a label, whose place in time is lost with their manifest."""
+    """Checkpoints of this program whose place in time is lost with their manifest, if newer than that of a label."""
     if not manifest_of(folder, newer_than):
         return []
     then = run_folder.state_path(folder, newer_than).stat().st_mtime
     states = {label: run_folder.state_path(folder, label) for label in run_folder.labels(folder)
               if run_folder.is_regular(label) and not manifest_of(folder, label)}
-    return [f'{run_folder.manifest_path(folder, label).absolute()} is missing' for label, state in states.items()
-            if state.exists() and state.stat().st_mtime > then]
+    found = {label: problem_of_manifest(folder, label) or state.exists() and state.stat().st_mtime > then and
+             f'{run_folder.manifest_path(folder, label).absolute()} is missing' for label, state in states.items()}
+    return list(filter(None, found.values()))
 
 
 def prune(folder, keep_last: int, full_states: int):
@@ -345,8 +405,9 @@ def prune(folder, keep_last: int, full_states: int):
             with suppress(OSError):
                 (folder / name).unlink()
     for label in labels[full_states:]:
+        manifest = manifest_of(folder, label)
         with suppress(OSError):
-            thin(folder, label)
+            thin(folder, label) if not (manifest and manifest.kept) else None
 
 
 def thin(folder: Path, label: str):

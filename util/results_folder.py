@@ -64,7 +64,8 @@ def make_room(folder: Path, facts: dict):
 def move_strangers_aside(folder: Path, written: set[str]):
     """Images in `folder` that this test did not write, of inputs that are gone, go to `<folder>.1`, with a line."""
     ours = {composed(file) for file in written}
-    strangers = [path for part in ('images', 'thumbs') for path in sorted((folder / part).rglob('*'))
+    parts = [folder / name for name in ('images', 'thumbs') if not (folder / name).is_symlink()]
+    strangers = [path for part in parts for path in sorted(part.rglob('*'))
                  if path.is_file() and composed(as_text(path.relative_to(folder).as_posix())) not in ours]
     if not strangers:
         return

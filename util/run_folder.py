@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -90,7 +91,7 @@ class Lock:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except FileNotFoundError as error:      # a place that only looks like a file system, such as /proc
             raise OSError(errno.EACCES, 'cannot be made', str(self.path.parent)) from error
-        file = open(self.path, 'a+b', buffering=0)
+        file = self.opened()
         try:
             if fcntl:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -108,6 +109,13 @@ class Lock:
         with naming(self.path):
             file.truncate(0)
             file.write(owner.encode())
+
+    def opened(self):
+        """The file of the lock; a `UserError` for anything else, as a link would have us write elsewhere."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, 'O_NOFOLLOW', 0) | getattr(os, 'O_NONBLOCK', 0)
+        if os.path.lexists(self.path) and not stat.S_ISREG(os.lstat(self.path).st_mode):
+            raise UserError(f'{self.path.absolute()} is a link, folder or pipe, and no lock of ours; remove it')
+        return open(os.open(self.path, flags, 0o666), 'a+b', buffering=0)
 
     def release(self):
         if self.file:

@@ -94,16 +94,24 @@ class Checkpoints:
             self.error = error
 
     def write_patiently(self, labels, snapshot: dict):
-        label, *also = labels
+        """An input/output error is tried again; where only one of several labels has room, it is the first."""
+        try:
+            self.write_labels(labels, snapshot)
+        except OSError as error:
+            if error.errno not in checkpoint_set.FULL:
+                time.sleep(RETRY_SECONDS)
+                self.write_labels(labels, snapshot)
+            elif len(labels) == 1:
+                raise
+            else:
+                self.write_labels(labels[:1], snapshot)
+                self.failures = 0
+                raise OSError(error.errno, f'{error.strerror}; only {labels[0]} was saved', error.filename) from error
+
+    def write_labels(self, labels, snapshot: dict):
         size = len(labels) * sum(tensor.nbytes for tensor in checkpoint.tensors_of(snapshot))
         checkpoint_set.check_room(self.model.folder, size)
-        try:
-            checkpoint.save(self.model.folder, label, **snapshot, also=also)
-        except OSError as error:
-            if error.errno in checkpoint_set.FULL:
-                raise
-            time.sleep(RETRY_SECONDS)
-            checkpoint.save(self.model.folder, label, **snapshot, also=also)
+        checkpoint.save(self.model.folder, labels[0], **snapshot, also=labels[1:])
 
     def check(self):
         """Tell of a save that failed; after several in a row, or for another reason than the disk, end the run."""
