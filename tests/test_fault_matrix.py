@@ -168,6 +168,18 @@ def test_a_disk_without_room_is_told_with_figures(runs):
     assert not run_folder.labels(runs.folder / 'run')
 
 
+def test_a_disk_with_room_for_one_of_two_labels(run, runs, unbroken):
+    """The end of an epoch is saved as `latest` alone, and the run ends with the error after all its steps."""
+    room = 1.2 * sum(path.stat().st_size for path in run.glob('latest_*.pth'))
+    done = runs.begin('pix2pix', 'new', '--save_epoch_freq', 1, '--val_images', 0, free_bytes=int(room))
+    assert done.code == 4 and 'Traceback' not in done.err
+    lines = done.err.splitlines()
+    assert len(lines) == 3 and all('only latest was saved' in line for line in lines)
+    folder = runs.folder / 'new'
+    assert run_folder.labels(folder).keys() == {'latest'}
+    assert states.differences(unbroken['labels']['latest'], states.whole_state(folder, 'latest')) == []
+
+
 def test_the_last_save_fails(runs):
     rule = dict(thread='saving', op='write', action='ENOSPC')
     done = runs.begin('pix2pix', 'run', '--save_latest_freq', 0, rules=[rule])

@@ -87,14 +87,15 @@ def test_a_finished_run_that_goes_back_keeps_its_result(runs):
     """Its epochs are trained anew under the labels they have, and what `latest` was is there under another one."""
     runs.begin('pix2pix', 'run', *EACH_EPOCH, '--n_epochs', 3, '--n_epochs_decay', 0)
 
-    def weights(label):
-        return {name: value for name, value in states.whole_state(runs.folder / 'run', label).items() if 'net_' in name}
+    def whole(label):
+        return states.whole_state(runs.folder / 'run', label)
 
-    trained = weights('latest')
+    trained = whole('latest')
     done = runs.go_on('run', '--epoch', 1, '--n_epochs', 3, '--lambda_L1', 1)
     assert 'what was latest is iter_12 now' in done.out
-    assert trained.keys() and states.differences(weights('iter_12'), trained) == []
-    assert states.differences(weights('3'), trained) != []
+    assert len(checkpoint_set.by_age(runs.folder / 'run')) > checkpoint_set.FULL_STATES + 1
+    assert states.differences(whole('iter_12'), trained) == []      # to be gone on from, too
+    assert states.differences(whole('3'), trained) != []
 
 
 def test_killed_while_it_goes_back(runs, unbroken):
