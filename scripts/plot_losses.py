@@ -9,6 +9,7 @@ import json
 import re
 import sys
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 
 from PIL.PngImagePlugin import PngInfo
@@ -16,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from util.cli import UserError, run  # noqa: E402
-from util.curve_plot import Series, draw, smoothed  # noqa: E402
+from util.curve_plot import COLOURS, Series, draw, smoothed  # noqa: E402
 from util.curves import Curves, read_run  # noqa: E402
 from util.files import AUTHOR, atomic_write, check_output  # noqa: E402
 from util.live_page import page  # noqa: E402
@@ -76,11 +77,21 @@ def choose(found: dict[str, dict], wanted: str | None) -> list[str]:
 
 
 def series_of(found: dict[str, dict], losses: list[str]) -> list[Series]:
-    """A colour for each loss, dashes for each run."""
+    """A colour for each loss, dashes for each run; where the colours of a run do not suffice, other dashes."""
+    hues = hues_of(found, losses)
     return [Series(f'{run_name}: {loss}' if len(found) > 1 else loss, curves['x'], curves['series'][loss],
-                   curves['epoch'], hue, line)
+                   curves['epoch'], hues[loss], line + hues[loss] // len(COLOURS))
             for line, (run_name, curves) in enumerate(found.items())
-            for hue, loss in enumerate(losses) if loss in curves['series']]
+            for loss in losses if loss in curves['series']]
+
+
+def hues_of(found: dict[str, dict], losses: list[str]) -> dict[str, int]:
+    """A number for each loss; when all colours are taken, one that no other loss of the same run has."""
+    hues = {}
+    for loss in losses:
+        taken = {hues.get(other) for curves in found.values() if loss in curves['series'] for other in curves['series']}
+        hues[loss] = len(hues) if len(hues) < len(COLOURS) else next(n for n in count() if n not in taken)
+    return hues
 
 
 def write_png(path: Path, series: list[Series], title: str, opt):

@@ -463,6 +463,67 @@ def test_on_a_phone(start, progress, at_once, browser, index, dark):
     assert (sum(map(int, re.findall(r'\d+', colour))) < 200) == dark
 
 
+PLACES = ('[...document.querySelectorAll("#%s img")].map(i => { const r = i.getBoundingClientRect();'
+          'return [i.alt, Math.round(r.top), r.width, r.right] })')
+
+
+def rows_seen(browser, section: str) -> list[list[str]]:
+    """Labels of a section's pictures, row by row, none of them cut off or too small to see."""
+    rows, screen = {}, browser.eval('innerWidth')
+    for label, top, width, right in browser.eval(PLACES % section):
+        assert width >= 72 and right <= screen
+        rows.setdefault(top, []).append(label)
+    return list(rows.values())
+
+
+CYCLEGAN = ('real_A', 'fake_B', 'rec_A', 'real_B', 'fake_A', 'rec_B')
+WITH_IDENTITY = (*CYCLEGAN[:3], 'idt_B', *CYCLEGAN[3:], 'idt_A')
+
+
+@pytest.mark.parametrize('width', [390, 800, 1200])
+@pytest.mark.parametrize('labels, rows', [
+    (CYCLEGAN, [CYCLEGAN[:3], CYCLEGAN[3:]]), (WITH_IDENTITY, [WITH_IDENTITY[:4], WITH_IDENTITY[4:]]),
+    (('real_A', 'rec_A', 'fake_B', 'real_B', 'rec_B', 'fake_A'), [CYCLEGAN[:3], CYCLEGAN[3:]]),
+    (('real_A', 'fake_B', 'real_B'), [('real_A', 'fake_B', 'real_B')]),
+    (tuple('abcdefgh'), [tuple('abcd'), tuple('efgh')])])
+def test_a_row_for_each_direction(start, progress, at_once, browser, index, labels, rows, width):
+    page = start(display_winsize=256)
+    page.images(progress, {label: picture() for label in labels})
+    page.close(progress, 'finished')
+    browser.size(width, 900, mobile=width < 600)
+    browser.open(index)
+    browser.wait('!!page.data')
+    found = rows_seen(browser, 'newest')
+    if width > 600:
+        assert found == list(map(list, rows))
+    else:
+        assert max(map(len, found)) <= 3 and [label for row in found for label in row] == [*rows[0], *sum(rows[1:], ())]
+
+
+def test_rows_of_validation_images(start, progress, at_once, browser, index):
+    page = start(display_winsize=256)
+    page.validation(progress, [{label: picture() for label in CYCLEGAN}] * 2)
+    page.close(progress, 'finished')
+    browser.size(1200, 900)
+    browser.open(index)
+    browser.wait('!!page.data')
+    assert rows_seen(browser, 'validation') == [list(CYCLEGAN[:3]), list(CYCLEGAN[3:])] * 2
+
+
+def test_time_of_a_continued_run_is_not_taken_for_all(tmp_path, progress, start, browser, index):
+    start()
+    browser.open(index)
+    browser.wait('!!page.data')
+    facts = ('[...document.querySelectorAll("#state span")].map(e => e.textContent)'
+             '.filter(t => t.startsWith("time since"))')
+    assert browser.eval(facts) == ['time since start']
+    resumed = Progress(epoch=2, total_iters=13)
+    LivePage(tmp_path / 'run', options(tmp_path), 20, resumed).open(resumed)
+    browser.open(index)
+    browser.wait('!!page.data')
+    assert browser.eval(facts) == ['time since it was continued after 13 images']
+
+
 def test_without_javascript(start, progress, at_once, browser, index):
     page = start()
     for progress.epoch in range(1, live_page.STATIC_EPOCHS + 11):

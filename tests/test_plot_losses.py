@@ -3,10 +3,12 @@ import json
 import re
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import Browser, require
 from PIL import Image, ImageColor
 
 from scripts import plot_losses
@@ -166,6 +168,66 @@ def test_log_scale():
 @pytest.mark.parametrize('log', [False, True])
 def test_odd_curves_are_drawn(series, log):
     assert draw(series, 'title ü漢', log).size == curve_plot.SIZE
+
+
+def test_colours_of_losses_can_be_told_apart():
+    """CIELAB distances (76); a difference of 2 is just seen, thin lines need ten times that."""
+    def lab(colour):
+        levels = np.array(ImageColor.getrgb(colour)) / 255
+        linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+        xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]] @ linear
+        x, y, z = np.cbrt(xyz / np.array([0.9505, 1, 1.089]))
+        return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+    distances = [np.linalg.norm(lab(one) - lab(other)) for one, other in combinations(curve_plot.COLOURS, 2)]
+    assert len(curve_plot.COLOURS) >= 12 and min(distances) > 30
+
+
+def test_colours_of_runs_with_other_losses(plot, folder):
+    """12 losses of two runs have 12 colours; a third run of 14 has no two that look alike."""
+    names = dict(cyclegan=range(8), pix2pix=range(8, 12), other=range(6, 20))
+    for name, losses in names.items():
+        (folder / name).mkdir()
+        row = dict(epoch=1, iters=1, total_iters=1, losses={f'loss_{n}': 1.0 for n in losses})
+        (folder / name / 'losses.jsonl').write_text(json.dumps(row), encoding='utf-8')
+    assert plot(*names)[0] == 0
+    series, size = embedded(folder / 'losses.html')['series'], len(curve_plot.COLOURS)
+    looks = [(one['label'].split(':')[0], one['hue'] % size, one['line']) for one in series]
+    assert len(set(looks)) == len(looks) == 26
+    assert len({hue for name, hue, _ in looks if name != 'other'}) == 12
+
+
+def test_lone_points_have_a_shape_for_each_run():
+    """How much of a marker's box is filled tells its shape: circle, square, triangle and diamond."""
+    filled = []
+    for line in range(4):
+        image = draw([Series('G', [50, 100], [None, 4.0], [1, 1], 0, line), Series('D', [100], [8.0], [1], 1)], 'title')
+        pixels = np.asarray(image)[:600].astype(int)
+        inside = np.abs(pixels - ImageColor.getrgb(curve_plot.COLOURS[0])).sum(axis=2) < 60
+        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+        box = inside[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
+        assert 7 <= min(box.shape) and max(box.shape) <= 14
+        filled.append((box.mean(), box[0].mean(), box[-1].mean()))     # of all, of the top row and of the bottom one
+    circle, square, triangle, diamond = filled
+    assert square == (1, 1, 1) and 0.75 < circle[0] < 1
+    assert triangle[1] < 0.4 and triangle[2] > 0.8 and max(diamond[1:]) < 0.4
+
+
+def test_lone_points_in_a_browser(folder, plot, tmp_path):
+    require()
+    row = dict(epoch=1, iters=1, total_iters=1, losses=dict(G=1.0))
+    for name in ('flat', 'falling'):
+        (folder / name / 'losses.jsonl').write_text(json.dumps(row), encoding='utf-8')
+    assert plot('flat', 'falling')[0] == 0
+    with Browser(tmp_path) as page:
+        page.open(folder / 'losses.html')
+        page.screenshot(tmp_path / 'page.png')
+        samples = page.eval('[...document.querySelectorAll(".legend canvas")].map(c => c.toDataURL())')
+        assert not page.errors and len(set(samples)) == 2       # of one colour, but not of one shape
+        place = page.eval('(() => { const r = document.querySelector(".chart canvas").getBoundingClientRect();'
+                          'return [r.left, r.top, r.right, r.bottom] })()')
+    chart = np.asarray(Image.open(tmp_path / 'page.png').convert('RGB').crop(place)).astype(int)
+    marked = np.abs(chart - ImageColor.getrgb(curve_plot.COLOURS[0])).sum(axis=2) < 60
+    assert np.flatnonzero(marked.any(axis=0)).size >= 7
 
 
 def test_smoothing():

@@ -445,10 +445,57 @@ def test_contents_and_styles_have_a_grid(page, tmp_path):
     assert page.eval('[...document.querySelectorAll("thead th")].map(e => e.textContent)') == list(labels)
     assert page.eval('[...document.querySelectorAll("thead img")].map(e => e.src.split("/").pop())') == [
         'style_0.png', 'style_1.png']
-    assert page.eval('[...document.querySelectorAll(".matrix tbody tr")].map(e => e.textContent)') == ['a', 'b', 'c']
+    assert page.eval('[...document.querySelectorAll(".matrix tbody th")].map(e => e.textContent)') == ['a', 'b', 'c']
     page.click('.matrix tbody tr:nth-child(2) td:nth-child(5) .picture')
     assert page.eval('document.querySelector("dialog h2").textContent') == 'b'
     assert page.eval('document.querySelector(".tag.right").textContent') == 'fake_B_1'
+
+
+SCROLLING = ('[...document.querySelectorAll("#gallery *")].filter(e => e.scrollHeight > e.clientHeight + 1'
+             '&& /auto|scroll/.test(getComputedStyle(e).overflowY)).length')
+
+
+@pytest.mark.parametrize('width', [390, 800, 1200, 1600])
+def test_a_grid_of_ten_styles_fits_the_window(width, page, tmp_path):
+    labels = ['real_A', 'rec_A', *(f'fake_B_{k}' for k in range(10))]
+    pages = Gallery(tmp_path, 'ten styles', {}, 256)
+    Image.new('RGB', (8, 8)).save(tmp_path / 'one.png')
+    pages.show_above({'real_A': None, 'rec_A': None} | {f'style_{k}': 'one.png' for k in range(10)})
+    for number in range(30):
+        pages.add(f'content {number}', dict.fromkeys(labels, 'one.png'), size=[8, 8])
+    pages.save('finished', 1)
+    page.size(width, 900, mobile=width < 600)
+    show(page, tmp_path)
+    right, size = page.eval('(r => [r.right, r.width])(document.querySelector(".matrix td:last-child .picture")'
+                            '.getBoundingClientRect())')
+    assert size >= 72 and (right <= width or width < 1000)
+    assert page.eval('document.documentElement.scrollWidth') <= width
+    assert page.eval(SCROLLING) == 0, 'only the page scrolls up and down'
+    page.eval('scrollTo(0, 1500)')
+    page.wait('scrollY === 1500')
+    head = 'document.querySelector(".matrix thead th:last-child").getBoundingClientRect()'
+    if right <= width:      # labels and styles stay in sight, below the toolbar
+        bar = page.eval('document.querySelector(".toolbar").getBoundingClientRect().bottom')
+        assert bar - 1 <= page.eval(f'{head}.top') <= bar + 1
+    captions = page.eval('[...document.querySelectorAll(".matrix tbody tr:first-child figcaption")].map('
+                         'e => e.offsetHeight ? e.textContent : "")')
+    assert captions == ([''] * 12 if right <= width else labels)
+
+
+def test_size_of_a_grid(page, tmp_path):
+    """A grid that was asked to be larger than the window scrolls sideways."""
+    pages = Gallery(tmp_path, 'styles', {}, 256)
+    Image.new('RGB', (8, 8)).save(tmp_path / 'one.png')
+    pages.add('a', dict.fromkeys(('real_A', *(f'fake_B_{k}' for k in range(10))), 'one.png'), size=[8, 8])
+    pages.save('finished', 1)
+    page.size(1200, 900)
+    show(page, tmp_path)
+    for size, wide in ((200, True), (56, False)):
+        page.eval(f'(() => {{ const s = document.querySelector(".size input"); s.value = {size};'
+                  's.dispatchEvent(new Event("input")) })()')
+        assert page.eval('document.querySelector(".matrix .picture").offsetWidth') == size
+        assert page.eval('document.querySelector(".matrix").classList.contains("wide")') == wide
+        assert page.eval('document.documentElement.scrollWidth') <= 1200
 
 
 @pytest.mark.parametrize('width', [360, 390, 1280])

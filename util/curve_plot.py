@@ -7,14 +7,16 @@ from PIL import Image, ImageDraw, ImageFont
 SIZE = (1200, 700)
 SCALE = 2           # drawn larger and made smaller: smooth lines
 LEFT, RIGHT, TOP, BOTTOM = 80, 30, 50, 60
-COLOURS = ('#1f5fb8', '#c2571a', '#1d8a5b', '#b3246e', '#a88400', '#7040b0', '#0f8f8f', '#b3261e', '#5c8a1d', '#a030a0')
+COLOURS = ('#1f5fb8', '#e07b10', '#1d8a5b', '#c4126a', '#a58f00', '#7a3fd0', '#10a5d0', '#c0201a', '#7cb518', '#e36bd0',
+           '#6b4423', '#5a6270')    # of losses; no two are near each other, neither here nor lightened on a dark page
 DASHES = (0, 14, 5, 24)     # length of the dashes of each run in pixels; 0: no gaps
+MARKERS = ((24, 0), (4, 45), (3, 0), (4, 0))    # of each run's lone points, (corners, degrees): circle, square, ...
 INK, SOFT, LINE = '#1d1f23', '#6a6f78', '#dddfe3'
 
 
 @dataclass
 class Series:
-    """One curve; None in `y` is a gap. `hue` and `line` choose its colour and its dashes."""
+    """One curve; None in `y` is a gap. `hue` and `line` choose its colour, and its dashes and marker."""
 
     label: str
     x: list
@@ -86,7 +88,7 @@ class Plot:
             left, y = self.at(0, tick)
             self.pen.line([(left, y), (self.at(self.x_range[1], tick)[0], y)], LINE, SCALE)
             self.text((left - 8 * SCALE, y), f'{10 ** tick if self.log else tick:.4g}', 'rm')
-        for tick in ticks(*self.x_range, 8):
+        for tick in filter(float.is_integer, map(float, ticks(*self.x_range, 8))):
             x, y = self.at(tick, self.y_range[0])
             self.text((x, y + 6 * SCALE), f'{tick:,.0f}', 'mt')
         self.text((SCALE * SIZE[0] / 2, SCALE * (self.bottom + 28)), 'images seen', 'mt')
@@ -101,16 +103,27 @@ class Plot:
                 pieces.append([])
         for points in filter(None, pieces):
             if len(points) == 1:
-                (x, y), r = points[0], 2 * SCALE
-                self.pen.ellipse([x - r, y - r, x + r, y + r], colour)
+                self.marker(points[0], one)
             for piece in dashed(points, SCALE * DASHES[one.line % len(DASHES)]):
                 self.pen.line(piece, colour, 2 * SCALE, joint='curve')
+
+    def marker(self, place, one: Series):
+        """A lone point: a shape for each run, as there is no line to have dashes."""
+        corners, degrees = MARKERS[one.line % len(MARKERS)]
+        angles = [math.radians(360 * corner / corners + degrees) for corner in range(corners)]
+        outline = [(place[0] + 6 * SCALE * math.sin(a), place[1] - 6 * SCALE * math.cos(a)) for a in angles]
+        self.pen.polygon(outline, COLOURS[one.hue % len(COLOURS)])
+
+    def alone(self, one: Series) -> bool:
+        """Whether some point of a curve has no neighbour."""
+        gaps = [True, *(not self.shown(y) for y in one.y), True]
+        return any(left and right and not here for left, here, right in zip(gaps, gaps[1:], gaps[2:], strict=False))
 
     def places(self):
         """(series, left, row) of the legend's entries, in rows as wide as the picture."""
         left, row = LEFT, 0
         for one in self.series:
-            width = 45 + self.font.getlength(one.label) / SCALE
+            width = 57 + self.font.getlength(one.label) / SCALE
             if left > LEFT and left + width > SIZE[0]:
                 left, row = LEFT, row + 1
             yield one, left, row
@@ -122,10 +135,12 @@ class Plot:
     def legend(self):
         for one, left, row in self.places():
             y = SCALE * (self.bottom + 62 + 24 * row)
-            sample = [(SCALE * left, y), (SCALE * (left + 24), y)]
+            sample = [(SCALE * left, y), (SCALE * (left + 36), y)]
             for piece in dashed(sample, SCALE * DASHES[one.line % len(DASHES)] / 2):
                 self.pen.line(piece, COLOURS[one.hue % len(COLOURS)], 3 * SCALE)
-            self.text((SCALE * (left + 30), y), one.label, 'lm', INK)
+            if self.alone(one):
+                self.marker((SCALE * (left + 18), y), one)
+            self.text((SCALE * (left + 42), y), one.label, 'lm', INK)
 
 
 def dashed(points: list, length: float) -> list[list]:

@@ -5,7 +5,7 @@
 
 const pixmorph = (() => {
   const PER_PAGE = 48, AT_ONCE = 8;
-  const MIN_SIZE = 48, MAX_SIZE = 384;
+  const MIN_SIZE = 48, MAX_SIZE = 384, LEGIBLE = 72;
   const state = { summary: null, chunks: [], missing: [], all: [], shown: [], page: 0, label: '', open: -1, left: '', right: '' };
   const view = {};
 
@@ -125,6 +125,7 @@ const pixmorph = (() => {
     view.found.textContent = found + (loading ? ' …' : '')
       + (state.missing.length ? ` (not readable: ${state.missing.slice(0, 3).join(', ')})` : '');
     for (const pager of view.pagers) drawPager(pager);
+    fit();
   }
 
   function drawPager(pager) {
@@ -172,10 +173,19 @@ const pixmorph = (() => {
         element('span', {}, label));
     };
     const row = item => element('tr', {}, element('th', { scope: 'row', title: item.stem }, element('span', {}, item.stem)),
-      ...labels.map(label => element('td', {}, ...(item.files[label] ? [picture(item, label)] : []))));
-    return element('div', { class: 'matrix', tabindex: 0, role: 'region', 'aria-label': 'contents in rows, styles in columns' },
+      ...labels.map(label => element('td', {}, ...(item.files[label] ? [picture(item, label), element('figcaption', {}, label)] : []))));
+    const box = element('div', { class: 'matrix', tabindex: 0, role: 'region', 'aria-label': 'contents in rows, styles in columns' },
       element('table', {}, element('thead', {}, element('tr', {}, element('td', {}, 'content \\ style'), ...labels.map(heading))),
         element('tbody', {}, ...items.map(row))));
+    box.style.setProperty('--styles', labels.length);
+    return box;
+  }
+
+  /* Labels stick below the toolbar, or stand below each picture where the grid itself scrolls sideways. */
+  function fit() {
+    const box = view.grid.querySelector('.matrix'), sticks = getComputedStyle(view.tools).position === 'sticky';
+    view.grid.style.setProperty('--bar', `${sticks ? view.tools.offsetHeight : 0}px`);
+    if (box) box.classList.toggle('wide', box.firstChild.offsetWidth > view.grid.clientWidth);
   }
 
   // ---- one result
@@ -336,7 +346,7 @@ const pixmorph = (() => {
 
   function toolbar() {
     const choice = (name, options, onchange) => element('select', { 'aria-label': name, onchange }, ...options.map(([value, text]) => element('option', { value }, text)));
-    const { labels, width } = state.summary;
+    const { labels } = state.summary;
     view.filter = element('input', { type: 'search', placeholder: 'filter by name  ( / )', 'aria-label': 'filter by name', oninput: refine });
     view.sort = choice('sort by', [['tested', 'as tested'], ['name', 'name'], ...metricNames().map(name => [name, name])], refine);
     view.order = element('button', { type: 'button', 'aria-pressed': 'false', onclick: () => {
@@ -344,8 +354,8 @@ const pixmorph = (() => {
       refine();
     } });
     view.label = choice('show', [['', 'all images'], ...labels.map((label, k) => [label, `${k < 9 ? `${k + 1} ` : ''}${label}`])], () => { state.label = view.label.value; draw(); });
-    view.size = element('input', { type: 'range', min: MIN_SIZE, max: MAX_SIZE, step: 8, 'aria-label': 'size of the images', oninput: resize });
-    view.size.value = clamp(innerWidth < 640 ? 88 : width / 2, MIN_SIZE, MAX_SIZE);
+    view.size = element('input', { type: 'range', min: MIN_SIZE, max: MAX_SIZE, step: 8, 'aria-label': 'size of the images', oninput: () => resize(view.size.value, view.size.value) });
+    view.size.value = isMatrix() ? Math.min(wanted(), Math.max(LEGIBLE, (innerWidth - 200) / labels.length)) : wanted();
     view.found = element('output', { 'aria-live': 'polite' });
     view.pagers = [pager(), pager()];
     describeOrder();
@@ -354,8 +364,13 @@ const pixmorph = (() => {
       element('label', { class: 'size' }, element('span', {}, 'size'), view.size), view.found, view.pagers[0].box);
   }
 
-  function resize() {
-    view.grid.style.setProperty('--size', `${view.size.value}px`);
+  const wanted = () => clamp(innerWidth < 640 ? 88 : state.summary.width / 2, MIN_SIZE, MAX_SIZE);
+
+  /* Pictures as large as the slider says; before it is moved, a grid's shrink with the window to what is legible. */
+  function resize(size = wanted(), least = Math.min(size, LEGIBLE)) {
+    view.grid.style.setProperty('--size', `${size}px`);
+    view.grid.style.setProperty('--least', `${least}px`);
+    fit();
   }
 
   function dialog() {
@@ -384,12 +399,13 @@ const pixmorph = (() => {
   function start() {
     if (!state.summary) return document.documentElement.classList.remove('js');     // results.js is missing: the plain grid
     view.grid = element('section', { 'aria-label': 'results' });
-    const tools = toolbar();
+    view.tools = toolbar();
     view.grid.className = isMatrix() ? 'rows' : 'cards';
     view.grid.style.setProperty('--columns', Math.min(3, state.summary.labels.length || 1));
-    resize();
-    document.body.append(element('div', { id: 'gallery' }, header(), tools, view.grid, view.pagers[1].box,
+    document.body.append(element('div', { id: 'gallery' }, header(), view.tools, view.grid, view.pagers[1].box,
       element('p', { class: 'quiet keys' }, '/ filters · ← → walk · Enter opens · 1–9 one kind of image, 0 all')), dialog());
+    resize();
+    new ResizeObserver(fit).observe(document.documentElement);
     document.addEventListener('keydown', keys);
     refresh();
     loadAll();

@@ -14,6 +14,7 @@ from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
+from util.curve_plot import COLOURS, MARKERS
 from util.curves import Curves, read_jsonl
 from util.health import Health
 from util.snapshots import Snapshots, names_in, whole_file, write_image
@@ -36,6 +37,7 @@ class LivePage:
         self.html_freq = opt.update_html_freq
         self.options = [[name, str(value), name in opt.given] for name, value in sorted(opt.as_dict().items())]
         self.device, self.total_images, self.state = device, total_images, 'running'
+        self.continued_at = progress.total_iters    # images that earlier starts have seen
         self.health = Health(opt.gan_mode, tell)
         self.curves, self.pace = Curves(), Pace(progress)
         self.last_report = {}
@@ -109,7 +111,8 @@ class LivePage:
                 epoch=progress.epoch, last_epoch=progress.last_epoch, epoch_iter=progress.epoch_iter,
                 epoch_size=progress.epoch_size, iteration=progress.iteration, max_iters=progress.max_iters,
                 total_iters=progress.total_iters, total_images=self.total_images, rate=self.pace.rate(progress),
-                elapsed=self.pace.elapsed, lr=self.last_report.get('lr'), data_wait=self.last_report.get('data_wait')),
+                elapsed=self.pace.elapsed, continued_at=self.continued_at,
+                lr=self.last_report.get('lr'), data_wait=self.last_report.get('data_wait')),
             curves=self.curves.as_dict(), health=list(self.health.notes.values()),
             epochs=ranges(self.epochs), labels=self.labels, version=self.version, width=self.width,
             validation=self.validation_set.as_dict(), options=self.options)
@@ -209,7 +212,8 @@ def page(template: str, script: str, title: str, **parts: str) -> str:
 
     `title` is text; `parts` are HTML.
     """
-    code = asset('chart.js') + asset(script) + parts.pop('data', '')
+    looks = f'const COLOURS = {json.dumps(COLOURS)}, MARKERS = {json.dumps(MARKERS)};\n'
+    code = looks + asset('chart.js') + asset(script) + parts.pop('data', '')
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     policy = (f"default-src 'none'; img-src 'self' file: data:; style-src 'unsafe-inline'; "
               f"script-src 'sha256-{digest}' 'self' file:; base-uri 'none'; form-action 'none'")

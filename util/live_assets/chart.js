@@ -44,6 +44,9 @@ function smoothed(values, width) {      // mean of each value and those before i
   });
 }
 
+// Whether a value has no neighbours that a line could lead to.
+function alone(values, k) { return [-1, 0, 1].map(d => (values[k + d] ?? null) === null).join() === 'true,false,true'; }
+
 // Curves with values under the pointer, a legend that hides them, a log scale and zoom.
 // set([{label, x: [...], y: [... or null], epoch: [...]}]) draws them again and keeps what was chosen.
 class Chart {
@@ -83,11 +86,11 @@ class Chart {
     canvas.onpointercancel = canvas.onpointerleave = () => { this.drag = null; this.draw(); };
     canvas.ondblclick = () => this.show(null);
     new ResizeObserver(() => this.draw()).observe(canvas);
-    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.draw());
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.drawLegend());
   }
 
   set(series) {
-    const names = series.map(s => s.label).join('\n');
+    const names = series.map(s => s.label + s.y.some((_, k) => alone(s.y, k))).join('\n');
     const changed = names !== this.names;
     this.series = series; this.names = names;
     if (changed) this.drawLegend();
@@ -100,18 +103,41 @@ class Chart {
 
   // A series may choose its own `hue` and `line`, to show which belong together.
   colour(i) {
-    i = this.series[i].hue ?? i;
-    const dark = matchMedia('(prefers-color-scheme: dark)').matches;
-    const hues = [212, 22, 140, 330, 45, 270, 180, 0, 90, 300];
-    return `hsl(${hues[i % hues.length]} ${dark ? 75 : 70}% ${dark ? 66 : 40}%)`;
+    const colour = COLOURS[(this.series[i].hue ?? i) % COLOURS.length];
+    if (!matchMedia('(prefers-color-scheme: dark)').matches) return colour;
+    const lighter = [1, 3, 5].map(at => Math.round(0.65 * parseInt(colour.slice(at, at + 2), 16) + 0.35 * 255));
+    return `rgb(${lighter})`;
   }
 
-  dash(i) { return [[], [7, 4], [2, 3], [9, 3, 2, 3]][(this.series[i].line ?? Math.floor(i / 10)) % 4]; }
+  line(i) { return this.series[i].line ?? Math.floor(i / COLOURS.length); }
+
+  dash(i) { return [[], [7, 4], [2, 3], [9, 3, 2, 3]][this.line(i) % 4]; }
+
+  drawMarker(pen, i, x, y) {            // a lone point: there is no line to have dashes
+    const [corners, degrees] = MARKERS[this.line(i) % MARKERS.length];
+    pen.beginPath();
+    for (let k = 0; k < corners; k++) {
+      const angle = 2 * Math.PI * (k / corners + degrees / 360);
+      pen.lineTo(x + 5 * Math.sin(angle), y - 5 * Math.cos(angle));
+    }
+    pen.fill();
+  }
+
+  // A legend's line as it is drawn, with the marker if there are lone points.
+  sample(i) {
+    const canvas = element('canvas', {className: 'sample'}), ratio = window.devicePixelRatio || 1, y = this.series[i].y;
+    canvas.width = 30 * ratio; canvas.height = 12 * ratio;
+    const pen = canvas.getContext('2d');
+    pen.scale(ratio, ratio);
+    pen.strokeStyle = pen.fillStyle = this.colour(i); pen.lineWidth = 3; pen.setLineDash(this.dash(i));
+    pen.beginPath(); pen.moveTo(0, 6); pen.lineTo(30, 6); pen.stroke();
+    if (y.some((_, k) => alone(y, k))) this.drawMarker(pen, i, 15, 6);
+    return canvas;
+  }
 
   drawLegend() {
     this.legend.replaceChildren(...this.series.map((series, i) => {
-      const line = element('i', {style: {borderTopColor: this.colour(i), borderTopStyle: this.dash(i).length ? 'dashed' : 'solid'}});
-      const button = element('button', {title: 'click: hide or show; double click: only this one'}, line, series.label);
+      const button = element('button', {title: 'click: hide or show; double click: only this one'}, this.sample(i), series.label);
       button.onclick = () => { this.hidden.has(series.label) ? this.hidden.delete(series.label) : this.hidden.add(series.label); this.press(); };
       button.ondblclick = () => { this.hidden = new Set(this.series.map(s => s.label).filter(l => l !== series.label)); this.press(); };
       return button;
@@ -158,6 +184,7 @@ class Chart {
     for (const s of v.shown) this.drawCurve(pen, s, X, Y);
     if (this.drag) { pen.fillStyle = 'rgba(120,150,220,.25)'; pen.fillRect(this.drag[0], v.top, this.drag[1] - this.drag[0], v.bottom - v.top); }
     pen.restore();
+    for (const s of v.shown) this.drawAlone(pen, s, v, X, Y);
     this.drawTip(pen, v, X, Y, pointer, style);
   }
 
@@ -171,22 +198,25 @@ class Chart {
       pen.fillText(short(this.log ? 10 ** t : t), v.left - 6, y);
     }
     pen.textAlign = 'center'; pen.textBaseline = 'top';
-    for (const t of ticks(v.x0, v.x1, Math.max(2, Math.floor((v.right - v.left) / 110)))) pen.fillText(thousands(t), X(t), v.bottom + 5);
+    for (const t of ticks(v.x0, v.x1, Math.max(2, Math.floor((v.right - v.left) / 110))).filter(Number.isInteger)) pen.fillText(thousands(t), X(t), v.bottom + 5);
     pen.fillText('images seen', (v.left + v.right) / 2, v.bottom + 19);
   }
 
   drawCurve(pen, s, X, Y) {
     pen.strokeStyle = pen.fillStyle = this.colour(s.i); pen.lineWidth = 1.6; pen.setLineDash(this.dash(s.i));
     pen.beginPath();
-    let open = false, points = 0;
-    s.y.forEach((y, k) => {
-      if (y === null || (this.log && y <= 0)) { open = false; return; }
-      open ? pen.lineTo(X(s.x[k]), Y(y)) : pen.moveTo(X(s.x[k]), Y(y));
-      open = true; points++;
-    });
+    const shown = this.visible(s.y);
+    shown.forEach((y, k) => { if (y !== null) pen[(shown[k - 1] ?? null) === null ? 'moveTo' : 'lineTo'](X(s.x[k]), Y(y)); });
     pen.stroke(); pen.setLineDash([]);
-    if (points < 3) s.y.forEach((y, k) => { if (y !== null) pen.fillRect(X(s.x[k]) - 2, Y(y) - 2, 4, 4); });
   }
+
+  drawAlone(pen, s, v, X, Y) {           // not clipped: the only point of a run lies on the edge
+    const shown = this.visible(s.y);
+    pen.fillStyle = this.colour(s.i);
+    shown.forEach((y, k) => { if (s.x[k] >= v.x0 && s.x[k] <= v.x1 && alone(shown, k)) this.drawMarker(pen, s.i, X(s.x[k]), Y(y)); });
+  }
+
+  visible(values) { return this.log ? values.map(y => y > 0 ? y : null) : values; }
 
   drawTip(pen, v, X, Y, pointer, style) {
     this.tip.hidden = pointer === null || !v.shown.some(s => s.x.length);

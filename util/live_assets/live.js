@@ -26,9 +26,26 @@ function picture(file, label, width, version) {
   return element('figure', {}, element('a', {href: link}, image), element('figcaption', {textContent: label}));
 }
 
-function pictureRow(files, width, version = 0) {
-  return element('div', {className: 'pictures'}, ...files.map(([label, file]) => picture(file, label, width, version)));
+// Where both directions are translated each has a row: real_A with what is made from it, below it real_B.
+const ORDER = ['real_A', 'fake_B', 'rec_A', 'idt_B', 'real_B', 'fake_A', 'rec_B', 'idt_A'];
+
+function inRows(files) {
+  if (!files.some(([label]) => label === 'fake_A')) return [files];
+  const place = ([label]) => (ORDER.indexOf(label) + ORDER.length + 1) % (ORDER.length + 1);   // others at the end
+  const sorted = [...files].sort((a, b) => place(a) - place(b)), split = sorted.findIndex(file => place(file) >= 4);
+  return [sorted.slice(0, split), sorted.slice(split)].filter(row => row.length);
 }
+
+// A row as wide as the page, or rows that are equally long: at most 6 pictures in each, on a phone 3.
+function pictureRow(files, width, version = 0) {
+  const columns = most => Math.ceil(files.length / Math.ceil(files.length / most)), row = element('div', {className: 'pictures'},
+    ...files.map(([label, file]) => picture(file, label, width, version)));
+  row.style.setProperty('--columns', columns(6));
+  row.style.setProperty('--few', columns(3));
+  return row;
+}
+
+const pictureRows = (files, width, version) => element('div', {}, ...inRows(files).map(row => pictureRow(row, width, version)));
 
 const epochFile = (epoch, label) => `images/epoch${String(epoch).padStart(3, '0')}_${label}.png`;
 const epochFiles = (data, epoch) => data.labels.map(label => [label, epochFile(epoch, label)]);
@@ -55,7 +72,7 @@ function showState(data) {
     ...(p.max_iters ? [['iterations', `${p.iteration} / ${p.max_iters}`]] : []),
     ['speed', p.rate ? `${short(p.rate)} images/s` : '-'],
     ['waiting for data', p.data_wait === null ? '-' : `${Math.round(100 * p.data_wait)} %`],
-    ['learning rate', short(p.lr)], ['time since start', time(p.elapsed)], ['time to go', left], ['end', end || '-'],
+    ['learning rate', short(p.lr)], [p.continued_at ? `time since it was continued after ${p.continued_at} images` : 'time since start', time(p.elapsed)], ['time to go', left], ['end', end || '-'],
     ['device', data.device || '-']];
   const shown = element('div', {className: 'facts'}, ...facts.map(([name, value]) =>
     element('div', {}, element('span', {textContent: name}), element('b', {textContent: value}))));
@@ -88,7 +105,7 @@ function showValidation(data) {
   const key = `${moment} ${v.samples}`;
   if (page.moment.key === key) return;
   page.moment.key = key;
-  const rows = Array.from({length: v.samples}, (_, i) => pictureRow([
+  const rows = Array.from({length: v.samples}, (_, i) => pictureRows([
     ...v.inputs.map(label => [label, `val/${i}_${label}.jpg`]),
     ...v.outputs.map(label => [label, `val/${moment}_${i}_${label}.jpg`])], data.width));
   page.samples.replaceChildren(...rows);
@@ -118,7 +135,7 @@ function showNewest(data) {
   if (page.newest.hidden || page.newest.key === key) return;
   page.newest.key = key;
   content(page.newest, element('p', {className: 'soft', textContent: `epoch ${newest}` + (data.version ? `, after ${data.version} images` : '')}),
-    pictureRow(epochFiles(data, newest), data.width, data.version));
+    pictureRows(epochFiles(data, newest), data.width, data.version));
 }
 
 function showEpochs(data) {
@@ -126,7 +143,7 @@ function showEpochs(data) {
   const rows = epochs.slice(0, page.shownEpochs).map((epoch, place) => {
     const version = place === 0 ? data.version : 0, key = `${epoch} ${version} ${data.labels.length}`;
     if (!page.rows.has(key)) page.rows.set(key, element('div', {}, element('h3', {textContent: `epoch [${epoch}]`}),
-      pictureRow(epochFiles(data, epoch), data.width, version)));
+      pictureRows(epochFiles(data, epoch), data.width, version)));
     return [key, page.rows.get(key)];
   });
   const keys = rows.map(([key]) => key).join();
