@@ -10,7 +10,10 @@ import sys
 
 from options import TestOptions
 from options.base_options import save_options
-from util.cli import run
+from util import cli
+from util.cli import SizeError, UserError, run
+
+UNFIT = 20      # images of a wrong size before one fits: then it is the options
 
 
 def translate(opt, dataset, model, pin_memory):
@@ -22,23 +25,36 @@ def translate(opt, dataset, model, pin_memory):
     wanted = int(min(len(dataset), opt.num_test))
     loader = create_loader(dataset, opt, wanted, pin_memory)
     examples = model.prepare_test(dataset.read, list_images)
-    target = getattr(model, 'target', None)
+    target, unfit = getattr(model, 'target', None), []
     with ProgressBar(wanted) as bar, Results(opt, dataset.folder_A, target, notify=bar.line) as results:
         bar.line(f'creating web directory {results.folder.absolute()}')
         results.show_above(examples)
         for batch in loader:
-            for message in batch.pop('failed', []):
+            failed, paths = batch.pop('failed', []), batch['A_paths']
+            if paths and bar.done % 5 < opt.batch_size:
+                bar.line(f'processing ({bar.done:04d})-th image... {paths}', terminal=False)
+            try:
+                results.add(paths, model.translate(batch), model.style_sources) if paths else None
+            except SizeError as error:
+                unfit += [error, *(SizeError(path, error.why) for path in paths[1:])]
+            if results.images:
+                failed += map(str, unfit)
+                unfit = []
+            for message in failed:
                 results.add_failure(message)
                 bar.line(f'failed: {message}')
-            if batch['A_paths'] and bar.done % 5 < opt.batch_size:
-                bar.line(f'processing ({bar.done:04d})-th image... {batch["A_paths"]}', terminal=False)
-            if batch['A_paths']:
-                results.add(batch['A_paths'], model.translate(batch), model.style_sources)
-            bar.advance(len(batch['A_paths']))
+            if len(unfit) > UNFIT:
+                break
+            bar.advance(len(paths))
+        if unfit:       # and none fits
+            raise unfit[0]
     return results
 
 
 def main(argv):
+    cli.silent = cli.is_follower()
+    if cli.launched_here() > 1:
+        raise UserError('test.py works in one process, and torchrun started several; start it by python test.py')
     options = TestOptions()
     opt = options.parse(argv)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from util.cli import UserError
+from util.cli import SizeError
 from util.image_pool import ImagePool
 from util.levels import as_numbers
 from util.memory import memory_explained
@@ -114,14 +114,13 @@ class BaseModel(Persistent):
         self.check_sizes()
 
     def check_sizes(self):
-        """A `UserError` for images that the generator cannot take, or would return in another size."""
+        """A `SizeError` for images that the generator cannot take, or would return in another size."""
         multiple = catalog.size_multiple(self.opt.netG)
         needed = multiple if self.opt.isTrain or multiple > 4 else 1
         height, width = self.real_A.shape[-2:]
         if height % needed or width % needed:
-            path = os.path.abspath(self.image_paths[0])
-            raise UserError(f'{path} is {width}x{height} after --preprocess {self.opt.preprocess}, and --netG '
-                            f'{self.opt.netG} needs multiples of {needed}; use --preprocess resize_and_crop '
+            raise SizeError(self.image_paths[0], f'is {width}x{height} after --preprocess {self.opt.preprocess}, and '
+                            f'--netG {self.opt.netG} needs multiples of {needed}; use --preprocess resize_and_crop '
                             f'or another --netG')
         smallest = catalog.smallest_input(self.opt.netG, self.opt.norm)
         if self.opt.isTrain:
@@ -129,9 +128,9 @@ class BaseModel(Persistent):
         for domain, path in zip('AB', self.first_paths, strict=False):
             height, width = getattr(self, f'real_{domain}').shape[-2:]
             if min(height, width) < smallest:
-                raise UserError(f'{os.path.abspath(path)} is {width}x{height} after --preprocess '
-                                f'{self.opt.preprocess}, and the networks need sides of at least {smallest}; use '
-                                f'--preprocess resize_and_crop, or leave the image out')
+                raise SizeError(path, f'is {width}x{height} after --preprocess {self.opt.preprocess}, and the '
+                                f'networks need sides of at least {smallest}; use --preprocess resize_and_crop, or '
+                                f'leave the image out')
 
     @property
     def update_size(self) -> int:

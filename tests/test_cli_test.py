@@ -304,6 +304,30 @@ def test_one_sided_pix2pix(results):
     assert sorted(found) == [f'{stem}_{label}.png' for stem in '012' for label in ('fake', 'real')]
 
 
+def test_an_image_that_the_networks_cannot_take_is_left_out(translate, tmp_path):
+    """Wherever it stands; where none fits, it is the options: one sentence, soon."""
+    folder = tmp_path / 'photos'
+    draw_images(folder, 3)
+    for name in ('00', '11', '99'):
+        Image.new('RGB', (1, 1)).save(folder / f'{name}.png')
+    words = ['--name', 'cyclegan', '--model', 'test', '--dataroot', folder, '--preprocess', 'none']
+    code, out, err = translate(*words)
+    assert code == 6 and sorted(pixels(tmp_path / 'cyclegan')) == [f'{stem}_{label}.png' for stem in '012'
+                                                                   for label in ('fake', 'real')]
+    assert [line for line in err if f'{folder}/00.png is 4x4' in line] and len(err) == 3
+    for number in range(3):
+        (folder / f'{number}.png').unlink()
+    for number in range(40):
+        Image.new('RGB', (1, 1)).save(folder / f'{number}.png')
+    code, out, err = translate(*words)
+    assert code == 2 and len(err) == 1 and f'{folder}/0.png is 4x4' in err[0]
+
+
+def test_several_processes_do_not_test(translate, monkeypatch):
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', '2')
+    assert 'start it by python test.py' in refused(translate, '--name', 'cyclegan')
+
+
 @pytest.mark.parametrize('epoch', ['1', '2'])
 def test_epoch(epoch, translate, tmp_path):
     assert translate('--name', 'cyclegan', '--epoch', epoch)[0] == 0
@@ -326,7 +350,7 @@ def test_load_iter(home, translate, tmp_path):
 @pytest.fixture
 def bare(home, tmp_path) -> list:
     """Options that name runs without state files."""
-    shutil.copytree(home / 'checkpoints', tmp_path / 'bare', ignore=shutil.ignore_patterns('*_state.pth'))
+    shutil.copytree(home / 'checkpoints', tmp_path / 'bare', ignore=shutil.ignore_patterns('*_state.pth', '*.json'))
     return ['--checkpoints_dir', tmp_path / 'bare', '--ngf', 4, '--crop_size', 32]
 
 

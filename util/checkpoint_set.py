@@ -421,6 +421,7 @@ def thin(folder: Path, label: str):
 
 def check_room(folder, size: float):
     """An OSError if the disk has no room for a set of `size` bytes."""
+    Path(folder).mkdir(parents=True, exist_ok=True)     # it may have been removed during the run
     free = shutil.disk_usage(folder).free
     if free < ROOM * size:
         raise OSError(errno.ENOSPC, f'no space left: a checkpoint needs {megabytes(ROOM * size)}, '

@@ -38,6 +38,14 @@ class UserError(Exception):
         return '\n'.join(self.args)
 
 
+class SizeError(UserError):
+    """An image that these networks cannot take; others may fit."""
+
+    def __init__(self, path, why: str):
+        super().__init__(f'{os.path.abspath(path)} {why}')
+        self.why = why
+
+
 class ResourceError(UserError):
     """Too little memory, or worker processes lost again and again."""
 

@@ -30,9 +30,10 @@ class Recovery:
         self.in_a_row = self.in_a_row + 1 if self.last == iteration - 1 else 1
         self.bad_steps, self.last = self.bad_steps + 1, iteration
         found = self.worst(f'{bad} at {self.place(bad, progress)}')
-        if self.bad_steps <= BATCHES and self.group.is_main:
+        skipped = self.policy == 'skip' and self.in_a_row <= SKIPS_IN_A_ROW
+        if (self.bad_steps <= BATCHES or not skipped) and self.group.is_main:
             found += f'; the batch is in {self.keep(bad, progress)}'
-        if self.policy == 'skip' and self.in_a_row <= SKIPS_IN_A_ROW:
+        if skipped:
             self.model.boundary.restore_statistics(bad.steps_ago)
             if self.group.is_main and (self.bad_steps <= BATCHES or self.bad_steps % 100 == 0):
                 warn(f'{found}; step left out (--on_nonfinite skip, {self.bad_steps} so far)')
@@ -88,7 +89,8 @@ class Recovery:
         manifest = checkpoint_set.manifest_of(self.model.folder, labels[0]) if labels else None
         where = (f'the last good checkpoint is {manifest.label} (epoch {manifest.progress.get("epoch")}, total_iters '
                  f'{manifest.progress.get("total_iters")})' if manifest else 'there is no checkpoint yet')
-        return f'{where}{self.last_finite(progress, bad)}; try a smaller --lr, or --on_nonfinite skip'
+        skip = ', or --on_nonfinite skip' if self.policy == 'stop' else ''
+        return f'{where}{self.last_finite(progress, bad)}; try a smaller --lr{skip}'
 
     def last_finite(self, progress, bad) -> str:
         """Save the weights before the bad update, under a label that is not gone on from by itself."""

@@ -3,7 +3,7 @@ import threading
 import time
 from contextlib import suppress
 
-from util import checkpoint, checkpoint_set, loss_log
+from util import checkpoint, checkpoint_set, loss_log, run_folder
 from util.checkpoint_set import FULL_STATES
 from util.cli import NonFiniteError, warn
 
@@ -121,8 +121,8 @@ class Checkpoints:
         self.failures += 1
         if not isinstance(error, OSError) or self.failures >= FAILURES_IN_A_ROW:
             raise error
-        warn(f'the checkpoint could not be saved: {error.filename}: {error.strerror}; training goes on, and earlier '
-             f'checkpoints are intact')
+        intact = ', and earlier checkpoints are intact' if run_folder.labels(self.model.folder) else ''
+        warn(f'the checkpoint could not be saved: {error.filename}: {error.strerror}; training goes on{intact}')
 
 
 class NoCheckpoints:
