@@ -143,7 +143,7 @@ def record(options, opt, dataset, model, progress, about):
     total_images = progress.total_iters + progress.images_to_go(model.update_size)
     with (Visualizer(opt, total_images, progress, device=runtime.description) if is_main
           else NoVisualizer()) as visualizer:
-        for line in (about, is_main and save_options(opt, options.defaults), *options.changes,
+        for line in (is_main and save_options(opt, options.defaults), about, *options.changes,
                      f'The number of training images = {len(dataset)}', model.describe_networks(opt.verbose),
                      f'device: {runtime.description}, seed {opt.seed}', *update_lines(model)):
             visualizer.line(line) if line else None
