@@ -100,6 +100,8 @@ def start(options, opt, lock, argv):
     group.first(lock.acquire) if opt.continue_train else None
     model = create_model(opt, runtime)
     progress, logs = model.resume() if opt.continue_train else (Progress(epoch=opt.epoch_count), {})
+    if opt.continue_train and 1 < progress.epoch_size != len(dataset):
+        cli.warn(f'an epoch has {len(dataset)} images now, and had {progress.epoch_size} when {model.label} was saved')
     progress.epoch_size, progress.max_iters = len(dataset), opt.max_iters
     progress.last_epoch = opt.n_epochs + opt.n_epochs_decay
     if progress.finished or opt.dry_run:

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from util.cli import ResourceError, UserError, launched_here, warn
-from util.signals import leave_to_main_process
+from util.signals import held_back, leave_to_main_process
 
 from .image_folder import is_image
 from .messages import Messages, MessageSampler, batches_of
@@ -85,7 +85,7 @@ class Loader:
                 collate_fn=as_it_is, pin_memory=self.pin_memory, persistent_workers=self.n_workers > 0,
                 generator=torch.Generator(), prefetch_factor=PREFETCH if self.n_workers else None,
                 worker_init_fn=leave_to_main_process)
-        with deaths_as_return_values():
+        with deaths_as_return_values(), held_back():
             return batches_of(iter(self.loader))
 
     def tell(self, replaced):

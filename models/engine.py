@@ -42,6 +42,7 @@ def create(name: str, model):
     auto is eager: the others have not been measured on a GPU, and on a CPU they win nothing.
     """
     if name == 'compile':
+        warn('--engine compile: the first step begins with compiling the networks, which can take minutes', kind='note')
         problem = compiler_trouble(model.device)
         return Eager(model) if problem and tell(name, problem) else Compiled(model)
     if name == 'graph':

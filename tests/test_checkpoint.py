@@ -599,7 +599,8 @@ def test_bare_weights_go_on_at_epoch_count(run):
     for path in folder.glob('*_state.pth'):
         path.unlink()
     run('pix2pix', 'bare', '--continue_train', '--epoch', '2', '--epoch_count', '4')
-    assert load_state(folder, 'latest')['progress'] == {'epoch': 5, 'epoch_iter': 0, 'total_iters': 5, 'iteration': 5}
+    progress = dict(epoch=5, epoch_iter=0, total_iters=5, iteration=5, epoch_size=5)
+    assert load_state(folder, 'latest')['progress'] == progress
 
 
 def test_a_contradicting_epoch_count_is_refused(run):

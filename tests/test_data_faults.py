@@ -303,7 +303,8 @@ def test_two_folders_give_the_pairs_of_one(tmp_path, folders, direction, capsys)
         folder_with(tmp_path / 'two' / folders[1], **{f'{number}_B': right})
         folder_with(tmp_path / 'one' / 'train', **{f'{number}': side_by_side(left, right)})
     two = create_dataset(training(tmp_path / 'two', 'aligned', direction=direction))
-    assert 'paired by file name: 3 pairs' in capsys.readouterr().out
+    note, = capsys.readouterr().err.splitlines()
+    assert note.startswith('note: paired by file name: 3 pairs') and '--model cyclegan' in note
     one = create_dataset(training(tmp_path / 'one', 'aligned', direction=direction))
     for index in range(3):
         mine, theirs = two[index, 7], one[index, 7]
@@ -452,6 +453,26 @@ def kill_one(loader) -> int:
     os.kill(worker.pid, signal.SIGKILL)
     worker.join(10)
     return worker.pid
+
+
+@unix
+@pytest.mark.parametrize('name', ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1'])
+def test_a_signal_to_the_group_while_workers_begin(many, name, monkeypatch, capfd):
+    """They ignore it from their first moment on, with nothing on stderr, and load what they are asked for."""
+    number, fork = getattr(signal, name), os.fork
+
+    def interrupted():
+        pid = fork()
+        if pid == 0:
+            os.kill(os.getpid(), number)
+        return pid
+    expected = epoch(loader_of(many))
+    monkeypatch.setattr(os, 'fork', interrupted)
+    loader = loader_of(many, num_threads=2)
+    assert same(epoch(loader), expected) and len(loader.workers) == 2
+    for worker in loader.workers:
+        os.kill(worker.pid, number)
+    assert same(epoch(loader), expected) and capfd.readouterr().err == ''
 
 
 @unix

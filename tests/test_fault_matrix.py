@@ -124,6 +124,15 @@ def test_a_test_is_told_that_the_options_of_the_training_are_lost(run, runs):
     assert f'warning: {path} is missing' in done.err and 'Traceback' not in done.err
 
 
+def test_images_that_are_gone_are_told_when_a_run_goes_on(run, runs, home, tmp_path):
+    root = tmp_path / 'less'
+    shutil.copytree(home / 'aligned', root)
+    for path in sorted((root / 'train').iterdir())[2:]:
+        path.unlink()
+    done = runs.go_on('run', '--n_epochs', 3, '--dataroot', root)
+    assert survived(done, 0, 'an epoch has 2 images now, and had 4 when latest was saved')
+
+
 def test_going_on_without_a_checkpoint(runs):
     assert is_one_sentence(runs.go_on('run'), 2, str(runs.folder / 'run'))
     done = runs.begin('template', 'run', '--continue_train', 'auto')

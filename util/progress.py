@@ -1,7 +1,7 @@
 """Where a training run is."""
 from dataclasses import dataclass
 
-COUNTERS = ('epoch', 'epoch_iter', 'total_iters', 'iteration')
+COUNTERS = ('epoch', 'epoch_iter', 'total_iters', 'iteration', 'epoch_size')
 
 
 @dataclass

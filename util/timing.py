@@ -1,12 +1,18 @@
 """Where the time of a training run goes."""
 import time
 
+from util.signals import after_pause
+
 
 class StepTimer:
-    """Seconds per image and the share spent waiting for data, since the last report; writing logs not counted."""
+    """Seconds per image and the share spent waiting for data, since the last report.
+
+    Not counted: writing logs, and the time for which the program was halted (with what was before it in that lap).
+    """
 
     def __init__(self):
         self.reset()
+        after_pause(self.skip)
 
     def reset(self):
         self.waiting = self.working = 0.0

@@ -1,0 +1,127 @@
+"""Signals at awkward moments: together, twice, while python ends, after a pause. No traceback, and the right code."""
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from util import signals
+from util.signals import Signals, held_back, leave_to_main_process
+from util.timing import StepTimer
+
+ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.skipif(sys.platform == 'win32', reason='needs signals of Unix')
+
+BEGIN = """
+import atexit, os, signal, sys, time
+from util import signals
+from util.signals import Signals
+me = os.getpid()
+signal.signal(signal.SIGINT, signal.default_int_handler)     # whatever the tests inherited
+
+def send(*names):
+    '''All of them arrive before python looks.'''
+    numbers = [getattr(signal, name) for name in names]
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    for number in numbers:
+        os.kill(me, number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+
+def twice():
+    time.sleep(signals.SECONDS_OF_ONE_REQUEST + 0.1)
+    send('SIGINT')
+
+class Closing:
+    '''Python reports an exception here and goes on.'''
+    def __del__(self):
+        twice()
+"""
+PLACES = {
+    'in the middle': 'with Signals() as asked:\n    send("SIGINT")\n    twice()\n    print("on")',
+    'while something is closed': 'with Signals() as asked:\n    send("SIGINT")\n    Closing()\n    print("on")',
+    'afterwards': 'with Signals() as asked:\n    send("SIGINT")\ntwice()\nprint("on")',
+}
+
+
+def program(text: str) -> tuple[int, str, str]:
+    """(exit code, stdout, stderr)"""
+    done = subprocess.run([sys.executable, '-c', BEGIN + text], cwd=ROOT, capture_output=True, text=True, timeout=60,
+                          preexec_fn=lambda: [signal.signal(getattr(signal, name), signal.SIG_DFL)
+                                              for name in (*signals.STOPPING, 'SIGUSR1')])
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(('names', 'code'), [(('SIGTERM', 'SIGINT'), 130), (('SIGTERM', 'SIGHUP'), 129)])
+def test_two_signals_together_are_one_request(names, code):
+    """Python hands them over by their number."""
+    text = f'with Signals() as asked:\n    send(*{names})\n    print(asked.stop)\nsys.exit(asked.exit_code)'
+    assert program(text) == (code, f'{signal.Signals(code - 128).name}\n', '')
+
+
+@pytest.mark.parametrize('place', PLACES)
+def test_the_second_signal_ends_at_once(place):
+    assert program(PLACES[place]) == (130, '', 'interrupted\n')
+
+
+@pytest.mark.parametrize('name', signals.STOPPING)
+def test_a_program_that_ends_is_not_interrupted_any_more(name):
+    text = f'atexit.register(send, "{name}")\nwith Signals() as asked:\n    send("SIGINT")\ntime.sleep(0.3)\n'
+    assert program(text + 'sys.exit(asked.exit_code)') == (130, '', '')
+
+
+@pytest.mark.parametrize('name', ['SIGTERM', 'SIGHUP'])
+def test_after_the_training_one_signal_is_enough(name):
+    code, out, err = program(f'with Signals() as asked:\n    pass\nsend("{name}")\nprint("on")')
+    assert (code, out, err) == (128 + getattr(signal, name), '', 'interrupted\n')
+
+
+def test_after_the_training_ctrl_c_is_what_it_was():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with Signals():
+            assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_worker_never_hears_what_came_while_it_was_started():
+    """Neither before it has said that it does not listen, nor afterwards; the main process hears it."""
+    heard = []
+    before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    try:
+        with held_back():
+            worker = os.fork()
+            if worker == 0:
+                os.kill(os.getpid(), signal.SIGINT)
+                leave_to_main_process()
+                os.kill(os.getpid(), signal.SIGINT)
+                os._exit(len(heard))
+            os.kill(os.getpid(), signal.SIGINT)
+            assert not heard
+        assert heard == [signal.SIGINT]
+        assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_pause_is_not_counted():
+    """Only what comes after it is: SIGCONT arrives whether or not the process was halted."""
+    before = signal.getsignal(signal.SIGCONT)
+    try:
+        timer = StepTimer()
+        timer.data_arrived()
+        timer.step_done(1)
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGCONT)
+        time.sleep(0.05)
+        timer.data_arrived()
+        timer.step_done(1)
+        report = timer.report()
+    finally:
+        signal.signal(signal.SIGCONT, before)
+    assert 0.05 <= report['data'] * 2 < 0.3 and 0.05 <= report['time'] * 2 < 0.3
+    assert report['images_per_s'] * report['time'] == pytest.approx(1) and 0 <= report['data_wait'] <= 1
