@@ -1,4 +1,5 @@
 """Pairs: side by side in one image, A left and B right, in <dataroot>/<phase>, or in two folders by their names."""
+from util.cli import warn
 from util.console import say
 
 from .base_dataset import BaseDataset
@@ -55,7 +56,12 @@ class AlignedDataset(BaseDataset):
                 f'(images that are no pairs are for --model cyclegan --dataset_mode unaligned)',
                 dict.fromkeys(alone, 'no partner'), fatal=not (allow_unmatched and pairs)))
         pairs = pairs[:int(min(self.limit, len(pairs)))]
-        say(f'paired by file name: {len(pairs)} pairs in {folder_A.absolute()} and {folder_B.name}')
+        told = f'paired by file name: {len(pairs)} pairs in {folder_A.absolute()} and {folder_B.name}'
+        if self.training:
+            warn(f'{told}; images of these two folders with the same names are taken for pairs (images that are no '
+                 f'pairs are for --model cyclegan)', kind='note')
+        else:
+            say(told)
         pairs = self.usable_pairs(pairs)
         return [path for path, _ in pairs], [path for _, path in pairs]
 

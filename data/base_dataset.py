@@ -9,11 +9,12 @@ from torch.utils.data import Dataset, Sampler, default_collate
 
 from util.cli import UserError, warn
 from util.levels import as_numbers
+from util.registry import plain
 from util.seeding import derive_seed
 
 from .bad_images import BadImages
 from .checks import Problem
-from .image_folder import ImageError, contents, list_images, read_image, read_levels
+from .image_folder import ImageError, contents, is_image, list_images, read_image, read_levels
 from .inspection import Inspection
 from .transforms import Preparation, as_channels
 
@@ -41,6 +42,7 @@ class BaseDataset(Dataset):
     def __init__(self, opt):
         self.dataroot = Path(opt.dataroot)
         self.phase = opt.phase
+        self.model = plain(opt.model)
         self.limit = opt.max_dataset_size
         self.max_pixels = opt.max_pixels
         self.reversed = opt.direction == 'BtoA'
@@ -116,7 +118,11 @@ class BaseDataset(Dataset):
         self.inspection = None      # workers need no copy
 
     def other_layout(self, name: str) -> str:
-        """The cure where the folders are those of another dataset mode."""
+        """The cure where the folders are those of another dataset mode, or there are none."""
+        if not self.training and self.dataroot.is_dir() and any(map(is_image, os.listdir(self.dataroot))):
+            return '; to translate the images in that folder itself, ' + {
+                'colorization': f'move them into a sub-folder {name} (or another, named with --phase)',
+                'munit': 'add --dataset_mode single'}.get(self.model, 'add --model test')
         if name == self.phase and (self.dataroot / f'{name}A').is_dir():
             return f'; {name}A and {name}B are for --dataset_mode unaligned'
         if name != self.phase and (self.dataroot / self.phase).is_dir():

@@ -2,7 +2,6 @@
 import numpy as np
 import torch
 
-from util.cli import UserError
 from util.images import rgb_to_lab
 
 from .base_dataset import BaseDataset
@@ -15,10 +14,6 @@ class ColorizationDataset(BaseDataset):
 
     def __init__(self, opt):
         super().__init__(opt)
-        given = opt.input_nc, opt.output_nc, opt.direction
-        if given != (1, 2, 'AtoB'):
-            raise UserError(f'--dataset_mode colorization makes --input_nc 1, --output_nc 2, --direction AtoB, not '
-                            f'{given[0]}, {given[1]}, {given[2]}; drop these options')
         self.paths = self.list_folder(self.phase)
 
     def load(self, index, rng):

@@ -49,18 +49,18 @@ def broken_bodies(contents: dict[str, Content], trained: set[str]) -> list[Probl
         return []
     own = [is_in(path, trained) for path in contents]
     too_many = sum(is_in(path, trained) for path in files) > max(TOLERATED, SHARE * sum(own))
-    return [Problem('damaged', f'{len(files)} of {len(contents)} images are damaged behind their headers: '
-                    f'{listing(files)}; training takes other samples in their place, and ends if they are more than '
-                    f'{SHARE:.0%}: repair, convert or remove them', files, fatal=too_many)]
+    return [Problem('damaged', f'{counted(files, contents)} damaged behind the header: {listing(files)}; '
+                    f'training takes other samples instead, and ends if there are more than {SHARE:.0%} of them: '
+                    f'repair, convert or remove what is damaged', files, fatal=too_many)]
 
 
 def constants(contents: dict[str, Content]) -> list[Problem]:
     files = {path: 'one colour' for path, content in contents.items() if content.flat}
     if not files:
         return []
-    return [Problem('one colour', f'{len(files)} of {len(contents)} images have one colour only: '
-                    f'{listing(dict.fromkeys(files, ""))}; nothing can be learnt from them, remove them', files,
-                    fatal=False)]
+    return [Problem('one colour', f'{counted(files, contents)} of one colour only: '
+                    f'{listing(dict.fromkeys(files, ""))}; nothing can be learnt there, remove what is of one colour',
+                    files, fatal=False)]
 
 
 def duplicates(contents: dict[str, Content], trained: set[str]) -> list[Problem]:
@@ -73,17 +73,20 @@ def duplicates(contents: dict[str, Content], trained: set[str]) -> list[Problem]
     sides = {path: is_in(path, trained) for paths in same for path in paths}
     leaked = [paths for paths in same if len({sides[path] for path in paths}) == 2]
     doubled = [paths for paths in same if paths not in leaked]
-    total = len(contents)
-    return [*about_equal('in training and test', leaked, total, 'results on them say nothing: remove one of each'),
-            *about_equal('twice', doubled, total, 'they count double: remove the copies')]
+    return [*about_equal('in training and test', leaked, contents, 'such results say nothing: remove one of each'),
+            *about_equal('twice', doubled, contents, 'that counts double: remove the copies')]
 
 
-def about_equal(where: str, groups: list[list[str]], total: int, cure: str) -> list[Problem]:
+def counted(files: dict, contents: dict) -> str:
+    """'1 of 66 images of all phases is': headers are counted in the folders of training alone."""
+    return f'{len(files)} of {len(contents)} images of all phases {"is" if len(files) == 1 else "are"}'
+
+
+def about_equal(where: str, groups: list[list[str]], contents: dict, cure: str) -> list[Problem]:
     if not groups:
         return []
     files = {path: f'equal to {os.path.abspath(paths[0])}' for paths in groups for path in paths[1:]}
-    return [Problem(where, f'{len(files)} of {total} images are there {where}: {listing(files)}; {cure}', files,
-                    fatal=False)]
+    return [Problem(where, f'{counted(files, contents)} there {where}: {listing(files)}; {cure}', files, fatal=False)]
 
 
 def is_in(path: str, folders: set[str]) -> bool:

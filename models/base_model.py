@@ -1,5 +1,4 @@
 """What all models share: making networks, one optimizer step, logs, and saving. The arithmetic is theirs."""
-import os
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path

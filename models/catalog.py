@@ -8,8 +8,8 @@ INIT_TYPES = ('normal', 'xavier', 'kaiming', 'orthogonal')
 # PatchGAN layers by name; the receptive field is 16, 70 and 286 pixels (pix2pix, section 4.4)
 PATCH_LAYERS = {'basic': 3, 'patch16': 1, 'patch70': 3, 'patch286': 5}
 NET_D = ('basic', 'n_layers', 'pixel', 'patch16', 'patch70', 'patch286')
-NET_G_HELP = ('resnet_9blocks, resnet_6blocks or any resnet_<n>blocks; unet_256, unet_128 or any unet_<power of 2>; '
-              'encdec_256, encdec_128, ...: the same without skip connections')
+NET_G_HELP = ('resnet_9blocks, resnet_6blocks or any resnet_<n>blocks up to 999; unet_256, unet_128 or any '
+              'unet_<power of 2>; encdec_256, encdec_128, ...: the same without skip connections')
 
 
 def parse_netG(name: str) -> tuple[str, int]:
@@ -17,7 +17,7 @@ def parse_netG(name: str) -> tuple[str, int]:
 
     Raises ValueError for any other name.
     """
-    if match := re.fullmatch(r'resnet_([1-9]\d*)blocks', name):
+    if match := re.fullmatch(r'resnet_([1-9]\d{0,2})blocks', name):
         return 'resnet', int(match[1])
     if match := re.fullmatch(r'(unet|encdec)_(\d+)', name):
         levels = int(match[2]).bit_length() - 1
@@ -47,3 +47,11 @@ def smallest_image(netD: str, n_layers_D: int) -> int:
     """The smallest image side that a discriminator can judge: its last norm needs 2x2 values."""
     layers = patch_layers(netD, n_layers_D)
     return 3 * 2**layers if layers else 1
+
+
+def smallest_munit(n_downsample: int, n_downsample_style: int, n_layers_D: int = 0, num_scales_D: int = 1) -> int:
+    """The smallest image side that MUNIT's encoders can take and, in training, its discriminators.
+
+    The norms of the content encoder need 2x2 values.
+    """
+    return 2**max(n_downsample + 1, n_downsample_style, n_layers_D + num_scales_D - 1)

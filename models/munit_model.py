@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 
 from util import checkpoint
-from util.cli import UserError
+from util.cli import SizeError, UserError
 from util.seeding import derive_seed
 
-from . import networks
+from . import catalog, networks
 from .base_model import BaseModel
 from .losses import GAN_LOSSES, VggFeatures, l1_loss, perceptual_loss
 
@@ -24,19 +24,20 @@ class MunitModel(BaseModel):
                 'init_type': 'kaiming', 'no_dropout': True, 'lr_policy': 'step', 'lr_decay_iters': 100000,
                 'lr_gamma': 0.5, 'lr_step_unit': 'iter', 'max_iters': 1000000, 'weight_decay': 0.0001}
     options = {
-        'style_dim': (8, 'numbers in a style code'),
-        'mlp_dim': (256, 'width of the network from style codes to AdaIN parameters'),
-        'n_downsample': (2, 'halvings in the content encoder'),
-        'n_downsample_style': (4, 'halvings in the style encoder'),
-        'n_res': (4, 'residual blocks of the content encoder and of the decoder'),
+        'style_dim': (8, 'numbers in a style code', (1, 16384)),
+        'mlp_dim': (256, 'width of the network from style codes to AdaIN parameters', (1, 16384)),
+        'n_downsample': (2, 'halvings in the content encoder', (0, 6)),
+        'n_downsample_style': (4, 'halvings in the style encoder', (0, 10)),
+        'n_res': (4, 'residual blocks of the content encoder and of the decoder', (1, 100)),
         'pad_type': ('reflect', 'padding: reflect, replicate or zero', ('reflect', 'replicate', 'zero')),
     }
     train_options = {
         'preset': ('', 'settings of a published dataset',
                    ('edges2shoes', 'edges2handbags', 'summer2winter', 'synthia2cityscape')),
-        'num_scales_D': (3, 'sizes of the image that the discriminator judges'),
+        'num_scales_D': (3, 'sizes of the image that the discriminator judges', (1, 10)),
         'norm_D': ('none', 'norm of the discriminator', ('none', 'instance', 'batch', 'layer', 'spectral')),
-        'init_type_D': ('normal', 'initial weights of the discriminator'),
+        'init_type_D': ('normal', 'initial weights of the discriminator',
+                        ('normal', 'xavier', 'kaiming', 'orthogonal')),
         'lambda_gan': (1.0, 'weight of the GAN loss'),
         'lambda_recon_x': (10.0, 'weight of the reconstruction of images'),
         'lambda_recon_s': (1.0, 'weight of the reconstruction of style codes'),
@@ -44,12 +45,14 @@ class MunitModel(BaseModel):
         'lambda_cyc': (0.0, 'weight of the explicit cycle loss'),
         'lambda_vgg': (0.0, 'weight of the perceptual loss between a translation and its source'),
         'vgg_weights': ('', 'file with weights of a VGG16; without it torchvision\'s are downloaded'),
-        'vgg_layer': ('relu5_3', 'feature maps of the perceptual loss'),
+        'vgg_layer': ('relu5_3', 'feature maps of the perceptual loss',
+                      ('relu1_1', 'relu1_2', 'relu2_1', 'relu2_2', 'relu3_1', 'relu3_2', 'relu3_3',
+                       'relu4_1', 'relu4_2', 'relu4_3', 'relu5_1', 'relu5_2', 'relu5_3')),
         'detach_content': (False, 'the content code to be reconstructed takes no gradient'),
         'share_styles': (False, 'one draw of styles for the steps of D and G'),
     }
     test_options = {
-        'num_styles': (10, 'random styles for each image'),
+        'num_styles': (10, 'random styles for each image', (1, 1000)),
         'style_seed': (10, 'seed of the random styles'),
         'sync_styles': (False, 'the same random styles for all images'),
         'interpolate': (False, 'styles in equal steps between two random ones instead'),
@@ -167,7 +170,7 @@ class MunitModel(BaseModel):
     def load_vgg(self):
         """VGG16 of the perceptual loss, from --vgg_weights or torchvision."""
         if self.opt.vgg_weights:
-            return VggFeatures(checkpoint.read(self.opt.vgg_weights), self.opt.vgg_layer).to(self.device)
+            return self.read_vgg(os.path.abspath(self.opt.vgg_weights))
         try:
             from torchvision.models import VGG16_Weights
             weights = VGG16_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True)
@@ -175,6 +178,13 @@ class MunitModel(BaseModel):
             raise UserError(f'--lambda_vgg needs the weights of a VGG16, and they cannot be downloaded ({error}); '
                             f'give a file with --vgg_weights FILE, or set --lambda_vgg 0')
         return VggFeatures(weights, self.opt.vgg_layer).to(self.device)
+
+    def read_vgg(self, path: str):
+        weights = checkpoint.read(path, cure='give another file with --vgg_weights')
+        try:
+            return VggFeatures(weights, self.opt.vgg_layer).to(self.device)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise UserError(f'{path} holds no weights of a VGG16; give another file with --vgg_weights')
 
     # ---- translating
 
@@ -235,9 +245,9 @@ class MunitModel(BaseModel):
         opt = self.opt
         height, width = self.real_A.shape[-2:]
         multiple = 2**opt.n_downsample
-        smallest = 2**max(opt.n_downsample_style, opt.isTrain and opt.n_layers_D + opt.num_scales_D - 1)
+        depth = (opt.n_layers_D, opt.num_scales_D) if opt.isTrain else ()
+        smallest = catalog.smallest_munit(opt.n_downsample, opt.n_downsample_style, *depth)
         if min(height, width) < smallest or (opt.isTrain and (height % multiple or width % multiple)):
-            path = os.path.abspath(self.image_paths[0])
-            raise UserError(f'{path} is {width}x{height} after --preprocess {opt.preprocess}; it needs '
+            raise SizeError(self.image_paths[0], f'is {width}x{height} after --preprocess {opt.preprocess}; it needs '
                             f'sides of at least {smallest}, multiples of {multiple}: choose another --crop_size '
                             f'(for small images --num_scales_D 1 --n_layers_D 3)')

@@ -4,7 +4,8 @@ The template is regression: a generator learns B from A by an L1 loss. What a mo
 
 * option tables. `defaults` gives existing options other defaults; `train_options`, `test_options` and
   `options` (both) add new ones as {name: (default, meaning)}, with the valid values as a third entry if there
-  are only some. They must be plain literals: help and mistakes are answered without running this file.
+  are only some (for whole numbers: the least and the largest). They must be plain literals: help and mistakes are
+  answered without running this file.
   A default of False makes a switch. --help --model <name> shows the result.
 * `__init__` makes the networks (attributes `net*`), the optimizers (`optimizer*`) and nothing else.
   Networks are saved and loaded by their names, optimizers are resumed by theirs.

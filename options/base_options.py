@@ -14,7 +14,7 @@ from util.cli import UserError, warn
 from util.files import atomic_write, move_aside
 
 from . import checks
-from .parser import OptionParser, device_list, file_name, modernised, number, unknown_option, whole
+from .parser import OptionParser, device_list, duration, file_name, modernised, number, unknown_option, whole
 from .restore import changes, contradictions
 
 PREPROCESS = ('resize_and_crop', 'crop', 'scale_width', 'scale_width_and_crop', 'none', 'resize', 'scale_shortside',
@@ -58,7 +58,7 @@ class BaseOptions:
         group.add_argument('--name', type=file_name, default='experiment_name', help='name of the run: a sub-folder of --checkpoints_dir')
         group.add_argument('--gpu_ids', type=device_list, default='0', help='number of the GPU; -1: CPU. Without the option: GPU 0 if there is one')
         group.add_argument('--checkpoints_dir', metavar='DIR', default='./checkpoints', help='where runs are saved')
-        group.add_argument('--cpu_threads', type=whole(0), default=0, help='threads for computing on the CPU; 0: half of the cores')
+        group.add_argument('--cpu_threads', type=whole(0, 1024), default=0, help='threads for computing on the CPU; 0: half of the cores')
         group.add_argument('--precision', default='auto', choices=('auto', 'fp32', 'tf32', 'bf16'), metavar='HOW', help='of convolutions: fp32, tf32, bf16 (half the time, see docs/performance.md); auto: tf32 on a GPU that has it, else fp32')
         group.add_argument('--seed', type=whole(0, 2**63 - 1), default=None, help='seed of all randomness (default: drawn and printed when training, 0 when testing)')
         group.add_argument('--deterministic', action='store_true', help='two runs are the same to the last bit on one machine; slower on a GPU')
@@ -71,8 +71,8 @@ class BaseOptions:
         group.add_argument('--model', default='cycle_gan', help=f'one of {", ".join(models.registry.names())}')
         group.add_argument('--input_nc', type=whole(1), default=3, help='channels of the input images: 3 for RGB, 1 for grey')
         group.add_argument('--output_nc', type=whole(1), default=3, help='channels of the output images')
-        group.add_argument('--ngf', type=whole(1), default=64, help='channels after the first layer of the generator')
-        group.add_argument('--ndf', type=whole(1), default=64, help='channels after the first layer of the discriminator')
+        group.add_argument('--ngf', type=whole(1, 16384), default=64, help='channels after the first layer of the generator')
+        group.add_argument('--ndf', type=whole(1, 16384), default=64, help='channels after the first layer of the discriminator')
         group.add_argument('--netG', default='resnet_9blocks', help=catalog.NET_G_HELP)
         group.add_argument('--netD', default='basic', choices=catalog.NET_D, metavar='NET', help=f'one of {", ".join(catalog.NET_D)}; basic is a 70x70 PatchGAN')
         group.add_argument('--n_layers_D', type=whole(1, 30), default=3, help='layers of the discriminator for --netD n_layers')
@@ -94,7 +94,7 @@ class BaseOptions:
         group.add_argument('--preprocess', default='resize_and_crop', choices=PREPROCESS, metavar='HOW', help=', '.join(PREPROCESS))
         group.add_argument('--no_flip', action='store_true', help='no random mirroring')
         group.add_argument('--max_pixels', type=whole(1), default=50_000_000, help='larger images are refused: a small file can claim any size')
-        group.add_argument('--data_timeout', type=number(0), default=120.0, help='seconds to wait for an image before the run saves and ends; 0: for ever')
+        group.add_argument('--data_timeout', type=duration, default=120.0, help='seconds to wait for an image before the run saves and ends; 0: for ever')
         group.add_argument('--display_winsize', type=whole(1), default=256, help='width of images on pages, in pixels')
 
         group = parser.add_argument_group('checkpoint')
@@ -138,9 +138,10 @@ class BaseOptions:
         self.defaults = {name: parser.get_default(name) for name in values}
         values = self.complete(values, given, stored)
         source = Path(values['checkpoints_dir']) / values['name']
-        # an option that is to be dropped makes no further problems
-        problems = [*parser.problems, *(contradictions(values, given, stored, source)
-                                        or checks.problems_of(values, self.is_train))]
+        # an option that is to be dropped makes no further problems, nor does the default in place of a wrong value
+        refused = {problem.split()[0] for problem in parser.problems}   # '--crop_size 0: needs ...'
+        further = (contradictions(values, given, stored, source) or checks.problems_of(values, self.is_train))
+        problems = parser.problems + [line for line in further if refused.isdisjoint(re.findall(r'--\w+', line))]
         if problems:
             raise UserError(*problems)
         for line in checks.unused(values, given):
@@ -183,16 +184,21 @@ class BaseOptions:
         return [unknown_option(name, known) for name in names
                 if name.startswith('--') and not any(word.startswith(name) for word in known)]
 
+    def examples(self, argv) -> dict:
+        """Options with names of files that only the model of the checkpoint has."""
+        return {}
+
     def run_folder(self, argv) -> tuple[Path, str]:
         """The folder and the label of the checkpoint that a command line speaks of."""
         parser = self.build_parser(argv)
         names = [action.dest for action in parser._actions if action.dest != 'help']
         values, unknown = parser.parse_known_args(argv)
+        values = self.filled({name: getattr(values, name) for name in names})
         # a wrong --name must not become the default one, and what no model has needs no look at the checkpoint
-        problems = [*parser.problems, *self.about_names_of_nothing(unknown, parser)]
+        problems = [*parser.problems, *self.about_names_of_nothing(unknown, parser),
+                    *checks.without_checkpoint({**values, **self.examples(argv)})]
         if problems:
             raise UserError(*problems)
-        values = self.filled({name: getattr(values, name) for name in names})
         label = f'iter_{values["load_iter"]}' if values['load_iter'] else values['epoch']
         return Path(values['checkpoints_dir']) / full_name(values), label
 

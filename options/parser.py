@@ -2,6 +2,7 @@
 import argparse
 import math
 import re
+from collections import defaultdict
 
 from util.cli import UserError, warn
 from util.registry import nearest
@@ -34,7 +35,27 @@ def modernised(argv: list[str]) -> list[str]:
     for name in sorted(old):
         new = ALIASES.get(name) or ' '.join(REPLACED[name])
         warn(f'{name} is an older name of {new}', kind='note')
+    refuse_two_values(argv)
     return tokens
+
+
+def refuse_two_values(argv: list[str]):
+    """A `UserError` where an older name and today's, or two older ones, give an option different values."""
+    found = defaultdict(dict)       # {today's name: {name that was typed: its value}}
+    for token, following in zip(argv, [*argv[1:], ''], strict=False):
+        name, equals, value = token.partition('=')
+        if name in REPLACED:
+            new, value = REPLACED[name]
+        else:
+            new, value = ALIASES.get(name, name), value if equals or following.startswith('--') else following
+        found[new][name] = value
+    problems = []
+    for names in found.values():
+        if len(set(names.values())) > 1:
+            typed = [name if name in REPLACED else f'{name} {value}'.strip() for name, value in names.items()]
+            problems.append(f'{" and ".join(typed)} give one option different values; drop one of them')
+    if problems:
+        raise UserError(*problems)
 
 
 class OptionParser(argparse.ArgumentParser):
@@ -95,14 +116,23 @@ class OptionParser(argparse.ArgumentParser):
         return bool(self.problems) and re.search(r'^unknown option|^--\w+ is ', self.problems[-1]) is not None
 
     def add_table(self, title: str, table: dict[str, tuple]):
-        """Add options from a table {name: (default, meaning[, choices])}; a default of False makes a switch."""
+        """Add options from a table {name: (default, meaning[, valid values])}; a default of False makes a switch.
+
+        The valid values are all words, or the least and the largest of whole numbers.
+        """
         group = self.add_argument_group(title)
-        for name, (default, meaning, *choices) in table.items():
+        for name, (default, meaning, *valid) in table.items():
             if default is False:
                 group.add_argument(f'--{name}', action='store_true', help=meaning)
+            elif isinstance(default, int):
+                limits = valid[0] if valid else ()
+                group.add_argument(f'--{name}', default=default, help=meaning, type=whole(*limits), metavar='N')
+            elif isinstance(default, float):    # weights are never negative
+                group.add_argument(f'--{name}', default=default, help=meaning, metavar='X',
+                                   type=number(0) if name.startswith('lambda') else number())
             else:
-                group.add_argument(f'--{name}', default=default, help=meaning, type=type_like(name, default),
-                                   choices=choices[0] if choices else None, metavar=metavar(default))
+                group.add_argument(f'--{name}', default=default, help=meaning, choices=valid[0] if valid else None,
+                                   metavar='TEXT')
 
 
 def unknown_option(name: str, known) -> str:
@@ -117,19 +147,6 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         if action.default is None or action.default == '' or action.nargs == 0:
             return action.help
         return super()._get_help_string(action)
-
-
-def metavar(default) -> str:
-    return 'TEXT' if isinstance(default, str) else 'N' if isinstance(default, int) else 'X'
-
-
-def type_like(name: str, default):
-    """The type of an option from a table: that of its default; weights (lambda_*) are never negative."""
-    if isinstance(default, str):
-        return str
-    if isinstance(default, int):
-        return whole()
-    return number(0) if name.startswith('lambda') else number()
 
 
 def whole(low: int | None = None, high: int = LARGEST, or_word: str = ''):
@@ -166,6 +183,14 @@ def number(low: float | None = None, above: float | None = None, below: float | 
     return convert
 
 
+def duration(text: str) -> float:
+    """Seconds that a timer can measure; 0 for none."""
+    value = number(0)(text)
+    if value and not 0.001 <= value <= 1e6:
+        raise argparse.ArgumentTypeError('needs 0, or a number from 0.001 to 1000000')
+    return value
+
+
 def names_of(known: tuple[str, ...]):
     """Words of `known` with commas between them; 'none' stands alone."""
     def convert(text):
@@ -192,4 +217,8 @@ def device_list(text: str) -> str:
     """`-1` for the CPU, or numbers of GPUs separated by commas."""
     if not re.fullmatch(r'\s*-?\d+(\s*,\s*-?\d+)*\s*', text):
         raise argparse.ArgumentTypeError('needs -1 for the CPU or the number of a GPU, such as 0')
+    numbers = [int(word) for word in text.split(',')]
+    twice = next((number for number in numbers if number >= 0 and numbers.count(number) > 1), None)
+    if twice is not None:
+        raise argparse.ArgumentTypeError(f'names GPU {twice} twice; name each once')
     return text

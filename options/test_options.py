@@ -30,7 +30,7 @@ class TestOptions(BaseOptions):
         group.add_argument('--num_test', type=whole(1), default=float('inf'), help='translate at most N images')
         group.add_argument('--eval', action='store_true', help='running statistics for batch norms, no dropout')
         group.add_argument('--no_ema', action='store_true', help='translate with the weights themselves where moving averages of them (--ema) are there')
-        group.add_argument('--aspect_ratio', type=number(above=0), default=1.0, help='saved images are this much higher (above 1) or wider (below 1)')
+        group.add_argument('--aspect_ratio', type=number(above=0.01, below=100), default=1.0, help='saved images are this much higher (above 1) or wider (below 1)')
 
     def stored_options(self, argv):
         """What the checkpoint knows of its networks and data, seen in the direction of this test."""

@@ -25,9 +25,11 @@ OLD = re.compile(r'\.(running_mean|running_var|num_batches_tracked)$')
 
 def read_pair(path: Path) -> tuple[dict, dict]:
     """The weights of domain a and b of an original file, without statistics that no layer uses."""
-    content = checkpoint.read(path)
+    if not path.is_file():
+        raise UserError(f'there is no file {path.absolute()}; give a checkpoint of MUNIT, such as gen_01000000.pt')
+    content = checkpoint.read(path, cure='give a checkpoint of MUNIT')
     if not isinstance(content, dict) or not {'a', 'b'} <= content.keys():
-        raise UserError(f'{path.absolute()} is no checkpoint of MUNIT: it has no parts a and b')
+        raise UserError(f'{path.absolute()} is no checkpoint of MUNIT: it has no parts a and b; give another file')
     return tuple({key: value for key, value in content[domain].items() if not OLD.search(key)} for domain in 'ab')
 
 

@@ -61,7 +61,7 @@ def leak(root):
 
 def copied(root):
     shutil.copy(root / 'trainA' / '3.png', root / 'trainA' / 'copy.png')
-    return ['copy.png', 'twice']
+    return ['copy.png', '1 of 67 images of all phases is there twice']
 
 
 def of_other_values(root):
@@ -78,12 +78,12 @@ def damaged_with_reason(root):
 
 def constant(root):
     Image.new('RGB', (40, 40), (7, 8, 9)).save(root / 'trainB' / 'flat.png')
-    return ['flat.png', 'one colour']
+    return ['flat.png', '1 of 67 images of all phases is of one colour']
 
 
 def damaged(root):
     truncated(root / 'trainB' / '4.png')
-    return ['4.png', 'damaged']
+    return ['4.png', '1 of 66 images of all phases is damaged']
 
 
 def unreadable(root):
@@ -99,7 +99,7 @@ def small(root):
 def too_many_damaged(root):
     for number in range(3):
         truncated(root / 'trainA' / f'{number}.png')
-    return ['3 of 66 images are damaged', '2.png']
+    return ['3 of 66 images of all phases are damaged', '2.png']
 
 
 CROP = ['--preprocess', 'crop', '--crop_size', '32']

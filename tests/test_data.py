@@ -27,8 +27,8 @@ ROOT = Path(__file__).resolve().parents[1]
 needs_links = pytest.mark.skipif(sys.platform == 'win32', reason='links need a right of their own on Windows')
 SETTINGS = dict(phase='train', direction='AtoB', input_nc=3, output_nc=3, max_dataset_size=float('inf'),
                 serial_batches=False, preprocess='resize_and_crop', load_size=36, crop_size=32, no_flip=False,
-                batch_size=1, num_threads=0, seed=1, isTrain=False, max_pixels=50_000_000, data_timeout=120.0,
-                allow_unmatched=False, loader='stream', fast_resize=False)
+                batch_size=1, num_threads=0, seed=1, isTrain=False, model='pix2pix', max_pixels=50_000_000,
+                data_timeout=120.0, allow_unmatched=False, loader='stream', fast_resize=False)
 
 
 def options(root, mode: str, **changes) -> Options:
@@ -133,6 +133,17 @@ def test_missing_folder(tmp_path):
 
 def test_missing_dataroot(tmp_path):
     assert str(tmp_path / 'absent') in sentence_of(dataset_of, tmp_path / 'absent', 'single')
+
+
+@pytest.mark.parametrize(('model', 'mode', 'cure'), [
+    ('cycle_gan', 'unaligned', 'add --model test'), ('pix2pix', 'aligned', 'add --model test'),
+    ('munit', 'unaligned', 'add --dataset_mode single'),
+    ('colorization', 'colorization', 'move them into a sub-folder test (or another, named with --phase)')])
+def test_photos_without_a_folder_of_a_phase(single_root, model, mode, cure):
+    def told(**settings):
+        return sentence_of(lambda: dataset_of(single_root, mode, model=model, **settings))
+    assert told(phase='test').endswith(f'; to translate the images in that folder itself, {cure}')
+    assert 'translate' not in told(isTrain=True, bad_images='stop')
 
 
 def test_missing_folder_of_the_second_domain(tmp_path):
@@ -329,11 +340,6 @@ def test_colorization_numbers(tmp_path):
 
     back = lab_to_rgb(torch.cat([sample['A'], sample['B']])[None])[0]
     assert np.abs((back.numpy() + 1) * 127.5 - np.asarray(image).transpose(2, 0, 1)).max() <= 1
-
-
-@pytest.mark.parametrize('change', [dict(input_nc=3), dict(output_nc=3), dict(direction='BtoA')])
-def test_colorization_fixes_its_channels(photo_root, change):
-    assert '--input_nc 1, --output_nc 2' in sentence_of(lambda: dataset_of(photo_root, 'colorization', **change))
 
 
 # ---- which kinds of files

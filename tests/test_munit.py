@@ -278,6 +278,18 @@ def test_original_checkpoints_round_trip(trained, translated, tmp_path):
     assert after == before
 
 
+def test_files_that_are_no_checkpoint_of_munit(trained, tmp_path, capsys):
+    import sys
+    sys.path.insert(0, str(ROOT / 'scripts'))
+    import convert_munit
+    photo, ours = trained / 'data' / 'testA' / '0.png', trained / 'run' / 'latest_net_G_A.pth'
+    for path, said in ((tmp_path / 'nope.pt', f'there is no file {tmp_path / "nope.pt"}; give'),
+                       (photo, f'{photo} cannot be read as a checkpoint'), (ours, 'no parts a and b')):
+        assert run(convert_munit.main, [str(path), '--name', 'x']) == 2
+        line, = capsys.readouterr().err.splitlines()
+        assert said in line and '--epoch' not in line
+
+
 def test_a_conversion_needs_a_name(capsys):
     import sys
     sys.path.insert(0, str(ROOT / 'scripts'))
@@ -295,6 +307,24 @@ def test_presets(preset, options):
     opt = TrainOptions().parse(words)
     assert {name: getattr(opt, name) for name in options} == options
     assert TrainOptions().parse([*words, '--lambda_cyc', '3']).lambda_cyc == 3
+
+
+def test_weights_that_are_no_vgg(trained, capsys):
+    for path in (trained / 'data' / 'testA' / '0.png', trained / 'run' / 'latest_net_G_A.pth'):
+        words = [*TINY_TRAINING, '--model', 'munit', '--dataroot', trained / 'data', '--name', 'vgg', '--lambda_vgg', 1,
+                 '--checkpoints_dir', trained, '--num_scales_D', 1, '--n_layers_D', 3, '--vgg_weights', path]
+        capsys.readouterr()
+        assert run(train.main, [str(word) for word in words]) == 2
+        line, = capsys.readouterr().err.splitlines()
+        assert str(path) in line and '--vgg_weights' in line and '--epoch' not in line
+
+
+@pytest.mark.parametrize('line', ['--n_downsample 0', '--n_downsample_style 0', '--n_res 1 --style_dim 1 --mlp_dim 1'])
+def test_the_smallest_networks_train(trained, line, capsys):
+    words = [*TINY_TRAINING, '--model', 'munit', '--dataroot', trained / 'data', '--name', 'small', '--overwrite',
+             '--checkpoints_dir', trained, '--num_scales_D', 1, '--n_layers_D', 1, '--max_iters', 1, *line.split()]
+    assert run(train.main, [str(word) for word in words]) == 0
+    assert capsys.readouterr().err == ''
 
 
 def test_perceptual_loss_without_weights(trained, monkeypatch, capsys):

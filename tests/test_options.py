@@ -347,6 +347,34 @@ MISTAKES = {
     '--model munit --parallel twin --norm_D batch': ['--parallel twin', 'without dropout and batch norm'],
     '--model munit --gan_mode wgangp': ['wgangp is not for MUNIT', 'lsgan'],
     '--model munit --vgg_weights absent.pth': ['absent.pth', 'correct --vgg_weights'],
+    '--model colorization --input_nc 3 --output_nc 3': ['--input_nc 1, --output_nc 2', 'not 3, 3, AtoB'],
+    '--dataset_mode colorization --lambda_identity 0 --direction BtoA': ['--direction AtoB', 'not 1, 2, BtoA'],
+    '--model munit --num_scales_D 9': ['--crop_size 256', 'at least 4096', '--num_scales_D 9'],
+    '--model munit --crop_size 100 --n_downsample 3': ['--crop_size 100', 'multiple of 8', '--n_downsample 3'],
+    '--model munit --n_downsample 5 --crop_size 32 --num_scales_D 1': ['--crop_size 32', 'at least 64'],
+    '--netG resnet_1000blocks': ['--netG resnet_1000blocks', 'resnet_<n>blocks up to 999'],
+    '--model munit --preprocess resize --load_size 62': ['--load_size 62', 'multiple of 4'],
+    '--model munit --preprocess none --n_layers_D 9': ['--n_layers_D 9', 'at most 8'],
+    # a wrong value is told once, and not what follows from the default in its place
+    '--crop_size 0 --load_size 36': ['--crop_size 0', 'at least 1'],
+    '--model pix2pix --netG unet_128 --crop_size x --load_size 100': ['--crop_size x', 'whole number'],
+    # numbers of MUNIT's networks
+    **{f'--model munit --{name} {value}': [f'--{name} {value}', f'at least {low} and at most {high}']
+       for name, low, high in (('style_dim', 1, 16384), ('mlp_dim', 1, 16384), ('n_res', 1, 100),
+                               ('n_downsample', 0, 6), ('n_downsample_style', 0, 10), ('num_scales_D', 1, 10))
+       for value in (low - 1, high + 1)},
+    '--model munit --init_type_D xaver': ['--init_type_D xaver', 'did you mean xavier?'],
+    '--model munit --vgg_layer relu9_9': ['--vgg_layer relu9_9', 'relu5_3'],
+    '--cpu_threads 100000': ['--cpu_threads 100000', 'at most 1024'],
+    '--ngf 2147483647': ['--ngf 2147483647', 'at most 16384'],
+    '--data_timeout 1e-9': ['--data_timeout 1e-9', 'from 0.001 to 1000000'],
+    '--max_minutes 1e300': ['--max_minutes 1e300', 'at least 0 and below 1e+06'],
+    '--crop_size 7': ['7x7', 'a --crop_size of at least 8'],
+    '--gpu_ids 0,1,0': ['--gpu_ids 0,1,0', 'GPU 0 twice'],
+    # two names of one option
+    '--niter 3 --n_epochs 5': ['--niter 3 and --n_epochs 5', 'drop one'],
+    '--n_epochs=5 --niter=3': ['--n_epochs 5 and --niter 3', 'drop one'],
+    '--gan_mode lsgan --no_lsgan': ['--gan_mode lsgan and --no_lsgan', 'drop one'],
     # options of elsewhere
     '--num_test 3': ['--num_test is an option of test.py'],
     '--lambda_L1 3': ['--lambda_L1 is an option of --model pix2pix in train.py'],
@@ -358,6 +386,27 @@ def test_mistake_gets_one_sentence(line, mistakes):
     message, = mistakes('train', line)
     assert [part for part in MISTAKES[line] if part not in message] == []
     assert '\n' not in message
+
+
+def test_the_same_value_under_two_names(parse):
+    assert parse('train', '--niter 3 --n_epochs 3').n_epochs == 3
+    assert parse('train', '--no_lsgan --gan_mode vanilla').gan_mode == 'vanilla'
+    assert parse('train', '--n_epochs 3 --n_epochs 5').n_epochs == 5        # the last word counts
+
+
+@pytest.mark.parametrize('line', ['', '--preset synthia2cityscape', '--crop_size 16 --num_scales_D 1 --n_layers_D 4',
+                                  '--n_downsample 1 --crop_size 66', '--n_downsample 0 --crop_size 77',
+                                  '--n_downsample_style 0 --num_scales_D 1 --n_layers_D 3 --crop_size 8',
+                                  '--n_downsample 6 --crop_size 128'])
+def test_sizes_that_munit_can_have(line, parse):
+    assert parse('train', f'--model munit {line}').model == 'munit'
+
+
+def test_a_dataroot_that_is_a_file(tmp_path):
+    (tmp_path / 'photo.png').touch()
+    with pytest.raises(UserError) as caught:
+        TrainOptions().parse(['--dataroot', str(tmp_path / 'photo.png')])
+    assert caught.value.args == (f'{tmp_path / "photo.png"} is a file; --dataroot needs the folder of the images',)
 
 
 def test_options_without_effect_are_told(parse, capsys):
@@ -375,14 +424,21 @@ def test_options_without_effect_are_told(parse, capsys):
     ('--continue_train', ['--continue_train is an option of train.py']),
     ('--n_epochs 3', ['--n_epochs is an option of train.py']),
     ('--model pix2pix --lambda_L1 3', ['--lambda_L1 is an option of --model pix2pix in train.py']),
-    ('--aspect_ratio 0', ['--aspect_ratio 0', 'above 0']),
+    ('--aspect_ratio 0', ['--aspect_ratio 0', 'above 0.01']),
+    ('--aspect_ratio 1e30', ['--aspect_ratio 1e30', 'below 100']),
     ('--num_test 0', ['--num_test 0', 'at least 1']),
     ('--model pix2pix --crop_size 300', ['--crop_size 300', 'multiple of 256']),
     ('--model_suffix /../../../out', ['--model_suffix /../../../out', 'letters']),
-    ('--model munit --style_image a.png --sync_styles', ['--sync_styles', '--style_image', 'drop one']),
-    ('--model munit --style_dir styles --interpolate', ['--interpolate', '--style_dir', 'drop one']),
+    ('--model munit --style_image README.md --sync_styles', ['--sync_styles', '--style_image', 'drop one']),
+    ('--model munit --style_dir . --interpolate', ['--interpolate', '--style_dir', 'drop one']),
+    ('--model munit --num_styles 0', ['--num_styles 0', 'at least 1 and at most 1000']),
+    ('--style_dir nope', [f'there is no folder {Path("nope").absolute()}', '--style_dir']),
+    ('--style_dir README.md', [f'{Path("README.md").absolute()} is a file', '--style_image']),
+    ('--style_image=nope.png', [f'there is no file {Path("nope.png").absolute()}', '--style_image']),
+    ('--style_image .', [f'--style_image {Path.cwd()} is a folder; use --style_dir']),
 ])
-def test_mistake_of_a_test(line, parts, mistakes):
+def test_mistake_of_a_test(line, parts, mistakes, monkeypatch):
+    monkeypatch.chdir(ROOT)
     message, = mistakes('test', line)
     assert [part for part in parts if part not in message] == []
 
@@ -502,6 +558,37 @@ def test_command_lines_are_answered_without_torch(tmp_path):
     assert all(line.startswith('error: ') for line in errors)
     assert errors[-1] == 'error: unknown option --modle; did you mean --model?'
     assert len(list(tmp_path.rglob('*'))) == 4
+
+
+BEFORE_THE_CHECKPOINT = '''
+import sys
+import train, test
+from util.cli import run
+there = ['--name', 'there']
+codes = [run(train.main, [*there, '--dataroot', '.', '--continue_train', '--overwrite']),
+         run(train.main, [*there, '--dataroot', 'nope', '--continue_train']),
+         run(train.main, [*there, '--dataroot', '.', '--continue_train', '--gpu_ids', '0,0']),
+         run(train.main, ['--dataroot', '.', '--model', 'colorization', '--input_nc', '3', '--output_nc', '3']),
+         run(train.main, ['--dataroot', '.', '--model', 'munit', '--num_scales_D', '9']),
+         run(test.main, [*there, '--model_suffix', '../x']),
+         run(test.main, [*there, '--style_dir', 'nope']),
+         run(test.main, [*there, '--style_image', 'nope'])]
+print(codes, sorted({'torch', 'numpy', 'PIL'} & set(sys.modules)))
+'''
+
+
+def test_what_no_checkpoint_can_mend_is_told_before_one_is_read(tmp_path):
+    run_folder = tmp_path / 'checkpoints' / 'there'
+    run_folder.mkdir(parents=True)
+    for name in ('latest_net_G.pth', 'latest_state.pth'):
+        (run_folder / name).write_bytes(b'not even looked at')
+    done = python('-c', BEFORE_THE_CHECKPOINT, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == f'{[2] * 8} []'
+    flags = ['--overwrite', '--dataroot', '--gpu_ids 0,0', '--input_nc', '--num_scales_D 9', '--model_suffix ../x',
+             '--style_dir', '--style_image']
+    lines = done.stderr.splitlines()
+    assert all(line.startswith('error: ') for line in lines) and len(lines) == len(flags)
+    assert [flag for flag, line in zip(flags, lines, strict=True) if flag not in line] == []
 
 
 def test_help_of_a_model_needs_no_dataroot(tmp_path):

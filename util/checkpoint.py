@@ -81,14 +81,14 @@ def load_training(folder, label: str, state: dict) -> dict | None:
     return read(path) if kept else state.get('training')    # within the state: files of version 0.1
 
 
-def read(path: Path):
-    """The content of a checkpoint file on the CPU; a `UserError` in one sentence if it is none."""
+def read(path: Path, cure: str = 'use another checkpoint (--epoch) or copy the file again'):
+    """The content of a checkpoint file on the CPU; a `UserError` in one sentence, with the cure, if it is none."""
     path = Path(path).absolute()
     if not path.exists():
-        raise UserError(f'no checkpoint file {path}; use another checkpoint (--epoch) or copy the file again')
+        raise UserError(f'no checkpoint file {path}; {cure}')
     problem = problem_of(path)
     if problem:
-        raise UserError(f'{problem}; use another checkpoint (--epoch) or copy the file again')
+        raise UserError(f'{problem}; {cure}')
     if not entry_of(path):
         warn_of_old_torch()
     try:
@@ -96,8 +96,7 @@ def read(path: Path):
             warnings.simplefilter('ignore')
             return torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:
-        raise UserError(f'{path} cannot be read as a checkpoint ({reason(path, error)}); use another one '
-                        f'(--epoch) or copy the file again')
+        raise UserError(f'{path} cannot be read as a checkpoint ({reason(path, error)}); {cure}')
 
 
 @cache
