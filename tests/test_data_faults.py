@@ -644,6 +644,6 @@ def test_a_read_that_hangs(many, monkeypatch, num_threads):
 
 @unix
 def test_a_slow_step_is_not_a_slow_read(many):
-    for number, _ in enumerate(loader_of(many, data_timeout=2)):
-        time.sleep(2.5 * (number == 1))
+    for number, _ in enumerate(loader_of(many, data_timeout=5)):
+        time.sleep(5.5 * (number == 1))
     assert number == 23

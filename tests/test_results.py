@@ -158,7 +158,7 @@ def test_a_hundred_at_most_are_full_pages_without_a_next(tmp_path):
 def test_killed_run_leaves_a_good_page(tmp_path):
     """Not a signal handler but the files on the disk are what is left of it."""
     script = ('import sys, time; sys.path[:0] = sys.argv[2:]; import test_results as t, util.results as r\n'
-              'r.SECONDS_BETWEEN_PAGES = r.SHARE_OF_PAGES = 0\n'
+              'r.SECONDS_BETWEEN_PAGES = r.SHARE_OF_PAGES = r.SHARE_OF_LIST = 0\n'
               'from pathlib import Path; import torch; root = Path(sys.argv[1])\n'
               'with r.Results(t.options(root), root / "data") as results:\n'
               '    for k in range(10000):\n'

@@ -115,7 +115,7 @@ def test_a_pause_is_not_counted():
         timer = StepTimer()
         timer.data_arrived()
         timer.step_done(1)
-        time.sleep(0.5)
+        time.sleep(1.5)
         os.kill(os.getpid(), signal.SIGCONT)
         time.sleep(0.05)
         timer.data_arrived()
@@ -123,5 +123,5 @@ def test_a_pause_is_not_counted():
         report = timer.report()
     finally:
         signal.signal(signal.SIGCONT, before)
-    assert 0.05 <= report['data'] * 2 < 0.3 and 0.05 <= report['time'] * 2 < 0.3
+    assert 0.05 <= report['data'] * 2 < 1 and 0.05 <= report['time'] * 2 < 1
     assert report['images_per_s'] * report['time'] == pytest.approx(1) and 0 <= report['data_wait'] <= 1
