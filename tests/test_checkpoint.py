@@ -455,6 +455,18 @@ def test_any_damage_of_a_manifest_is_found(tmp_path):
                 load_training(tmp_path, 'latest', {})
 
 
+def test_damage_that_even_the_question_for_a_zip_file_trips_over(tmp_path):
+    save(tmp_path, small_net(), 'latest', {'x': 1})
+    run_folder.manifest_path(tmp_path, 'latest').unlink()
+    path = tmp_path / 'latest_net_G.pth'
+    content = bytearray(path.read_bytes())
+    disks = content.rindex(b'PK\x06\x07') + 16     # of the locator of a zip64 file: how many disks it spans
+    content[disks] = 9
+    path.write_bytes(content)
+    with pytest.raises(UserError, match='latest_net_G.pth is damaged'):
+        checkpoint.read(path)
+
+
 def test_a_manifest_of_an_older_program_is_read(tmp_path):
     save(tmp_path, small_net(), 'latest', {'x': 1})
     path = run_folder.manifest_path(tmp_path, 'latest')

@@ -340,9 +340,9 @@ def wrong_kind(path: Path) -> str:
 
 def crc_problem(path: Path) -> str:
     """Damage that the sums inside a torch (zip) file tell; other files are left to their reader."""
-    if not zipfile.is_zipfile(path):
-        return ''
     try:
+        if not zipfile.is_zipfile(path):
+            return ''
         with zipfile.ZipFile(path) as archive:
             bad = archive.testzip()
     except Exception as error:
