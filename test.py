@@ -12,6 +12,7 @@ from options import TestOptions
 from options.base_options import save_options
 from util import cli
 from util.cli import SizeError, UserError, run
+from util.signals import stop_as_by_ctrl_c
 
 UNFIT = 20      # images of a wrong size before one fits: then it is the options
 
@@ -55,6 +56,7 @@ def main(argv):
     cli.silent = cli.is_follower()
     if cli.launched_here() > 1:
         raise UserError('test.py works in one process, and torchrun started several; start it by python test.py')
+    stop_as_by_ctrl_c()
     options = TestOptions()
     opt = options.parse(argv)
 

@@ -16,6 +16,7 @@ import shlex
 import sys
 import time
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 
 from options import TrainOptions
@@ -125,12 +126,14 @@ def start(options, opt, lock, argv):
 def end_at_once(opt, dataset, model, progress):
     """Where nothing is left to be trained, or --dry_run: tell about it."""
     from data import create_loader
+    from data.loader import updates_of
     from util.console import say
     from util.dry_run import dry_run
     lines = [f'nothing left to train: {model.folder.absolute()} is finished (epoch {progress.epoch - 1}, total_iters '
              f'{progress.total_iters}); raise --n_epochs, --n_epochs_decay or --max_iters to go on']
     if not progress.finished:
-        lines = dry_run(model, create_loader(dataset, opt), progress.images_to_go(model.update_size))
+        batches = chain.from_iterable(repeat(create_loader(dataset, opt)))
+        lines = dry_run(model, updates_of(batches, opt.accumulate), progress.images_to_go(model.update_size))
     for line in lines if model.runtime.group.is_main else ():
         say(line)
     return 0

@@ -1,6 +1,8 @@
 """test.py from a trained run to its results: without repeated options, under the right names, in any batch size."""
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ from PIL import Image
 from test_cli_train import PROGRAMS, ROOT, Page, files, program
 
 from util.cli import run
+from util.results import Results
 
 ONE_EPOCH = ['--n_epochs', '1', '--n_epochs_decay', '0', '--max_dataset_size', '2', '--no_html']
 RUNS = {
@@ -321,6 +324,21 @@ def test_an_image_that_the_networks_cannot_take_is_left_out(translate, tmp_path)
         Image.new('RGB', (1, 1)).save(folder / f'{number}.png')
     code, out, err = translate(*words)
     assert code == 2 and len(err) == 1 and f'{folder}/0.png is 4x4' in err[0]
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='needs signals of Unix')
+@pytest.mark.parametrize('name, code', [('SIGTERM', 143), ('SIGHUP', 129)])
+def test_a_signal_leaves_the_results_in_order(name, code, translate, tmp_path, monkeypatch):
+    add, numbers = Results.add, [getattr(signal, name) for name in ('SIGTERM', 'SIGHUP')]
+    monkeypatch.setattr(Results, 'add', lambda *words: [add(*words), os.kill(os.getpid(), getattr(signal, name))])
+    before = [signal.signal(number, signal.SIG_DFL) for number in numbers]
+    try:
+        assert translate('--name', 'pix2pix')[::2] == (code, ['interrupted'])
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+    told = json.loads((tmp_path / 'pix2pix' / 'test_latest' / 'results.json').read_text(encoding='utf-8'))
+    assert told['state'] == 'interrupted' and len(told['images']) == 1
 
 
 def test_several_processes_do_not_test(translate, monkeypatch):

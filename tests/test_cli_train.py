@@ -442,6 +442,14 @@ def closing(*numbers):
     return lambda: [os.close(number) for number in numbers]
 
 
+@pytest.mark.parametrize('more', [[], ['--accumulate', 2], ['--batch_size', 2]])
+def test_a_dry_run_through_the_command_line(here, tmp_path, more):
+    code, out, err = here('train', *train_words('pix2pix'), '--dry_run', *more)
+    size = more[-1] if more else 1
+    assert (code, err) == (0, []) and any(f's a step of {size} images' in line for line in out)
+    assert not (tmp_path / 'runs').exists()
+
+
 NAMELESS = """
 import pwd, sys
 def absent(number):

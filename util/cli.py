@@ -92,9 +92,9 @@ def run(main, argv=None):
             stream.reconfigure(errors='backslashreplace')   # a console of another alphabet never ends a run
     try:
         return main(argv) or 0
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print('interrupted', file=sys.stderr, flush=True)
-        return 130
+        return getattr(stop, 'exit_code', 130)
     except Exception as error:
         if '--verbose' in argv:
             traceback.print_exc()

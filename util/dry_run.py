@@ -7,17 +7,21 @@ import torch
 from util.memory import gigabytes, peak_memory
 
 
-def dry_run(model, loader, images_to_go: int) -> list[str]:
-    """Make two steps of `model` and tell about them; nothing is written. The second is the one that is timed."""
-    device, batches = model.device, itertools.chain.from_iterable(itertools.repeat(loader))
-    for batch in itertools.islice(batches, 2):
+def dry_run(model, updates, images_to_go: int) -> list[str]:
+    """Make two steps of `model` and tell about them; nothing is written. The second is the one that is timed.
+
+    `updates`: what steps are made of, two or more.
+    """
+    device = model.device
+    for batch in itertools.islice(updates, 2):
         start = time.monotonic()
         model.train_step(batch)
         if device.type != 'cpu':
             torch.get_device_module(device).synchronize(device)
         seconds = time.monotonic() - start
-    rate = len(batch['A_paths']) / seconds
-    return [f'dry run: {seconds:.3f} s a step of {len(batch["A_paths"])} images, {rate:.2f} images/s without loading',
+    images = len(batch['A_paths']) * model.group.size       # of all processes that share an update
+    rate = images / seconds
+    return [f'dry run: {seconds:.3f} s a step of {images} images, {rate:.2f} images/s without loading',
             f'peak memory: {gigabytes(peak_memory(device))} {"of this process" if device.type == "cpu" else device}',
             f'the run: {images_to_go} images, about {duration(images_to_go / rate)}',
             'nothing was written; drop --dry_run to train']

@@ -102,6 +102,24 @@ class Signals:
         return 128 + self.signal if self.signal and self.stop else 0
 
 
+class Stopped(KeyboardInterrupt):
+    """Another signal than Ctrl-C, with the exit code that belongs to it."""
+
+    def __init__(self, number: int):
+        super().__init__()
+        self.exit_code = 128 + number
+
+
+def stop_as_by_ctrl_c():
+    """TERM and HUP leave every `with` that is open, so that what is under way can be left in order."""
+    def stop(number, _frame):
+        raise Stopped(number)
+    for number in (getattr(signal, name, None) for name in ('SIGTERM', 'SIGHUP')):
+        if number and threading.current_thread() is threading.main_thread() and (
+                signal.getsignal(number) == signal.SIG_DFL):
+            signal.signal(number, stop)
+
+
 def end_at_once(number: int):
     """Wherever the program is: no exception, as it could come where nobody catches it. What was saved is intact."""
     end_workers()       # which would tell that we are gone

@@ -6,12 +6,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from util.visdom_assets import INSTALL
 
 FLUSH_SECONDS = 1.0
 CONNECT_SECONDS = 2.0
+LAST_SECONDS = 10.0     # for a server that was started just before the end of the run
 GREETING_SECONDS = 2.0  # for the first answer; later ones may follow a large picture
 ANSWER_SECONDS = 8.0
 LONGEST_DELAY = 30.0
@@ -137,6 +138,8 @@ class Sender:
     def close(self, timeout: float):
         self._closing.set()
         self._thread.join(timeout)
+        if self._starter and self._starter.process and not self.delivered:      # it begins to answer
+            self._thread.join(LAST_SECONDS)
         if self._starter:
             self._late.set()
             self._thread.join(CONNECT_SECONDS)
@@ -150,6 +153,9 @@ class Sender:
                 self._closing.wait(FLUSH_SECONDS)
             self._retry_at = 0.0
             self._round()
+            while self._reached is None and 0 < self._failures < FAILURES_BEFORE_START:     # the run was that short
+                self._retry_at = 0.0
+                self._round()
             self._save()
         except ImportError as error:
             self._tell(f'visdom cannot be imported ({error}) - {self._advice}; {INSTALL}')
@@ -167,7 +173,7 @@ class Sender:
         else:
             self._failures = 0
             again = '; all curves and images are there' if self._reached is False else ''
-            self._now(True, f'visdom: {self.url}/env/{self._env}{again}')
+            self._now(True, f'visdom: {self.url}/env/{quote(self._env)}{again}')
             if time.monotonic() >= self._save_at:
                 self._save()
 
@@ -175,7 +181,7 @@ class Sender:
         self._client = None
         self._failures += 1
         if self._start():
-            return
+            return self._round()
         self._retry_at = time.monotonic() + min(FLUSH_SECONDS * 2 ** (self._failures - 1), LONGEST_DELAY)
         if not self._starter or self._failures >= FAILURES_BEFORE_START or self._reached or self._closing.is_set():
             self._now(False, f'visdom not reachable at {self.url}{error} - {self._advice}')
