@@ -553,18 +553,6 @@ def test_a_run_starts_a_server_beside_another_program_and_stops_it(status, board
     assert 'http://localhost' in (own_home / 'visdom_server.log').read_text()
 
 
-def test_a_run_that_is_over_before_its_server_answers_is_shown_there(board, visdom, own_home):
-    number = free_port()
-    starter = LocalServer(own_home, number)
-    run = board(number, starter=starter)
-    run.loss(1, G=1.0)
-    try:
-        assert run.board.close() and window(number, 'loss') and len(run.notices) == 2
-    finally:
-        starter.stop = True
-        starter.close()
-
-
 def test_a_server_of_the_user_is_joined_and_never_stopped(board, visdom, own_home):
     number = free_port()
     starter = LocalServer(own_home, number, stop=True)

@@ -12,7 +12,7 @@ from util.visdom_assets import INSTALL
 
 FLUSH_SECONDS = 1.0
 CONNECT_SECONDS = 2.0
-LAST_SECONDS = 10.0     # for a server that was started just before the end of the run
+LAST_SECONDS = 20.0     # for a server that was started just before the end of the run
 GREETING_SECONDS = 2.0  # for the first answer; later ones may follow a large picture
 ANSWER_SECONDS = 8.0
 LONGEST_DELAY = 30.0
@@ -138,7 +138,7 @@ class Sender:
     def close(self, timeout: float):
         self._closing.set()
         self._thread.join(timeout)
-        if self._starter and self._starter.process and not self.delivered:      # it begins to answer
+        if self._starter and self._reached is None:     # a server was started just now, and may still fetch its assets
             self._thread.join(LAST_SECONDS)
         if self._starter:
             self._late.set()
