@@ -10,9 +10,10 @@ import sys
 
 from options import TestOptions
 from options.base_options import save_options
-from util import cli
-from util.cli import SizeError, UserError, run
-from util.signals import stop_as_by_ctrl_c
+from util.cli import run
+from util.errors import SizeError, UserError
+from util.machine import launch
+from util.machine.signals import stop_as_by_ctrl_c
 
 UNFIT = 20      # images of a wrong size before one fits: then it is the options
 
@@ -22,7 +23,7 @@ def translate(opt, dataset, model, pin_memory):
     from data import create_loader
     from data.image_folder import list_images
     from util.console import ProgressBar
-    from util.results import Results
+    from util.results.writer import Results
     wanted = int(min(len(dataset), opt.num_test))
     loader = create_loader(dataset, opt, wanted, pin_memory)
     examples = model.prepare_test(dataset.read, list_images)
@@ -52,9 +53,9 @@ def translate(opt, dataset, model, pin_memory):
     return results
 
 
-def main(argv):
-    cli.silent = cli.is_follower()
-    if cli.launched_here() > 1:
+def main(argv, console):
+    console.silent = launch.is_follower()
+    if launch.launched_here() > 1:
         raise UserError('test.py works in one process, and torchrun started several; start it by python test.py')
     stop_as_by_ctrl_c()
     options = TestOptions()
@@ -63,8 +64,8 @@ def main(argv):
     from data import create_dataset
     from models import create_model
     from util.console import say
-    from util.results_folder import check_place
-    from util.runtime import start_runtime
+    from util.machine.runtime import start_runtime
+    from util.results.folder import check_place
 
     dataset = create_dataset(opt)
     check_place(opt.results_dir)

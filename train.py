@@ -7,7 +7,7 @@ Add --help for the options of the model and dataset chosen, --continue_train to 
 For several GPUs: torchrun --nproc_per_node 4 -- train.py ... (docs/distributed.md).
 """
 # ruff: noqa: E402
-from util.signals import Signals, hold_saves
+from util.machine.signals import Signals, hold_saves
 
 if __name__ == '__main__':
     hold_saves()        # before the other imports, which take a while
@@ -21,16 +21,20 @@ from pathlib import Path
 
 from options import TrainOptions
 from options.base_options import save_options
-from util import checkpoint_set, cli, loss_log, run_folder
-from util.cli import NonFiniteError, run
+from util.checkpoint import layout, transaction
+from util.cli import run
+from util.console import warn
+from util.errors import NonFiniteError
+from util.machine import launch
+from util.monitors import loss_log
 
 
 def train(opt, dataset, model, visualizer, checkpoints, progress, signals):
     """Train to the end, or until `signals` ask to stop: then save and return at once."""
     from data import create_loader, fixed_samples
-    from data.loader import updates_of
-    from util.recovery import Recovery
-    from util.timing import StepTimer
+    from data.loading.loader import updates_of
+    from models.training.recovery import Recovery
+    from util.monitors.timing import StepTimer
     group = model.group
     loader = create_loader(dataset, opt, pin_memory=model.device.type != 'cpu', device=model.device,
                            rank=group.rank, processes=group.size)
@@ -83,26 +87,26 @@ def train(opt, dataset, model, visualizer, checkpoints, progress, signals):
                         f'Time Taken: {time.monotonic() - epoch_start:.0f} sec')
 
 
-def start(options, opt, lock, argv):
+def start(options, opt, lock, argv, console):
     """Build everything, and train. Whatever is wrong is told before anything in the run's folder changes."""
     from data import create_dataset
     from data.base_dataset import collate
     from models import create_model
-    from util.progress import Progress
-    from util.runtime import start_runtime
+    from models.training.progress import Progress
+    from util.machine.runtime import start_runtime
 
     folder = lock.path.parent
     dataset = create_dataset(opt)
     runtime = start_runtime(opt.gpu_ids, opt.cpu_threads, opt.seed, 'gpu_ids' in opt.given, opt.precision,
                             opt.deterministic, argv, opt.comm_timeout)
     group = runtime.group
-    cli.silent = not group.is_main
+    console.silent = not group.is_main
     opt = opt.replace(**group.first(opt.as_dict))
     group.first(lock.acquire) if opt.continue_train else None
     model = create_model(opt, runtime)
     progress, logs = model.resume() if opt.continue_train else (Progress(epoch=opt.epoch_count), {})
     if opt.continue_train and 1 < progress.epoch_size != len(dataset):
-        cli.warn(f'an epoch has {len(dataset)} images now, and had {progress.epoch_size} when {model.label} was saved')
+        warn(f'an epoch has {len(dataset)} images now, and had {progress.epoch_size} when {model.label} was saved')
     progress.epoch_size, progress.max_iters = len(dataset), opt.max_iters
     progress.last_epoch = opt.n_epochs + opt.n_epochs_decay
     if progress.finished or opt.dry_run:
@@ -110,13 +114,14 @@ def start(options, opt, lock, argv):
     model.set_input(collate([dataset[0]]))
     if opt.continue_train:
         about = f'{folder.absolute()} goes on from {model.label}: epoch {progress.epoch}, image {progress.epoch_iter}'
-        kept = checkpoint_set.make_newest(folder, model.label, progress.state_dict()) if group.is_main else ''
+        kept = transaction.make_newest(folder, model.label, progress.state_dict()) if group.is_main else ''
         about += (f'; what was latest is {kept} now, and checkpoints of later epochs are written over as these are '
                   f'reached again' if kept else '')
         loss_log.cut_back(folder, logs) if group.is_main else None
     else:
-        about = group.first(lambda: run_folder.claim(lock, opt.overwrite))
-    cli.crash_folder, cli.silent, cli.name = folder, False, f'process {group.rank}: ' if group.rank else ''
+        about = group.first(lambda: layout.claim(lock, opt.overwrite))
+    console.crash_folder, console.silent = folder, False
+    console.prefix = f'process {group.rank}: ' if group.rank else ''
     dataset.bad_images.save_to(folder) if group.is_main else None
     code = record(options, opt, dataset, model, progress, about)
     group.close()
@@ -126,9 +131,9 @@ def start(options, opt, lock, argv):
 def end_at_once(opt, dataset, model, progress):
     """Where nothing is left to be trained, or --dry_run: tell about it."""
     from data import create_loader
-    from data.loader import updates_of
+    from data.loading.loader import updates_of
+    from models.training.dry_run import dry_run
     from util.console import say
-    from util.dry_run import dry_run
     lines = [f'nothing left to train: {model.folder.absolute()} is finished (epoch {progress.epoch - 1}, total_iters '
              f'{progress.total_iters}); raise --n_epochs, --n_epochs_decay or --max_iters to go on']
     if not progress.finished:
@@ -141,9 +146,9 @@ def end_at_once(opt, dataset, model, progress):
 
 def record(options, opt, dataset, model, progress, about):
     """Train, and hand everything to the logs, pages and checkpoints; returns the exit code."""
-    from models.shared_batch import update_lines
-    from util.saving import Checkpoints, NoCheckpoints
-    from util.visualizer import NoVisualizer, Visualizer
+    from models.nets.layers import update_lines
+    from models.training.saving import Checkpoints, NoCheckpoints
+    from util.monitors.visualizer import NoVisualizer, Visualizer
     folder, runtime, is_main = model.folder, model.runtime, model.runtime.group.is_main
     total_images = progress.total_iters + progress.images_to_go(model.update_size)
     with (Visualizer(opt, total_images, progress, device=runtime.description) if is_main
@@ -165,13 +170,13 @@ def record(options, opt, dataset, model, progress, about):
     return signals.exit_code
 
 
-def main(argv):
+def main(argv, console):
     options = TrainOptions()
-    cli.silent = cli.is_follower()
+    console.silent = launch.is_follower()
     opt = options.parse(argv)
-    run_folder.check_writable(opt.checkpoints_dir)
-    with run_folder.Lock(Path(opt.checkpoints_dir) / opt.name) as lock:
-        return start(options, opt, lock, argv)
+    layout.check_writable(opt.checkpoints_dir)
+    with layout.Lock(Path(opt.checkpoints_dir) / opt.name) as lock:
+        return start(options, opt, lock, argv, console)
 
 
 if __name__ == '__main__':

@@ -22,9 +22,10 @@ def create_loader(dataset, opt, size: int | None = None, pin_memory: bool = Fals
     import torch
 
     from data.base_dataset import EpochSampler
-    from data.cache import create_cache
-    from data.cached_loader import CachedLoader
-    from data.loader import Loader, count_of_threads
+
+    from .loading.cache import create_cache
+    from .loading.cached_loader import CachedLoader
+    from .loading.loader import Loader, count_of_threads
     sampler = EpochSampler(size or len(dataset), not opt.serial_batches, opt.seed, opt.batch_size, rank, processes)
     if opt.isTrain and opt.loader != 'stream':
         dataset.cache = create_cache(opt.loader, dataset, torch.device(device or 'cpu'))
@@ -36,7 +37,7 @@ def fixed_samples(opt, count: int) -> list:
     """Up to `count` samples, one batch each, that are the same all through a training: of the phase val or test where
     the data have one, else the first of those that are trained on; whole, where they are resized and cut."""
     from data.base_dataset import collate
-    from util.cli import UserError
+    from util.errors import UserError
     opt = opt.replace(no_flip=True, serial_batches=True, max_dataset_size=count, isTrain=False,
                       load_size=opt.crop_size if 'crop' in opt.preprocess else opt.load_size)
     for phase in ('val', 'test', opt.phase):

@@ -1,9 +1,8 @@
 """Pairs: side by side in one image, A left and B right, in <dataroot>/<phase>, or in two folders by their names."""
-from util.cli import warn
-from util.console import say
+from util.console import note, say
 
 from .base_dataset import BaseDataset
-from .checks import Problem, about_pairs, about_squares, all_square, listing
+from .checking.problems import Problem, about_pairs, about_squares, all_square, listing
 from .image_folder import ImageError, list_images
 from .pairs import pair_by_name
 from .transforms import as_channels, part, size_of
@@ -58,8 +57,8 @@ class AlignedDataset(BaseDataset):
         pairs = pairs[:int(min(self.limit, len(pairs)))]
         told = f'paired by file name: {len(pairs)} pairs in {folder_A.absolute()} and {folder_B.name}'
         if self.training:
-            warn(f'{told}; images of these two folders with the same names are taken for pairs (images that are no '
-                 f'pairs are for --model cyclegan)', kind='note')
+            note(f'{told}; images of these two folders with the same names are taken for pairs (images that are no '
+                 f'pairs are for --model cyclegan)')
         else:
             say(told)
         pairs = self.usable_pairs(pairs)

@@ -7,15 +7,16 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset, Sampler, default_collate
 
-from util.cli import UserError, warn
-from util.levels import as_numbers
+from util.console import warn
+from util.errors import UserError
+from util.images import as_numbers
+from util.machine.seeding import derive_seed
 from util.registry import plain
-from util.seeding import derive_seed
 
-from .bad_images import BadImages
-from .checks import Problem
+from .checking.bad_images import BadImages
+from .checking.inspection import Inspection
+from .checking.problems import Problem
 from .image_folder import ImageError, contents, is_image, list_images, read_image, read_levels
-from .inspection import Inspection
 from .transforms import Preparation, as_channels
 
 TRIES = 10      # samples in a row that cannot be read: then it is not the files

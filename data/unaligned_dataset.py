@@ -1,5 +1,5 @@
 """Two folders of images without pairs: <dataroot>/<phase>A and <dataroot>/<phase>B."""
-from util.cli import UserError
+from util.errors import UserError
 
 from .base_dataset import BaseDataset
 

@@ -20,8 +20,10 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data.image_folder import contents, is_image, read_image  # noqa: E402
-from util.cli import UserError, run, warn  # noqa: E402
+from data.image_folder import contents, is_image, read_image
+from util.cli import run
+from util.console import warn
+from util.errors import UserError
 
 QUALITY = 95  # of JPEG files
 NAMED = 5  # files named per reason
@@ -219,7 +221,7 @@ def make_folders(folders: Iterable[Path]):
             raise UserError(f'{folder.absolute()} cannot be made ({error.strerror}); choose another output folder')
 
 
-def main(argv):
+def main(argv, console):
     opt = parse(argv)
     check(opt)
     report = Report()

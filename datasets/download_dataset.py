@@ -13,9 +13,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from util.cli import UserError, run  # noqa: E402
-from util.download import SERVER, Source, check_server, check_sum, choose, fetch, remember  # noqa: E402
-from util.unpack import check_free, unpack  # noqa: E402
+from util.cli import run
+from util.download import SERVER, Source, check_server, check_sum, choose, fetch, remember
+from util.errors import UserError
+from util.unpack import check_free, unpack
 
 CYCLEGAN = ('ae_photos', 'apple2orange', 'summer2winter_yosemite', 'horse2zebra', 'monet2photo', 'cezanne2photo',
             'ukiyoe2photo', 'vangogh2photo', 'maps', 'facades', 'iphone2dslr_flower', 'mini', 'mini_pix2pix',
@@ -106,7 +107,7 @@ def unpack_own(archive, target) -> int:
                         f'({error.strerror or error}); make room or choose another --datasets_dir')
 
 
-def main(argv):
+def main(argv, console):
     opt = parse(argv)
     if opt.name == 'cityscapes':
         print(CITYSCAPES)

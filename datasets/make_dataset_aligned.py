@@ -13,10 +13,12 @@ from PIL import Image, ImageOps
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
 
-from combine_A_and_B import QUALITY, each, listed, make_folders, side_by_side, size_text  # noqa: E402
+from combine_A_and_B import QUALITY, each, listed, make_folders, side_by_side, size_text
 
-from data.image_folder import read_image  # noqa: E402
-from util.cli import UserError, run, warn  # noqa: E402
+from data.image_folder import read_image
+from util.cli import run
+from util.console import warn
+from util.errors import UserError
 
 PHASES = ('test', 'train')
 ENDINGS = ('.png', '.jpg', '.jpeg')
@@ -101,7 +103,7 @@ def write_phase(folder: Path, pairs: list[tuple[Path, Path]]):
     print(f'wrote {len(pairs)} pairs to {folder.absolute()}')
 
 
-def main(argv):
+def main(argv, console):
     root = parse(argv).dataset_path
     pairs = {phase: find_pairs(root, phase) for phase in find_phases(root)}
     mistakes = [mistake for phase in pairs for mistake in map(mistake_of, pairs[phase]) if mistake]

@@ -15,16 +15,17 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
 
-import demo_day2night  # noqa: E402
-import demo_facades  # noqa: E402
-import demo_shapes  # noqa: E402
-import numpy as np  # noqa: E402
-from PIL import Image  # noqa: E402
-from tqdm import tqdm  # noqa: E402
+import demo_day2night
+import demo_facades
+import demo_shapes
+import numpy as np
+from demo_scores import VERSION, Demo, Result, read_json, score
+from PIL import Image
+from tqdm import tqdm
 
-from util.cli import UserError, run  # noqa: E402
-from util.demo_scores import VERSION, Demo, Result, read_json, score  # noqa: E402
-from util.files import atomic_write  # noqa: E402
+from util.cli import run
+from util.errors import UserError
+from util.files import atomic_write
 
 TASKS = {'facades': demo_facades, 'day2night': demo_day2night, 'shapes': demo_shapes}
 N_STYLES = 8
@@ -175,7 +176,7 @@ def baselines(demo: Demo) -> dict:
     return {name: score(demo, results) for name, results in made.items()}
 
 
-def main(argv):
+def main(argv, console):
     opt = parse(argv)
     check(opt)
     facts, start = facts_of(opt), time.monotonic()

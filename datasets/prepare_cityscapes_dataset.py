@@ -17,10 +17,11 @@ from PIL import Image
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
 
-from combine_A_and_B import each, listed, make_folders, side_by_side  # noqa: E402
+from combine_A_and_B import each, listed, make_folders, side_by_side
 
-from data.image_folder import read_image  # noqa: E402
-from util.cli import UserError, run  # noqa: E402
+from data.image_folder import read_image
+from util.cli import run
+from util.errors import UserError
 
 SIZE = (256, 256)
 SPLITS = {'train': 'train', 'val': 'test'}
@@ -89,7 +90,7 @@ def write_split(output: Path, pairs: list[tuple[Path, Path]]):
     print(f'wrote {len(pairs)} pairs to {output.absolute()}, also one by one to {output.name}A and {output.name}B')
 
 
-def main(argv):
+def main(argv, console):
     opt = parse(argv)
     check(opt)
     pairs = {split: find_pairs(opt, split) for split in SPLITS}

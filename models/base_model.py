@@ -6,24 +6,25 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from util.cli import SizeError
+from util.errors import SizeError
 from util.image_pool import ImagePool
-from util.levels import as_numbers
-from util.memory import memory_explained
-from util.progress import Progress
-from util.schedule import Plateau, lr_multiplier
-from util.seeding import derive_seed, restore_rng_state, rng_state
+from util.images import as_numbers
+from util.machine.memory import memory_explained
+from util.machine.seeding import derive_seed, restore_rng_state, rng_state
 
-from . import catalog, engine, networks
-from .accumulate import Accumulated
-from .adam import Adam, set_rate
-from .averages import WeightAverages
-from .boundary import Boundary
-from .guard import FiniteGuard
+from . import catalog, networks
 from .losses import gradient_penalty
-from .persistence import Persistent
-from .recompute import recompute
-from .shared_batch import share_batches
+from .nets.layers import share_batches
+from .nets.recompute import recompute
+from .training import engine
+from .training.accumulate import Accumulated
+from .training.averages import WeightAverages
+from .training.boundary import Boundary
+from .training.guard import FiniteGuard
+from .training.optimizer import Adam, set_rate
+from .training.progress import Progress
+from .training.schedule import Plateau, lr_multiplier
+from .training.state import Persistent
 
 
 class BaseModel(Persistent):

@@ -2,7 +2,7 @@
 import torch
 import torch.nn.functional as F
 
-from .norms import full_precision, instance_norm, plain_norms
+from .nets.norms import full_precision, instance_norm, plain_norms
 
 
 def exact(x: torch.Tensor) -> torch.Tensor:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from util import checkpoint
-from util.cli import SizeError, UserError
-from util.seeding import derive_seed
+from util.checkpoint import store
+from util.errors import SizeError, UserError
+from util.machine.seeding import derive_seed
 
 from . import catalog, networks
 from .base_model import BaseModel
@@ -180,7 +180,7 @@ class MunitModel(BaseModel):
         return VggFeatures(weights, self.opt.vgg_layer).to(self.device)
 
     def read_vgg(self, path: str):
-        weights = checkpoint.read(path, cure='give another file with --vgg_weights')
+        weights = store.read(path, cure='give another file with --vgg_weights')
         try:
             return VggFeatures(weights, self.opt.vgg_layer).to(self.device)
         except (AttributeError, KeyError, TypeError, ValueError):

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from .catalog import parse_netG, patch_layers
-from .norms import (
+from .nets.layers import BatchNorm2d, Dropout
+from .nets.norms import (
     SLOPES,
     Chain,
     DecoderLayerNorm,
@@ -25,8 +26,7 @@ from .norms import (
     adain,
     full_precision,
 )
-from .recompute import Block, Recomputable, Segments
-from .shared_batch import BatchNorm2d, Dropout
+from .nets.recompute import Block, Recomputable, Segments
 
 NORM_LAYERS = {
     'batch': BatchNorm2d,

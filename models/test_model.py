@@ -3,7 +3,7 @@
 The generator is found by itself: `<label>_net_G.pth`, or of a CycleGAN the one for --direction. The option
 --model_suffix names another: `_A` loads `<label>_net_G_A.pth`.
 """
-from util import run_folder
+from util.checkpoint import layout
 
 from .base_model import BaseModel
 
@@ -31,7 +31,7 @@ class TestModel(BaseModel):
 
     def suffix_of_direction(self) -> str:
         """'_A' or '_B' where a CycleGAN was trained, for the generator that translates in --direction; else ''."""
-        found = run_folder.labels(self.folder).get(self.label, [])
+        found = layout.labels(self.folder).get(self.label, [])
         if 'G' in found or 'G_A' not in found:
             return ''
         return '_A' if self.opt.direction == (self.opt.trained_direction or 'AtoB') else '_B'

@@ -10,7 +10,8 @@ from pathlib import Path
 import data
 import models
 from models import catalog
-from util.cli import UserError, warn
+from util.console import warn
+from util.errors import UserError
 from util.files import atomic_write, move_aside
 
 from . import checks

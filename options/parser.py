@@ -4,7 +4,8 @@ import math
 import re
 from collections import defaultdict
 
-from util.cli import UserError, warn
+from util.console import note
+from util.errors import UserError
 from util.registry import nearest
 
 # names of older command lines; a value of None takes the place of the option and its value
@@ -34,7 +35,7 @@ def modernised(argv: list[str]) -> list[str]:
     old = {token.partition('=')[0] for token in argv} & {*ALIASES, *REPLACED}
     for name in sorted(old):
         new = ALIASES.get(name) or ' '.join(REPLACED[name])
-        warn(f'{name} is an older name of {new}', kind='note')
+        note(f'{name} is an older name of {new}')
     refuse_two_values(argv)
     return tokens
 

@@ -2,8 +2,9 @@
 from pathlib import Path
 
 from models import catalog, registry
-from util import checkpoint_set, run_folder
-from util.cli import UserError, warn
+from util.checkpoint import layout, transaction
+from util.console import note, warn
+from util.errors import UserError
 
 ARCHITECTURE = ('model', 'input_nc', 'output_nc', 'ngf', 'ndf', 'netG', 'netD', 'n_layers_D', 'norm', 'no_dropout',
                 'unconditional_D')
@@ -14,17 +15,17 @@ def newest_good(folder: Path, anew_if_none: bool = False) -> str:
 
     A `UserError` where there is none; or, if `anew_if_none`, '' and a note where there never was one.
     """
-    checkpoint_set.recover(folder, owner=False)
-    labels, damaged = checkpoint_set.by_age(folder), []
+    transaction.recover(folder, owner=False)
+    labels, damaged = transaction.by_age(folder), []
     if not labels and anew_if_none:
-        warn(f'no checkpoint in {folder.absolute()} yet; training begins anew', kind='note')
+        note(f'no checkpoint in {folder.absolute()} yet; training begins anew')
         return ''
     if not labels:
-        raise UserError(f'no checkpoint of this run: {run_folder.what_is_there(folder)}')
+        raise UserError(f'no checkpoint of this run: {layout.what_is_there(folder)}')
     for label in labels:
-        problems = checkpoint_set.problems_of(folder, label)
+        problems = transaction.problems_of(folder, label)
         if not problems:
-            damaged += checkpoint_set.lost_manifests(folder, newer_than=label)
+            damaged += transaction.lost_manifests(folder, newer_than=label)
             if damaged:
                 warn(f'{"; ".join(damaged)}; going on from the newest good checkpoint, {label}')
             return label
@@ -35,19 +36,19 @@ def newest_good(folder: Path, anew_if_none: bool = False) -> str:
 
 def load_run(folder: Path, label: str) -> dict | None:
     """The state file of a run, or None where there are bare weights; a `UserError` where there is nothing."""
-    checkpoint_set.recover(folder, owner=False)
-    if label not in run_folder.labels(folder):
-        raise UserError(f'no checkpoint {label} of this run: {run_folder.what_is_there(folder)}')
-    if not run_folder.state_path(folder, label).exists():
+    transaction.recover(folder, owner=False)
+    if label not in layout.labels(folder):
+        raise UserError(f'no checkpoint {label} of this run: {layout.what_is_there(folder)}')
+    if not layout.state_path(folder, label).exists():
         return None
-    from util.checkpoint import load_state
+    from util.checkpoint.store import load_state
     return load_state(folder, label)
 
 
 def warn_of_lost_options(folder: Path, label: str):
     """Of a checkpoint that had a state file, where a test goes on with the weights alone."""
-    state = run_folder.state_path(folder, label)
-    if state in checkpoint_set.entries_of(folder, label):
+    state = layout.state_path(folder, label)
+    if state in transaction.entries_of(folder, label):
         warn(f'{state.absolute()} is missing, and with it the options of the training; the weights are taken for those '
              f'of the networks that the command line describes')
 

@@ -1,7 +1,7 @@
 """Options of test.py."""
 import data
 import models
-from util.cli import UserError
+from util.errors import UserError
 
 from .base_options import BaseOptions
 from .parser import file_name, number, whole

@@ -14,7 +14,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tqdm import tqdm
 
 from options import TrainOptions
-from util.cli import UserError, printable, run
+from util.cli import run
+from util.console import printable
+from util.errors import UserError
 from util.files import check_output
 
 OTHER_PHASES = ('train', 'val', 'test')
@@ -56,7 +58,7 @@ def other_folders(opt) -> dict[str, list[str]]:
 
 def look_deeper(opt, dataset, bad: set[str]):
     """What the pixels and the other phases tell."""
-    from data import doctor
+    from data.checking import doctor
     folders = dataset.inspection.folders
     own = [path for headers in folders.values() for path in headers]
     others = [path for paths in other_folders(opt).values() for path in paths]
@@ -86,11 +88,11 @@ def summary(folders: dict) -> list[str]:
     return lines
 
 
-def main(argv):
+def main(argv, console):
     opt = CheckOptions().parse(argv)
     if opt.report:
         check_output('--report', opt.report)
-    from data import doctor
+    from data.checking import doctor
     dataset, problems = look_at(opt)
     folders = dataset.inspection.folders
     problems += doctor.few({folder: len(headers) for folder, headers in folders.items()})
@@ -108,7 +110,7 @@ def main(argv):
     fails = any(problem.fatal for problem in problems)
     print('training would fail: see above' if fails else 'training can begin')
     if opt.report:
-        from data.report import write_report
+        from data.checking.report import write_report
         print(f'report: {write_report(opt.report, opt.dataroot, lines, problems, opt.max_pixels)}')
     return int(fails)
 

@@ -13,11 +13,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from models.training.progress import Progress
 from options import TrainOptions
-from util import checkpoint, run_folder
-from util.cli import UserError, run, warn
+from util.checkpoint import layout, store
+from util.cli import run
+from util.console import warn
+from util.errors import UserError
 from util.files import atomic_write
-from util.progress import Progress
 
 ADAPTIVE = re.compile(r'dec\.model\.0\.model\.\d+\.model\.\d\.conv\.weight')
 OLD = re.compile(r'\.(running_mean|running_var|num_batches_tracked)$')
@@ -27,7 +29,7 @@ def read_pair(path: Path) -> tuple[dict, dict]:
     """The weights of domain a and b of an original file, without statistics that no layer uses."""
     if not path.is_file():
         raise UserError(f'there is no file {path.absolute()}; give a checkpoint of MUNIT, such as gen_01000000.pt')
-    content = checkpoint.read(path, cure='give a checkpoint of MUNIT')
+    content = store.read(path, cure='give a checkpoint of MUNIT')
     if not isinstance(content, dict) or not {'a', 'b'} <= content.keys():
         raise UserError(f'{path.absolute()} is no checkpoint of MUNIT: it has no parts a and b; give another file')
     return tuple({key: value for key, value in content[domain].items() if not OLD.search(key)} for domain in 'ab')
@@ -68,15 +70,15 @@ def import_munit(args):
     channels = (part['enc_content.model.0.conv.weight'].shape[1] for part in generators)
     options.update(zip(('input_nc', 'output_nc'), channels, strict=True))
     folder = Path(args.checkpoints_dir) / args.name
-    if run_folder.holds_run(folder):
+    if layout.holds_run(folder):
         raise UserError(f'{folder.absolute()} holds a run already; choose another --name')
     argv = [word for name, value in options.items() for word in (f'--{name}', str(value))]
     opt = TrainOptions().parse(['--model', 'munit', '--dataroot', '.', '--name', args.name, '--checkpoints_dir',
                                 args.checkpoints_dir, '--pad_type', args.pad_type, *argv])
     stored = {name: value for name, value in opt.as_dict().items() if name != 'dataroot'}
     state = dict(options=stored, progress=Progress().state_dict(), networks=list(networks))
-    checkpoint.save(folder, 'latest', networks, state)
-    print(f'wrote {", ".join(networks)} to {folder.absolute()} ({checkpoint.as_flags(options)})')
+    store.save(folder, 'latest', networks, state)
+    print(f'wrote {", ".join(networks)} to {folder.absolute()} ({store.as_flags(options)})')
 
 
 def write(path: Path, content: dict):
@@ -91,10 +93,10 @@ def export_munit(args):
     folder = Path(args.checkpoints_dir) / args.name
     parts = {}
     for domain, name in (('a', 'G_A'), ('b', 'G_B')):
-        path = run_folder.network_path(folder, args.epoch, name)
+        path = layout.network_path(folder, args.epoch, name)
         if not path.exists():
-            raise UserError(f'no checkpoint {path.absolute()}: {run_folder.what_is_there(folder)}')
-        weights = dict(checkpoint.read(path))
+            raise UserError(f'no checkpoint {path.absolute()}: {layout.what_is_there(folder)}')
+        weights = dict(store.read(path))
         adaptive = [key for key in weights if ADAPTIVE.fullmatch(key)]
         for key in adaptive:
             norm, channels = key.replace('conv.weight', 'norm'), len(weights[key])
@@ -107,7 +109,7 @@ def export_munit(args):
     print(f'wrote {args.export.absolute()}')
 
 
-def main(argv):
+def main(argv, console):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('gen', type=Path, nargs='?', help='gen_*.pt of the original')
     parser.add_argument('--dis', type=Path, help='dis_*.pt of the original, to go on training')

@@ -7,8 +7,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from util.cli import run  # noqa: E402
-from util.download import model_command  # noqa: E402
+from util.cli import run
+from util.download import model_command
 
 NAMES = ('apple2orange', 'orange2apple', 'summer2winter_yosemite', 'winter2summer_yosemite', 'horse2zebra',
          'zebra2horse', 'monet2photo', 'style_monet', 'style_cezanne', 'style_ukiyoe', 'style_vangogh', 'sat2map',
@@ -16,7 +16,7 @@ NAMES = ('apple2orange', 'orange2apple', 'summer2winter_yosemite', 'winter2summe
          'facades_label2photo', 'iphone2dslr_flower')
 
 
-def main(argv):
+def main(argv, console):
     model_command(argv, __doc__.splitlines()[0], NAMES, 'cyclegan/pretrained_models', '--model test --no_dropout')
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from util.cli import run  # noqa: E402
-from util.download import model_command  # noqa: E402
+from util.cli import run
+from util.download import model_command
 
 NAMES = ('edges2shoes', 'sat2map', 'map2sat', 'facades_label2photo', 'day2night')
 
 
-def main(argv):
+def main(argv, console):
     model_command(argv, __doc__.splitlines()[0], NAMES, 'pix2pix/models-pytorch',
                   '--model test --netG unet_256 --norm batch')
 

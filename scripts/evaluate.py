@@ -16,9 +16,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from util.cli import UserError, run
+from util.cli import run
+from util.errors import UserError
 from util.files import atomic_write
-from util.metrics import compare
+from util.results.metrics import compare
 
 PAIRS = (('fake_B', 'real_B'), ('fake_B_rgb', 'real_B_rgb'))
 
@@ -51,7 +52,7 @@ def mean_of(name: str, scores) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def main(argv):
+def main(argv, console):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('results', type=Path, metavar='RESULTS')
     folder = parser.parse_args(argv).results

@@ -150,7 +150,7 @@ def document() -> str:
     return '\n'.join([*lines, *older_names()]).rstrip() + '\n'
 
 
-def main(argv):
+def main(argv, console):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args(argv)
     with atomic_write(PAGE) as file:

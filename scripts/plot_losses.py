@@ -16,11 +16,12 @@ from PIL.PngImagePlugin import PngInfo
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from util.cli import UserError, run  # noqa: E402
-from util.curve_plot import COLOURS, Series, draw, smoothed  # noqa: E402
-from util.curves import Curves, read_run  # noqa: E402
-from util.files import AUTHOR, atomic_write, check_output  # noqa: E402
-from util.live_page import page  # noqa: E402
+from util.cli import run
+from util.errors import UserError
+from util.files import AUTHOR, atomic_write, check_output
+from util.monitors.curve_plot import COLOURS, Series, draw, smoothed
+from util.monitors.curves import Curves, read_run
+from util.monitors.live_page.page import page
 
 POINTS = 1000   # of a curve; longer runs are drawn as means over windows
 
@@ -113,7 +114,7 @@ def write_html(path: Path, series: list[Series], title: str, opt):
         file.write(page('curves.html', 'curves.js', title=title, data=f'curvesPage({text});\n'))
 
 
-def main(argv):
+def main(argv, console):
     opt = parse(argv)
     found = {name: read_curves(opt.checkpoints_dir / name) for name in dict.fromkeys(opt.names)}
     series = series_of(found, choose(found, opt.losses))

@@ -12,10 +12,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import bootstrap  # noqa: E402
-from install_plan import CORE, ROOT, VISDOM  # noqa: E402
+from setup import bootstrap
+from setup.install_plan import CORE, ROOT, VISDOM
 
-from util.cli import UserError, run  # noqa: E402
+from util.cli import run
+from util.errors import UserError
 
 DEMO = 'datasets/demo/facades'
 RESULTS = 'results/quickstart/test_latest'
@@ -59,7 +60,7 @@ def call_or_fail(home, command: list, what: str):
         raise UserError(f'{what} ended with exit code {code}; the message above says why; then run this again')
 
 
-def main(argv) -> int:
+def main(argv, console) -> int:
     options = parse(argv)
     home = bootstrap.ready(options, (CORE, VISDOM))
     start = time.monotonic()

@@ -11,12 +11,13 @@ from types import SimpleNamespace
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import numpy as np  # noqa: E402
-from PIL import Image  # noqa: E402
+import numpy as np
+from PIL import Image
 
-from util.cli import UserError, run  # noqa: E402
-from util.curves import read_jsonl  # noqa: E402
-from util.visdom_board import VisdomBoard  # noqa: E402
+from util.cli import run
+from util.errors import UserError
+from util.monitors.curves import read_jsonl
+from util.monitors.visdom_board import VisdomBoard
 
 SECONDS = 60
 PICTURE = re.compile(r'epoch(\d+)_(.+)\.(?:png|jpg)')
@@ -65,7 +66,7 @@ def read(path) -> np.ndarray:
         return np.array(image.convert('RGB'))
 
 
-def main(argv):
+def main(argv, console):
     opt = parse(argv)
     folder, notices = run_folder(opt), []
     epoch, pictures = newest_pictures(folder)

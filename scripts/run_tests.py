@@ -9,10 +9,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import bootstrap  # noqa: E402
-from install_plan import CORE, DEVELOPMENT, ROOT, VISDOM  # noqa: E402
+from setup import bootstrap
+from setup.install_plan import CORE, DEVELOPMENT, ROOT, VISDOM
 
-from util.cli import run  # noqa: E402
+from util.cli import run
 
 
 def parse(argv) -> tuple:
@@ -23,7 +23,7 @@ def parse(argv) -> tuple:
     return options, [argument for argument in others if argument != '--']
 
 
-def main(argv) -> int:
+def main(argv, console) -> int:
     options, arguments = parse(argv)
     home = bootstrap.ready(options, (CORE, VISDOM, DEVELOPMENT))
     return subprocess.call([home.python, '-m', 'pytest', *arguments], cwd=str(ROOT), env=home.environment())

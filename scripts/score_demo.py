@@ -7,10 +7,10 @@ import re
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / 'datasets'), str(ROOT)]
 
-from util.cli import UserError, run  # noqa: E402
-from util.demo_scores import (  # noqa: E402
+from demo_scores import (
     GATES,
     SCORES,
     Demo,
@@ -21,6 +21,9 @@ from util.demo_scores import (  # noqa: E402
     read_json,
     score,
 )
+
+from util.cli import run
+from util.errors import UserError
 
 # fake_B, or one style of it (fake_B_0), or the only output of --model test (fake).
 FAKE = re.compile(r'fake(_B(_\w+)?)?$')
@@ -112,7 +115,7 @@ def table(task: str, rows: dict) -> str:
     return '\n'.join(f'{row:22}' + ''.join(f'{cell:>11}' for cell in line) for row, line in lines)
 
 
-def main(argv):
+def main(argv, console):
     opt = parse(argv)
     found = read_run(opt.results)
     demo = Demo(opt.dataroot or found.get('dataroot', '.'))

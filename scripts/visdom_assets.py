@@ -11,8 +11,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from util.cli import UserError, run  # noqa: E402
-from util.visdom_assets import ASSETS, LOGIN_ASSETS, assets_folder, complete, missing_assets, page_folder  # noqa: E402
+from util.cli import run
+from util.errors import UserError
+from util.monitors.visdom_assets import ASSETS, LOGIN_ASSETS, assets_folder, complete, missing_assets, page_folder
 
 
 def parse(argv):
@@ -23,7 +24,7 @@ def parse(argv):
     return parser.parse_args(argv)
 
 
-def main(argv):
+def main(argv, console):
     opt = parse(argv)
     wanted = (*ASSETS, *LOGIN_ASSETS)
     problems = complete(opt.out, assets_folder(opt.visdom_assets), wanted)

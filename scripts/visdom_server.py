@@ -15,8 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from util.cli import UserError, run  # noqa: E402
-from util.visdom_assets import (  # noqa: E402
+from util.cli import run
+from util.errors import UserError
+from util.monitors.visdom_assets import (
     ASSETS,
     INSTALL,
     LOGIN_ASSETS,
@@ -27,7 +28,7 @@ from util.visdom_assets import (  # noqa: E402
     report,
     stage,
 )
-from util.visdom_client import credentials  # noqa: E402
+from util.monitors.visdom_client import credentials
 
 BUFFER_BYTES = 1 << 30  # a grid of large images is one message
 LOOPBACK = '127.0.0.1'
@@ -142,7 +143,7 @@ def finish_page(static, folder):
         print(f'the page is complete: {static}', flush=True)
 
 
-def main(argv):
+def main(argv, console):
     opt = parse(argv)
     visdom = import_visdom()
     env_path = writable(opt.env_path)

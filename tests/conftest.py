@@ -7,15 +7,16 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')     # before torch: threads that w
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
-import torch  # noqa: E402
-from PIL import Image  # noqa: E402
+import numpy as np
+import pytest
+import torch
+from PIL import Image
 
-from models import create_model  # noqa: E402
-from options import TestOptions, TrainOptions  # noqa: E402
-from util.runtime import Runtime  # noqa: E402
-from util.seeding import seed_everything  # noqa: E402
+from models import create_model
+from options import TestOptions, TrainOptions
+from util.console import Console
+from util.machine.runtime import Runtime
+from util.machine.seeding import seed_everything
 
 TINY = ['--crop_size', '32', '--ngf', '4', '--ndf', '4', '--num_threads', '0', '--gpu_ids', '-1']
 TINY_TRAINING = [*TINY, '--load_size', '36', '--display_id', '-1', '--seed', '1']
@@ -43,6 +44,13 @@ def pytest_collection_modifyitems(config, items):
 def cache_aside(tmp_path_factory):
     """Headers of the tests' images are not remembered in the user's home."""
     os.environ['XDG_CACHE_HOME'] = str(tmp_path_factory.mktemp('cache'))
+
+
+@pytest.fixture(autouse=True)
+def console():
+    """Lines, notes and warnings are printed as in a program."""
+    with Console().attached() as console:
+        yield console
 
 
 @pytest.fixture(autouse=True)

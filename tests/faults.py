@@ -82,10 +82,10 @@ def import_everything():
     from data import registry as datasets
     from models import registry as models
     for folder in ('util', 'data', 'models'):
-        for path in sorted((ROOT / folder).glob('*.py')):
+        for path in sorted((ROOT / folder).rglob('*.py')):
             if path.stem != '__init__' and not path.stem.startswith(('fused_', 'wandb')):
                 with contextlib.suppress(ImportError):
-                    importlib.import_module(f'{folder}.{path.stem}')
+                    importlib.import_module('.'.join(path.relative_to(ROOT).with_suffix('').parts))
     importlib.import_module('torch._dynamo')    # which the first optimizer imports
     importlib.import_module('PIL.Image').init()
     return importlib.import_module('train').main, importlib.import_module('test').main, datasets, models

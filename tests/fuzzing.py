@@ -9,7 +9,7 @@ import tiny_runs
 from PIL import Image
 
 from options import TestOptions, TrainOptions
-from util import checkpoint_set, run_folder
+from util.checkpoint import layout, transaction
 
 LIMIT = 90              # seconds, then a run hangs
 GARBAGE = ['', '0', '1', '2', '3', '-1', '1.5', '1e-9', 'nan', 'inf', 'x', 'none', 'latest', '../x', 'a b', '{', '%s',
@@ -77,15 +77,15 @@ def draw_damaged_images(root: Path, draw: random.Random, home: Path) -> None:
 
 def damage_checkpoint(folder: Path, draw: random.Random):
     """One file is damaged; and the sums beside it tell so, are gone, or are wrong too."""
-    path = draw.choice([*run_folder.files_of(folder, 'latest'), run_folder.manifest_path(folder, 'latest')])
+    path = draw.choice([*layout.files_of(folder, 'latest'), layout.manifest_path(folder, 'latest')])
     path.write_bytes(damaged(path.read_bytes(), draw))
-    manifest, sums = run_folder.manifest_path(folder, 'latest'), draw.choice(['right', 'gone', 'wrong'])
+    manifest, sums = layout.manifest_path(folder, 'latest'), draw.choice(['right', 'gone', 'wrong'])
     if sums == 'gone':
         manifest.unlink()
     elif sums == 'wrong' and path != manifest:
-        content = checkpoint_set.manifest_of(folder, 'latest')
+        content = transaction.manifest_of(folder, 'latest')
         content.files[path.name] = dict(bytes=path.stat().st_size, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-        checkpoint_set.write_manifest(folder, content)
+        transaction.write_manifest(folder, content)
 
 
 def verdict(done, folder: Path | None, results: Path | None = None, words=()) -> str:
@@ -102,7 +102,7 @@ def verdict(done, folder: Path | None, results: Path | None = None, words=()) ->
         return f'exit code {done.code} without an error'
     if done.code == 0 and errors:
         return 'an error with exit code 0'
-    trained = folder and any(run_folder.labels(place) for place in folder.parent.glob(f'{folder.name}*'))
+    trained = folder and any(layout.labels(place) for place in folder.parent.glob(f'{folder.name}*'))
     told = 'nothing left to train' in done.out or '--dry_run' in words
     if done.code == 0 and folder and not trained and not told:
         return 'nothing done, exit code 0'

@@ -32,10 +32,10 @@ class Storage:
         self.inside = threading.local()
 
     def install(self):
-        from util import checkpoint_set
+        from util.checkpoint import transaction
         sys.addaudithook(self.audit)
         os.fsync = self.before('fsync', os.fsync)
-        plain_write = checkpoint_set.Summed.write
+        plain_write = transaction.Summed.write
 
         def write(summed, block):
             def half():
@@ -47,7 +47,7 @@ class Storage:
                 summed.error = error
                 raise
             return plain_write(summed, block)
-        checkpoint_set.Summed.write = write
+        transaction.Summed.write = write
 
     def before(self, name: str, function):
         def wrapped(descriptor):
@@ -100,7 +100,7 @@ class Storage:
 
 def after_steps(actions: dict):
     """Call actions[n] after n steps of the run."""
-    from util.progress import Progress
+    from models.training.progress import Progress
     plain = Progress.advance
 
     def advance(progress, n_images):
@@ -123,7 +123,7 @@ def signals_to_main(names: dict):
 
 def second_signal(seconds: float):
     """SIGINT comes a second time, so long after the first."""
-    from util.signals import Signals
+    from util.machine.signals import Signals
     plain = Signals.note_stop
 
     def note_stop(signals, number, frame):
@@ -197,7 +197,7 @@ def error_in(where: dict):
 
 
 def values_of(names: dict):
-    """{'util.saving.RETRY_SECONDS': 0}: other values of constants."""
+    """{'models.training.saving.RETRY_SECONDS': 0}: other values of constants."""
     for name, value in names.items():
         module, _, attribute = name.rpartition('.')
         getattr(sys.modules[module], attribute)
@@ -244,7 +244,7 @@ def stdout(path: str):
 
 def usage_every(steps: int):
     """After so many steps a line `usage STEP BYTES FILES THREADS` goes to stderr."""
-    from util.progress import Progress
+    from models.training.progress import Progress
     plain = Progress.advance
 
     def advance(progress, n_images):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from util import checkpoint_set, run_folder
+from util.checkpoint import layout, transaction
 
 TIMES = ('time', 'data', 'images_per_s', 'data_wait')
 
@@ -28,9 +28,9 @@ def flat(tree, place: str = '') -> dict:
 def whole_state(folder, label: str = 'latest') -> dict:
     """All that a checkpoint holds but the options and the lengths of the logs, which hold times."""
     found = {}
-    for path in run_folder.files_of(folder, label):
+    for path in layout.files_of(folder, label):
         content = torch.load(path, weights_only=True)
-        if path == run_folder.state_path(folder, label):
+        if path == layout.state_path(folder, label):
             content = {key: value for key, value in content.items() if key not in ('options', 'logs')}
         found.update(flat(content, path.name.removeprefix(f'{label}_')))
     return found
@@ -52,7 +52,7 @@ def pages(folder) -> list[str]:
 
 def everything(folder) -> dict:
     """All of a finished run that must not depend on interruptions."""
-    labels = {label: whole_state(folder, label) for label in run_folder.labels(folder)}
+    labels = {label: whole_state(folder, label) for label in layout.labels(folder)}
     return dict(labels=labels, log=log_lines(folder), pages=pages(folder))
 
 
@@ -76,5 +76,5 @@ def leftovers(folder) -> list[str]:
 
 def position(folder, label: str) -> tuple:
     """Where a checkpoint was made: (epoch, images seen)."""
-    progress = checkpoint_set.manifest_of(folder, label).progress
+    progress = transaction.manifest_of(folder, label).progress
     return progress['epoch'], progress['total_iters']

@@ -14,17 +14,20 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / 'scripts'))
 
-import bootstrap  # noqa: E402
-import find_pip  # noqa: E402
-import find_python  # noqa: E402
-import install_plan as plan  # noqa: E402
-import package_home  # noqa: E402
-import quickstart  # noqa: E402
-import run_tests  # noqa: E402
+import quickstart
+import run_tests
+from setup import (
+    bootstrap,
+    find_pip,
+    find_python,
+    package_home,
+)
+from setup import install_plan as plan
 
-from util.cli import UserError  # noqa: E402
+from util.errors import UserError
 
-SCRIPTS = ('quickstart', 'run_tests', 'bootstrap', 'package_home', 'install_plan', 'find_python', 'find_pip')
+SCRIPTS = ('quickstart', 'run_tests')
+SETUP = [path.stem for path in (ROOT / 'scripts' / 'setup').glob('*.py')]
 CORE_NAMES = {'torch', 'torchvision', 'numpy', 'pillow', 'dominate', 'scikit-image', 'tqdm', 'torchmetrics'}
 
 
@@ -73,12 +76,14 @@ def options(**changes):
 # ---- bare machines
 
 
-@pytest.mark.parametrize('name', SCRIPTS)
+@pytest.mark.parametrize('name', [*SCRIPTS, *(f'setup/{name}' for name in SETUP)])
 def test_scripts_need_nothing_but_python(name):
-    ours = {*SCRIPTS, 'util'}
+    ours = {'setup', 'util', *SETUP}
     tree = ast.parse(text_of(f'scripts/{name}.py'), feature_version=(3, 6))
     assert imported(tree) - ours <= set(sys.stdlib_module_names)
-    assert imported(ast.parse(text_of('util/cli.py'))) <= set(sys.stdlib_module_names)
+    for below in ('cli', 'console', 'errors'):
+        tree = ast.parse(text_of(f'util/{below}.py'), feature_version=(3, 6))
+        assert imported(tree) <= {'util', 'tqdm', *sys.stdlib_module_names}
 
 
 @pytest.mark.parametrize('name', ['quickstart', 'run_tests'])
@@ -577,7 +582,7 @@ def stages(monkeypatch, home):
 
 
 def test_quickstart_draws_trains_tests_and_scores(stages, capsys):
-    assert quickstart.main(['--cpu', '--threads', '2']) == 0
+    assert quickstart.main(['--cpu', '--threads', '2'], None) == 0
     assert [call[0] for call in stages.calls] == ['datasets/make_demo.py', 'train.py', 'test.py',
                                                   'scripts/score_demo.py']
     assert all(call[-4:] == ['--cpu_threads', '2', '--gpu_ids', '-1'] for call in stages.calls[1:3])
@@ -585,13 +590,13 @@ def test_quickstart_draws_trains_tests_and_scores(stages, capsys):
 
 
 def test_quickstart_leaves_the_machine_to_train_py(stages):
-    quickstart.main([])
+    quickstart.main([], None)
     assert not {'--cpu_threads', '--gpu_ids'} & {word for call in stages.calls for word in call}
 
 
 def test_bad_score_is_the_exit_code(stages):
     stages.codes['scripts/score_demo.py'] = 1
-    assert quickstart.main([]) == 1
+    assert quickstart.main([], None) == 1
 
 
 def test_failed_training_ends_quickstart(stages, capsys):

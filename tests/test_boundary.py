@@ -5,11 +5,11 @@ from test_preview import MODELS, equal
 
 from data import create_dataset, create_loader
 from models.base_model import BaseModel
-from models.boundary import Boundary
-from models.guard import BadStep
+from models.training.boundary import Boundary
+from models.training.guard import BadStep
+from models.training.progress import Progress
 from util.image_pool import DevicePool, ImagePool
-from util.progress import Progress
-from util.seeding import seed_everything
+from util.machine.seeding import seed_everything
 
 
 @pytest.fixture

@@ -13,16 +13,16 @@ from test_data import loader_of as untrained_loader_of
 from test_data import noise, options
 from test_data_faults import TRAINING, epoch, kill_one, same
 
-import data.cache
-import data.loader
+import data.loading.cache
+import data.loading.loader
 from data import create_dataset, create_loader, image_folder
-from data.cache import Cache, control_group_rooms, create_cache, free_memory
-from data.cached_loader import CachedLoader
-from data.loader import count_of_threads
+from data.loading.cache import Cache, control_group_rooms, create_cache, free_memory
+from data.loading.cached_loader import CachedLoader
+from data.loading.loader import count_of_threads
 from data.transforms import PREPROCESS, Preparation, to_levels
-from util.cli import ResourceError, UserError
-from util.levels import as_numbers
-from util.timing import WaitHint
+from util.errors import ResourceError, UserError
+from util.images import as_numbers, table
+from util.monitors.timing import WaitHint
 
 CPU = torch.device('cpu')
 pytestmark = pytest.mark.filterwarnings('ignore:The image decoding:DeprecationWarning')
@@ -60,12 +60,11 @@ def test_numbers_stay_what_they_are():
 
 def test_the_table_may_be_made_while_translating():
     """A table made in inference mode could not be used in a training step."""
-    from util import levels
-    levels.table.cache_clear()
+    table.cache_clear()
     image = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
     with torch.inference_mode():
         as_numbers(image)
-    assert not levels.table(CPU).is_inference()
+    assert not table(CPU).is_inference()
     weight = torch.ones(3, 3, 1, 1, requires_grad=True)
     torch.conv2d(as_numbers(image), weight).sum().backward()
     assert weight.grad.abs().sum() > 0
@@ -169,7 +168,7 @@ def pictures(count: int, side: int = 32) -> dict:
 
 
 def test_a_full_cache_reads_the_others_anew(monkeypatch, capsys):
-    monkeypatch.setattr(data.cache, 'BLOCK', 4 * 3 * 32 * 32)
+    monkeypatch.setattr(data.loading.cache, 'BLOCK', 4 * 3 * 32 * 32)
     images, read = pictures(10), []
     cache = Cache(CPU, limit=6 * 3 * 32 * 32)
 
@@ -186,14 +185,15 @@ def test_a_full_cache_reads_the_others_anew(monkeypatch, capsys):
 
 
 def test_memory_that_others_take_is_not_taken(monkeypatch, capsys):
-    monkeypatch.setattr(data.cache, 'free_memory', lambda _: data.cache.RESERVE + data.cache.BLOCK - 1)
+    module = data.loading.cache
+    monkeypatch.setattr(module, 'free_memory', lambda _: module.RESERVE + module.BLOCK - 1)
     cache = Cache(CPU, limit=float('inf'))
     cache.get(lambda: (noise(8, 8),))
     assert cache.entries == {} and 'no more fit' in capsys.readouterr().err
 
 
 def test_images_larger_than_a_block(monkeypatch):
-    monkeypatch.setattr(data.cache, 'BLOCK', 100)
+    monkeypatch.setattr(data.loading.cache, 'BLOCK', 100)
     cache, image = Cache(CPU, float('inf')), noise(40, 30)
     for _ in range(2):
         assert torch.equal(cache.get(lambda: (image, image.convert('L')))[0], to_levels(image))
@@ -213,7 +213,7 @@ class Data:
     ('cache_gpu', 'meta', 99, True, 'meta')])
 def test_where_images_are_kept(monkeypatch, wanted, device, n_bytes, any_device, expected):
     """The free memory is 1000 bytes, and 100 of the other device."""
-    monkeypatch.setattr(data.cache, 'free_memory', lambda place: 1000 if place.type == 'cpu' else 100)
+    monkeypatch.setattr(data.loading.cache, 'free_memory', lambda place: 1000 if place.type == 'cpu' else 100)
     cache = create_cache(wanted, Data(n_bytes, any_device), torch.device(device))
     assert (cache and cache.device.type) == expected
     if cache:
@@ -253,7 +253,7 @@ def many(tmp_path):
 @pytest.fixture
 def large_messages(monkeypatch):
     """As if the data set were large."""
-    monkeypatch.setattr(data.loader, 'MESSAGES_PER_WORKER', 1)
+    monkeypatch.setattr(data.loading.loader, 'MESSAGES_PER_WORKER', 1)
 
 
 @pytest.mark.parametrize('batch_size', [1, 2, 3, 7])
@@ -274,8 +274,8 @@ def test_small_data_sets_have_small_messages(many):
 @unix
 @pytest.mark.parametrize('after', [1, 3, 9])
 def test_a_killed_worker_costs_no_sample_of_its_messages(many, large_messages, monkeypatch, after, capsys):
-    monkeypatch.setattr(data.loader, 'SAMPLES_PER_MESSAGE', 3)
-    monkeypatch.setattr(data.loader, 'PREFETCH', 1)
+    monkeypatch.setattr(data.loading.loader, 'SAMPLES_PER_MESSAGE', 3)
+    monkeypatch.setattr(data.loading.loader, 'PREFETCH', 1)
     expected = epoch(loader_of(many, 'unaligned'), 2)
     loader = loader_of(many, 'unaligned', num_threads=2)
     loader.sampler.set_epoch(2)

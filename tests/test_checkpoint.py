@@ -13,9 +13,11 @@ from torch import nn
 import train
 from models.networks import create_discriminator, create_generator, describe_generator
 from options import TestOptions
-from util import checkpoint, checkpoint_set, loss_log, run_folder
-from util.checkpoint import load_state, load_training, load_weights
-from util.cli import UserError
+from util.checkpoint import layout, store, transaction
+from util.checkpoint.store import load_state, load_training, load_weights
+from util.console import Console
+from util.errors import UserError
+from util.monitors import loss_log
 
 
 def small_net(netG='resnet_1blocks', norm='batch', dropout=False, ngf=2):
@@ -28,8 +30,8 @@ def small_net(netG='resnet_1blocks', norm='batch', dropout=False, ngf=2):
 
 def save(folder, net, label='latest', training=None, **state):
     """A checkpoint of one network G."""
-    weights = checkpoint.cpu_copy(net.state_dict())
-    checkpoint.save(folder, label, {'G': weights}, {'options': {'netG': 'unet_32'}, **state}, training)
+    weights = store.cpu_copy(net.state_dict())
+    store.save(folder, label, {'G': weights}, {'options': {'netG': 'unet_32'}, **state}, training)
 
 
 def same(first, second):
@@ -63,7 +65,7 @@ def test_round_trip(netG, norm, tmp_path):
 def test_a_copy_does_not_change_with_the_network(tmp_path):
     net = small_net().train()
     before = [(value.data_ptr(), value.requires_grad, value.clone()) for value in net.parameters()]
-    copy = checkpoint.cpu_copy(dict(net=net.state_dict(), others=[(torch.ones(2), 'text', None, 1.5)]))
+    copy = store.cpu_copy(dict(net=net.state_dict(), others=[(torch.ones(2), 'text', None, 1.5)]))
     assert copy['others'][0][1:] == ('text', None, 1.5)
     after = list(net.parameters())
     assert all(value.data_ptr() == pointer and value.requires_grad == grad and torch.equal(value, old)
@@ -79,14 +81,14 @@ def test_a_copy_takes_the_memory_of_the_one_before():
     first = dict(a=torch.zeros(2), b=[torch.zeros(3)], c=torch.zeros(2), d=1)
     second = dict(a=torch.ones(2), b=[torch.ones(3), torch.ones(4)], c=torch.ones(2, dtype=torch.int64), d=2,
                   e=torch.ones(1))
-    old = checkpoint.cpu_copy(first)
-    new = checkpoint.cpu_copy(second, old)
+    old = store.cpu_copy(first)
+    new = store.cpu_copy(second, old)
     assert new['a'] is old['a'] and new['b'][0] is old['b'][0] and new['d'] == 2
     assert new['c'] is not old['c'] and new['e'] is not second['e']
     expected = {'a': second['a'], 'c': second['c'], 'e': second['e']}
     assert all(torch.equal(new[name], value) and new[name].dtype == value.dtype for name, value in expected.items())
     assert all(map(torch.equal, new['b'], second['b'])) and len(new['b']) == 2
-    assert all(map(torch.equal, checkpoint.cpu_copy(first, new)['b'], first['b']))
+    assert all(map(torch.equal, store.cpu_copy(first, new)['b'], first['b']))
 
 
 @pytest.mark.gpu
@@ -286,36 +288,36 @@ def test_only_the_newest_checkpoints_stay_full(tmp_path):
     for epoch in range(1, 9):
         for label in ('latest', str(epoch)):
             save(tmp_path, net, label, {'x': 1}, progress={'epoch': epoch})
-        checkpoint_set.prune(tmp_path, keep_last=0, full_states=3)
+        transaction.prune(tmp_path, keep_last=0, full_states=3)
         full = {path.name.removesuffix('_training.pth') for path in tmp_path.glob('*_training.pth')}
         assert full == {'latest', str(max(1, epoch - 1)), str(epoch)}
     for epoch in range(1, 9):
         state = load_state(tmp_path, str(epoch))
         assert state['progress'] == {'epoch': epoch}
-        assert checkpoint_set.problems_of(tmp_path, str(epoch)) == []
-    assert checkpoint_set.by_age(tmp_path) == ['8', 'latest', '7', '6', '5', '4', '3', '2', '1']
+        assert transaction.problems_of(tmp_path, str(epoch)) == []
+    assert transaction.by_age(tmp_path) == ['8', 'latest', '7', '6', '5', '4', '3', '2', '1']
 
 
 def test_a_lost_training_file_is_damage(tmp_path):
     for label in '123456':
         save(tmp_path, small_net(), label, {'x': 1})
-    checkpoint_set.prune(tmp_path, keep_last=0, full_states=4)
+    transaction.prune(tmp_path, keep_last=0, full_states=4)
     assert not (tmp_path / '2_training.pth').exists()
     assert load_training(tmp_path, '2', {}) is None and load_training(tmp_path, '3', {}) == {'x': 1}
     (tmp_path / '3_training.pth').unlink()      # as programs dropped it that left it in the manifest
-    assert checkpoint_set.problems_of(tmp_path, '3') == [] and load_training(tmp_path, '3', {}) is None
+    assert transaction.problems_of(tmp_path, '3') == [] and load_training(tmp_path, '3', {}) is None
     (tmp_path / '4_training.pth').unlink()
-    assert checkpoint_set.problems_of(tmp_path, '4') == [f'{tmp_path}/4_training.pth is missing']
+    assert transaction.problems_of(tmp_path, '4') == [f'{tmp_path}/4_training.pth is missing']
     with pytest.raises(UserError, match='no checkpoint file .*4_training.pth'):
         load_training(tmp_path, '4', {})
 
 
 def test_a_file_that_a_newer_set_has_not_goes(tmp_path):
     """Moving averages or a training file of another state are never taken for those of the new one."""
-    weights = checkpoint.cpu_copy(small_net().state_dict())
-    checkpoint.save(tmp_path, 'latest', {'G': weights, 'G_ema': weights}, {'options': {}}, {'x': 1})
+    weights = store.cpu_copy(small_net().state_dict())
+    store.save(tmp_path, 'latest', {'G': weights, 'G_ema': weights}, {'options': {}}, {'x': 1})
     (tmp_path / 'latest_net_mine.pth').write_bytes(b'x')
-    checkpoint.save(tmp_path, 'latest', {'G': weights}, {'options': {}})
+    store.save(tmp_path, 'latest', {'G': weights}, {'options': {}})
     names = {'latest_net_G.pth', 'latest_net_mine.pth', 'latest_state.pth', 'latest_manifest.json'}
     assert {path.name for path in tmp_path.iterdir()} == names
 
@@ -323,27 +325,27 @@ def test_a_file_that_a_newer_set_has_not_goes(tmp_path):
 def test_a_folder_in_the_way_of_a_save_moves_aside(tmp_path):
     (tmp_path / 'latest_net_G.pth' / 'inside').mkdir(parents=True)
     save(tmp_path, small_net())
-    assert checkpoint_set.problems_of(tmp_path, 'latest') == []
+    assert transaction.problems_of(tmp_path, 'latest') == []
     assert (tmp_path / 'latest_net_G.pth.1' / 'inside').is_dir()
 
 
 def test_an_earlier_checkpoint_becomes_the_newest(tmp_path):
     for count, label in enumerate(('1', '2', '3', 'latest')):
         save(tmp_path, small_net(), label, {'x': count}, progress={'total_iters': 5 * count})
-    assert checkpoint_set.make_newest(tmp_path, 'latest', {'total_iters': 15}) == ''
-    assert checkpoint_set.make_newest(tmp_path, '1', {'total_iters': 0}) == 'iter_15'
+    assert transaction.make_newest(tmp_path, 'latest', {'total_iters': 15}) == ''
+    assert transaction.make_newest(tmp_path, '1', {'total_iters': 0}) == 'iter_15'
     labels = ['latest', '1', 'iter_15', '3', '2']
-    assert checkpoint_set.by_age(tmp_path) == labels
+    assert transaction.by_age(tmp_path) == labels
     assert [load_training(tmp_path, label, {})['x'] for label in labels] == [0, 0, 3, 2, 1]
-    assert checkpoint_set.make_newest(tmp_path, '2', {'total_iters': 5}) == 'iter_0'     # 1 may be trained anew
-    assert checkpoint_set.by_age(tmp_path) == ['latest', '2', '1', 'iter_0', 'iter_15', '3']
+    assert transaction.make_newest(tmp_path, '2', {'total_iters': 5}) == 'iter_0'     # 1 may be trained anew
+    assert transaction.by_age(tmp_path) == ['latest', '2', '1', 'iter_0', 'iter_15', '3']
     save(tmp_path, small_net(), 'latest', progress={'total_iters': 15})
     flipped = tmp_path / 'latest_net_G.pth'
     flipped.write_bytes(flipped.read_bytes()[:-1] + b'?')
-    assert checkpoint_set.make_newest(tmp_path, '3', {'total_iters': 10}) == 'iter_15.1'
-    assert checkpoint_set.by_age(tmp_path) == ['latest', '3', '2', '1', 'iter_0', 'iter_15']
-    assert 'differs from its sum' in checkpoint_set.problems_of(tmp_path, 'iter_15.1')[0]     # as it was
-    assert all(checkpoint_set.problems_of(tmp_path, label) == [] for label in checkpoint_set.by_age(tmp_path))
+    assert transaction.make_newest(tmp_path, '3', {'total_iters': 10}) == 'iter_15.1'
+    assert transaction.by_age(tmp_path) == ['latest', '3', '2', '1', 'iter_0', 'iter_15']
+    assert 'differs from its sum' in transaction.problems_of(tmp_path, 'iter_15.1')[0]     # as it was
+    assert all(transaction.problems_of(tmp_path, label) == [] for label in transaction.by_age(tmp_path))
 
 
 def test_an_older_checkpoint_without_training_becomes_the_newest(tmp_path):
@@ -351,9 +353,9 @@ def test_an_older_checkpoint_without_training_becomes_the_newest(tmp_path):
     for label in ('1', '2', '3', 'latest'):
         save(tmp_path, small_net(), label, {'x': 1})
     (tmp_path / '1_training.pth').unlink()      # dropped by an older program
-    checkpoint_set.make_newest(tmp_path, '1', {})
+    transaction.make_newest(tmp_path, '1', {})
     assert not (tmp_path / 'latest_training.pth').exists() and load_training(tmp_path, 'latest', {}) is None
-    assert [checkpoint_set.problems_of(tmp_path, label) for label in ('latest', '1')] == [[], []]
+    assert [transaction.problems_of(tmp_path, label) for label in ('latest', '1')] == [[], []]
 
 
 def test_a_copy_with_its_manifest_is_read(tmp_path):
@@ -362,7 +364,7 @@ def test_a_copy_with_its_manifest_is_read(tmp_path):
     for path in list(tmp_path.glob('latest_*')):
         shutil.copy(path, tmp_path / path.name.replace('latest', 'mine'))
     save(tmp_path, small_net(), 'latest', {'x': 2})
-    checkpoint_set.make_newest(tmp_path, 'mine', {})
+    transaction.make_newest(tmp_path, 'mine', {})
     assert same(torch.load(tmp_path / 'latest_net_G.pth', weights_only=True),
                 torch.load(tmp_path / 'mine_net_G.pth', weights_only=True))
     assert load_training(tmp_path, 'latest', {}) == {'x': 1}
@@ -378,7 +380,7 @@ def test_a_log_that_lacks_lines_is_told_of(tmp_path, capsys):
     assert f'{tmp_path}/losses.jsonl has 0 bytes, and had 9' in second
 
 
-@pytest.mark.parametrize('write', [lambda folder: run_folder.Lock(folder).acquire(),
+@pytest.mark.parametrize('write', [lambda folder: layout.Lock(folder).acquire(),
                                    lambda folder: loss_log.append(folder / 'lock', 'line')])
 def test_a_full_disk_names_the_file(write, tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -415,10 +417,10 @@ def test_what_lies_in_the_place_of_a_set_is_not_followed(name, kind, tmp_path):
     else:
         path.touch()
     for _ in range(2):
-        checkpoint_set.recover(run)
+        transaction.recover(run)
         save(run, small_net(), 'latest', {'x': 2})
     assert sorted(home.rglob('*')) == before and (home / 'photo.png').read_text(encoding='utf-8') == 'photo'
-    assert [checkpoint_set.problems_of(run, label) for label in ('latest', '1')] == [[], []]
+    assert [transaction.problems_of(run, label) for label in ('latest', '1')] == [[], []]
     assert not (run / 'photo.png').exists() and not (run / 'mine_net_G.pth').exists()
 
 
@@ -434,22 +436,22 @@ def test_a_lock_is_a_file_of_ours(kind, tmp_path):
     else:
         path.symlink_to(target if kind == 'link' else tmp_path / 'absent')
     with pytest.raises(UserError, match=f'{path} is a link, folder or pipe.*remove it'):
-        run_folder.Lock(path.parent).acquire()
+        layout.Lock(path.parent).acquire()
     assert target.read_text(encoding='utf-8') == 'mine' and not (tmp_path / 'absent').exists()
 
 
 def test_any_damage_of_a_manifest_is_found(tmp_path):
     """Or changes nothing: a byte in another letter, cut short, something else in its place."""
     save(tmp_path, small_net(), 'latest', {'x': 1}, progress={'total_iters': 7, 'best': 0.25})
-    path, whole = run_folder.manifest_path(tmp_path, 'latest'), checkpoint_set.manifest_of(tmp_path, 'latest')
+    path, whole = layout.manifest_path(tmp_path, 'latest'), transaction.manifest_of(tmp_path, 'latest')
     content = path.read_bytes()
     damaged = [b'', b'{', b'[' * 200_000, b'[]', b'{}', b'null', content[:-9], content.replace(b': 1,', b': 91,')]
     damaged += [content[:at] + bytes([content[at] ^ 1 << at % 7]) + content[at + 1:] for at in range(len(content))]
     for text in damaged:
         path.write_bytes(text)
-        problems = checkpoint_set.problems_of(tmp_path, 'latest')
-        assert problems == [checkpoint_set.problem_of_manifest(tmp_path, 'latest')] or (
-            problems == [] and checkpoint_set.manifest_of(tmp_path, 'latest') == whole), text
+        problems = transaction.problems_of(tmp_path, 'latest')
+        assert problems == [transaction.problem_of_manifest(tmp_path, 'latest')] or (
+            problems == [] and transaction.manifest_of(tmp_path, 'latest') == whole), text
         if problems:
             with pytest.raises(UserError, match='manifest.json is damaged'):
                 load_training(tmp_path, 'latest', {})
@@ -457,24 +459,24 @@ def test_any_damage_of_a_manifest_is_found(tmp_path):
 
 def test_damage_that_even_the_question_for_a_zip_file_trips_over(tmp_path):
     save(tmp_path, small_net(), 'latest', {'x': 1})
-    run_folder.manifest_path(tmp_path, 'latest').unlink()
+    layout.manifest_path(tmp_path, 'latest').unlink()
     path = tmp_path / 'latest_net_G.pth'
     content = bytearray(path.read_bytes())
     disks = content.rindex(b'PK\x06\x07') + 16     # of the locator of a zip64 file: how many disks it spans
     content[disks] = 9
     path.write_bytes(content)
     with pytest.raises(UserError, match='latest_net_G.pth is damaged'):
-        checkpoint.read(path)
+        store.read(path)
 
 
 def test_a_manifest_of_an_older_program_is_read(tmp_path):
     save(tmp_path, small_net(), 'latest', {'x': 1})
-    path = run_folder.manifest_path(tmp_path, 'latest')
+    path = layout.manifest_path(tmp_path, 'latest')
     values = json.loads(path.read_text(encoding='utf-8'))
     del values['sum'], values['kept']
     path.write_text(json.dumps(values), encoding='utf-8')
-    assert checkpoint_set.problems_of(tmp_path, 'latest') == []
-    assert checkpoint_set.manifest_of(tmp_path, 'latest').serial == 1
+    assert transaction.problems_of(tmp_path, 'latest') == []
+    assert transaction.manifest_of(tmp_path, 'latest').serial == 1
 
 
 def test_a_manifest_that_names_other_folders_is_not_followed(tmp_path):
@@ -483,21 +485,21 @@ def test_a_manifest_that_names_other_folders_is_not_followed(tmp_path):
     mine.touch()
     for label in '12':
         save(folder, small_net(), label)
-    path = run_folder.manifest_path(folder, '1')
+    path = layout.manifest_path(folder, '1')
     values = json.loads(path.read_text(encoding='utf-8').replace('1_net_G.pth', '../mine.txt'))
     del values['sum']
-    path.write_text(json.dumps({**values, 'sum': checkpoint_set.sum_of(values)}), encoding='utf-8')
-    checkpoint_set.prune(folder, keep_last=1, full_states=1)
+    path.write_text(json.dumps({**values, 'sum': transaction.sum_of(values)}), encoding='utf-8')
+    transaction.prune(folder, keep_last=1, full_states=1)
     save(folder, small_net(), '1')
-    assert mine.exists() and checkpoint_set.problems_of(folder, '1') == []
+    assert mine.exists() and transaction.problems_of(folder, '1') == []
 
 
 def test_keep_last_bounds_the_numbered_checkpoints(tmp_path):
     for label in ('1', 'latest', 'iter_5', '2', 'iter_9'):
         save(tmp_path, small_net(), label)
     (tmp_path / 'mine_net_G.pth').write_bytes((tmp_path / '1_net_G.pth').read_bytes())
-    checkpoint_set.prune(tmp_path, keep_last=2, full_states=3)
-    assert set(run_folder.labels(tmp_path)) == {'latest', '2', 'iter_9', 'mine'}
+    transaction.prune(tmp_path, keep_last=2, full_states=3)
+    assert set(layout.labels(tmp_path)) == {'latest', '2', 'iter_9', 'mine'}
     assert sorted(path.name for path in tmp_path.glob('1_*')) == []
 
 
@@ -521,7 +523,8 @@ def run(tmp_path, roots, monkeypatch):
         train.main([*RUNS[case], '--dataroot', str(root), '--name', name, '--checkpoints_dir', str(tmp_path / 'runs'),
                     '--n_epochs', '2', '--n_epochs_decay', '2', '--save_epoch_freq', '2', '--seed', '5', '--ngf', '4',
                     '--ndf', '4', '--num_threads', '0', '--gpu_ids', '-1', '--display_id', '-1', '--no_html',
-                    *(['--crop_size', '32', '--load_size', '36'] if '--crop_size' not in RUNS[case] else []), *argv])
+                    *(['--crop_size', '32', '--load_size', '36'] if '--crop_size' not in RUNS[case] else []), *argv],
+                   Console())
         return tmp_path / 'runs' / name
     return start
 
@@ -687,9 +690,9 @@ def test_moving_averages_are_saved_and_go_on(run, restored):
     ('2.9.1+cpu', True), ('2.6.0', True), ('2.10.0', False), ('3.0.0a1', False)])
 def test_an_old_torch_is_told_of_when_it_reads_files_of_others(version, warned, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(torch, '__version__', version)
-    checkpoint.warn_of_old_torch.cache_clear()
+    store.warn_of_old_torch.cache_clear()
     torch.save({'w': torch.ones(1)}, tmp_path / 'w.pth')
     for _ in 'ab':
-        checkpoint.read(tmp_path / 'w.pth')
+        store.read(tmp_path / 'w.pth')
     assert capsys.readouterr().err.count('CVE-2026-24747') == int(warned)
-    checkpoint.warn_of_old_torch.cache_clear()
+    store.warn_of_old_torch.cache_clear()

@@ -14,7 +14,7 @@ from PIL import Image
 from test_cli_train import PROGRAMS, ROOT, Page, files, program
 
 from util.cli import run
-from util.results import Results
+from util.results.writer import Results
 
 ONE_EPOCH = ['--n_epochs', '1', '--n_epochs_decay', '0', '--max_dataset_size', '2', '--no_html']
 RUNS = {

@@ -19,8 +19,9 @@ from PIL import Image
 import test as test_program
 import train as train_program
 from options.restore import newest_good
-from util import cli, console
-from util.cli import UserError, run
+from util.cli import run
+from util.console import say, warn
+from util.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 unix = pytest.mark.skipif(os.name == 'nt', reason='needs descriptors and signals of Unix')
@@ -420,7 +421,7 @@ def test_console_that_cannot_write_a_path(home, tmp_path):
 CLOSED = """
 import os, sys
 from util import cli
-def main(argv):
+def main(argv, console):
     with open(os.devnull) as file:
         print('out', flush=True)
         print('err', file=sys.stderr)
@@ -456,7 +457,7 @@ def absent(number):
     raise KeyError(f'getpwuid(): uid not found: {number}')
 pwd.getpwuid = absent
 from util import cli
-def main(argv):
+def main(argv, console):
     import getpass
     import torch._dynamo
     print(getpass.getuser() != '')
@@ -490,25 +491,25 @@ def test_a_run_without_streams(here, home, tmp_path):
 
 
 def test_control_characters_are_not_printed(tmp_path, capsys):
-    def main(_):
-        cli.warn('a\nb')
-        console.say('two\nlines\tand \x1b[2J')
+    def main(argv, console):
+        warn('a\nb')
+        say('two\nlines\tand \x1b[2J')
         raise UserError('one \x9b2J', 'two\r\x7f')
     assert run(main, []) == 2
     out, err = capsys.readouterr()
     assert out == 'two\nlines\tand \\x1b[2J\n'
     assert err.splitlines() == [r'warning: a\nb', r'error: one \x9b2J', r'error: two\r\x7f']
     (tmp_path / 'file').touch()
-    assert run(lambda _: (tmp_path / 'file' / 'a\nb').mkdir(), []) == 4
+    assert run(lambda *_: (tmp_path / 'file' / 'a\nb').mkdir(), []) == 4
     assert str(tmp_path / 'file' / r'a\nb: ') in capsys.readouterr().err
 
 
-def test_followers_stay_silent(tmp_path, capsys, monkeypatch):
+def test_followers_stay_silent(tmp_path, capsys, console):
     assert newest_good(tmp_path, anew_if_none=True) == ''
     assert capsys.readouterr().err == f'note: no checkpoint in {tmp_path} yet; training begins anew\n'
-    monkeypatch.setattr(cli, 'silent', True)
+    console.silent = True
     assert newest_good(tmp_path, anew_if_none=True) == ''
-    console.say('paired by file name')
+    say('paired by file name')
     assert capsys.readouterr() == ('', '')
 
 

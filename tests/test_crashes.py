@@ -7,7 +7,7 @@ import states
 import tiny_runs
 
 from options.restore import newest_good
-from util import checkpoint_set, run_folder
+from util.checkpoint import layout, transaction
 
 MODEL = 'cyclegan'
 FREQUENT = ['--max_dataset_size', '3', '--n_epochs', '1', '--n_epochs_decay', '1', '--save_latest_freq', '2',
@@ -31,10 +31,10 @@ def by_position(server, home, tmp_path_factory):
     """The whole state of the unbroken run after each step and each epoch: {(epoch, images seen): state}."""
     runs = tiny_runs.Runs(server, home, tmp_path_factory.mktemp('positions'))
     done = runs.begin(MODEL, 'run', *FREQUENT, '--save_latest_freq', 1, '--save_by_iter',
-                      values_of={'util.saving.FULL_STATES': 99})
+                      values_of={'models.training.saving.FULL_STATES': 99})
     assert done.code == 0
     folder = runs.folder / 'run'
-    return {states.position(folder, label): states.whole_state(folder, label) for label in run_folder.labels(folder)}
+    return {states.position(folder, label): states.whole_state(folder, label) for label in layout.labels(folder)}
 
 
 def saves_of(operations: list) -> list[list[int]]:
@@ -96,7 +96,7 @@ def test_killed_at_every_storage_operation_of_a_save(runs, unbroken, by_position
         label = newest_good(folder)
         place = states.position(folder, label)
         assert states.differences(states.whole_state(folder, label), by_position[place]) == [], number
-        assert run_folder.labels(folder).keys() == ({'latest'} if place == (1, 2) else {'latest', '1'}), number
+        assert layout.labels(folder).keys() == ({'latest'} if place == (1, 2) else {'latest', '1'}), number
         places.add(place)
         if count % 20 == 0:
             assert runs.go_on('run').code == 0, number
@@ -155,8 +155,8 @@ def test_a_damaged_byte_is_found(unbroken, tmp_path):
     folder = tmp_path / 'run'
     shutil.copytree(unbroken[0], folder)
     draw = random.Random(3)
-    paths = run_folder.files_of(folder, 'latest')
-    assert checkpoint_set.problems_of(folder, 'latest') == []
+    paths = layout.files_of(folder, 'latest')
+    assert transaction.problems_of(folder, 'latest') == []
     for count in range(220):
         path = draw.choice(paths)
         content = path.read_bytes()
@@ -165,7 +165,7 @@ def test_a_damaged_byte_is_found(unbroken, tmp_path):
         if count < 200:
             damaged[place] ^= 1 << draw.randrange(8)
         path.write_bytes(damaged)
-        problem, = checkpoint_set.problems_of(folder, 'latest')
+        problem, = transaction.problems_of(folder, 'latest')
         assert str(path) in problem
         path.write_bytes(content)
-    assert checkpoint_set.problems_of(folder, 'latest') == []
+    assert transaction.problems_of(folder, 'latest') == []

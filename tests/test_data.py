@@ -19,9 +19,8 @@ from data.base_dataset import EpochSampler, collate
 from data.image_folder import list_images, read_image
 from data.transforms import PREPROCESS, Preparation
 from options import Options
-from util.cli import UserError
-from util.images import lab_to_rgb
-from util.levels import as_numbers
+from util.errors import UserError
+from util.images import as_numbers, lab_to_rgb
 
 ROOT = Path(__file__).resolve().parents[1]
 needs_links = pytest.mark.skipif(sys.platform == 'win32', reason='links need a right of their own on Windows')

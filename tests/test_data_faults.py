@@ -15,13 +15,13 @@ from conftest import draw_images
 from PIL import Image
 from test_data import folder_with, names, noise, options, side_by_side, truncated
 
-import data.headers
-import data.loader
+import data.checking.headers
+import data.loading.loader
 from data import create_dataset, create_loader
-from data.headers import Header, read_header, scan
+from data.checking.headers import Header, read_header, scan
 from data.image_folder import list_images
 from data.pairs import pair_by_name
-from util.cli import ResourceError, UserError
+from util.errors import ResourceError, UserError
 
 TRAINING = dict(isTrain=True, bad_images='stop', square_pairs=False, size_multiple=4, model='cyclegan',
                 netG='resnet_9blocks')
@@ -232,7 +232,7 @@ def test_headers_are_read_once(single_root, cache, monkeypatch):
     first = scan(paths, single_root)
     assert first[paths[0]] == Header(40, 40, 'RGB') and len(list(cache.iterdir())) == 1
     read = []
-    monkeypatch.setattr(data.headers, 'read_header', lambda path, *_: read.append(path) or Header(1, 1))
+    monkeypatch.setattr(data.checking.headers, 'read_header', lambda path, *_: read.append(path) or Header(1, 1))
     assert scan(paths, single_root) == first and read == []
     noise(30, 20).save(paths[1])
     os.utime(paths[1], ns=(1, 1))
@@ -254,9 +254,10 @@ def test_what_cannot_be_read_is_looked_at_again(single_root):
 
 
 @pytest.mark.parametrize('content', ['', '{', '[]', '{"version": "0"}', json.dumps(
-    dict(version=data.headers.VERSION, entries={'x': [1, 2]})), json.dumps(dict(version=data.headers.VERSION))])
+    dict(version=data.checking.headers.VERSION, entries={'x': [1, 2]})),
+    json.dumps(dict(version=data.checking.headers.VERSION))])
 def test_a_damaged_memory_is_forgotten(single_root, content):
-    file = data.headers.cache_file(single_root)
+    file = data.checking.headers.cache_file(single_root)
     file.parent.mkdir(parents=True)
     file.write_text(content, encoding='utf-8')
     paths = list_images(single_root)
@@ -277,7 +278,7 @@ def test_a_disk_that_does_not_answer(single_root, monkeypatch):
     def read(path, *_):
         time.sleep(60 * path.endswith('1.png'))
         return Header(1, 1)
-    monkeypatch.setattr(data.headers, 'read_header', read)
+    monkeypatch.setattr(data.checking.headers, 'read_header', read)
     with pytest.raises(ResourceError, match='1.png has taken longer than --data_timeout 1 ') as caught:
         scan(list_images(single_root), single_root, timeout=1)
     assert caught.value.exit_code == 5
@@ -573,7 +574,7 @@ def test_workers_that_die_again_and_again(many):
 
 @unix
 def test_deaths_that_are_far_apart_are_survived(many, monkeypatch):
-    monkeypatch.setattr(data.loader, 'SECONDS_BETWEEN_DEATHS', 0)
+    monkeypatch.setattr(data.loading.loader, 'SECONDS_BETWEEN_DEATHS', 0)
     loader, given = loader_of(many, num_threads=2), 0
     for _ in loader:
         given += 1
@@ -592,7 +593,7 @@ def test_a_mistake_in_a_dataset_stays_a_mistake(many, monkeypatch):
 # ---- shared memory, and reads that hang
 
 def free(monkeypatch, size: int):
-    monkeypatch.setattr(data.loader.shutil, 'disk_usage', lambda _: type('Usage', (), dict(free=size)))
+    monkeypatch.setattr(data.loading.loader.shutil, 'disk_usage', lambda _: type('Usage', (), dict(free=size)))
 
 
 @pytest.mark.skipif(not os.path.isdir('/dev/shm'), reason='needs /dev/shm')

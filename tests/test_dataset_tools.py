@@ -11,9 +11,9 @@ from util.cli import run
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / 'datasets'))
 
-import combine_A_and_B  # noqa: E402
-import make_dataset_aligned  # noqa: E402
-import prepare_cityscapes_dataset  # noqa: E402
+import combine_A_and_B
+import make_dataset_aligned
+import prepare_cityscapes_dataset
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 

@@ -11,11 +11,9 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / 'datasets'), str(ROOT / 'scripts')]
 
-import make_demo  # noqa: E402
-import score_demo  # noqa: E402
-
-from util.cli import run  # noqa: E402
-from util.demo_scores import (  # noqa: E402
+import make_demo
+import score_demo
+from demo_scores import (
     Demo,
     Result,
     confusion,
@@ -25,6 +23,8 @@ from util.demo_scores import (  # noqa: E402
     score,
     segmentation,
 )
+
+from util.cli import run
 
 COUNTS = ['--n_train', '12', '--n_test', '6']
 

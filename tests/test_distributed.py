@@ -18,16 +18,16 @@ from conftest import ROOT
 from test_cli_train import program
 
 from data.base_dataset import EpochSampler
-from data.loader import updates_of
+from data.loading.loader import updates_of
 from models import create_model
-from models.guard import BadStep
-from models.shared_batch import update_lines
+from models.nets.layers import update_lines
+from models.training.guard import BadStep
+from models.training.progress import Progress
 from options import TrainOptions
-from util.cli import ResourceError, UserError
-from util.distributed import Group, Processes, meet, share_of, start_group
-from util.progress import Progress
-from util.runtime import Runtime, choose_gpu
-from util.seeding import seed_everything
+from util.errors import ResourceError, UserError
+from util.machine.distributed import Group, Processes, meet, share_of, start_group
+from util.machine.runtime import Runtime, choose_gpu
+from util.machine.seeding import seed_everything
 
 CPU = torch.device('cpu')
 IMAGES = 5          # so that the last update of an epoch is smaller than the others

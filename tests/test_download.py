@@ -18,16 +18,17 @@ from types import SimpleNamespace
 import pytest
 
 from util import download, unpack
-from util.cli import UserError, run
+from util.cli import run
+from util.errors import UserError
 from util.unpack import Limits
 
 ROOT = Path(__file__).resolve().parents[1]
 for folder in ('datasets', 'scripts'):
     sys.path.insert(0, str(ROOT / folder))
 
-import download_cyclegan_model  # noqa: E402
-import download_dataset  # noqa: E402
-import download_pix2pix_model  # noqa: E402
+import download_cyclegan_model
+import download_dataset
+import download_pix2pix_model
 
 BODY = b'PK\x03\x04' + random.Random(0).randbytes(300_000)
 TINY = Limits(small=10_000, ratio=20, members=50)

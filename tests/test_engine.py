@@ -5,11 +5,12 @@ from contextlib import contextmanager, nullcontext
 import pytest
 import torch
 
-from models import create_model, engine
-from models.adam import Adam, set_rate
+from models import create_model
+from models.training import engine
+from models.training.optimizer import Adam, set_rate
 from util.image_pool import DevicePool, ImagePool
-from util.runtime import Runtime, start_runtime
-from util.seeding import seed_everything
+from util.machine.runtime import Runtime, start_runtime
+from util.machine.seeding import seed_everything
 
 CPU = torch.device('cpu')
 MODELS = {

@@ -11,11 +11,12 @@ import states
 import tiny_runs
 from PIL import Image
 
-from util import checkpoint_set, files, run_folder
+from util import files
+from util.checkpoint import layout, transaction
 
 ROOT = Path(__file__).resolve().parents[1]
 FREQUENT = ['--save_latest_freq', 3, '--val_images', 0]      # 3 epochs of 4 steps
-NO_WAIT = {'util.saving.RETRY_SECONDS': 0}
+NO_WAIT = {'models.training.saving.RETRY_SECONDS': 0}
 
 
 @pytest.fixture(scope='module')
@@ -89,7 +90,7 @@ def test_a_damaged_latest_is_passed_over(damage, name, run, runs):
     done = runs.go_on('run', '--n_epochs', 3)
     assert survived(done, 0, 'going on from the newest good checkpoint, 3') and str(path) in done.err
     assert sentence in done.err and 'goes on from 3: epoch 4' in done.out
-    assert states.position(run, 'latest') == (5, 16) and checkpoint_set.problems_of(run, 'latest') == []
+    assert states.position(run, 'latest') == (5, 16) and transaction.problems_of(run, 'latest') == []
 
 
 @pytest.mark.parametrize('name', ['net_G', 'state', 'training'])
@@ -145,14 +146,14 @@ def test_going_on_without_a_checkpoint(runs):
 def test_a_disk_that_fails_every_save(kind, op, run, runs):
     """The run ends after three of them; what was saved before is intact, and good to go on from."""
     folder = run
-    before = {label: states.whole_state(folder, label) for label in run_folder.labels(folder)}
+    before = {label: states.whole_state(folder, label) for label in layout.labels(folder)}
     rule = dict(thread='saving', op=op, path=r'\.writing', action=kind)
     done = runs.go_on('run', '--n_epochs', 9, rules=[rule], values_of=NO_WAIT)
     lines = done.err.splitlines()
     assert done.code == 4 and len(lines) == 3, done.err
     assert all('could not be saved' in line and 'intact' in line for line in lines[:2])
     assert lines[2].startswith('error: ') and str(folder) in lines[2]
-    assert {label: states.whole_state(folder, label) for label in run_folder.labels(folder)} == before
+    assert {label: states.whole_state(folder, label) for label in layout.labels(folder)} == before
     assert states.leftovers(folder) == []
     assert runs.go_on('run', '--n_epochs', 3).code == 0
 
@@ -174,7 +175,7 @@ def test_an_error_of_the_disk_that_does_not_come_again(runs, unbroken):
 def test_a_disk_without_room_is_told_with_figures(runs):
     done = runs.begin('pix2pix', 'run', *FREQUENT, free_bytes=1000)
     assert done.code == 4 and re.search(r'a checkpoint needs 0\.\d MB, 0\.0 MB are free', done.err.splitlines()[-1])
-    assert not run_folder.labels(runs.folder / 'run')
+    assert not layout.labels(runs.folder / 'run')
 
 
 def test_a_disk_with_room_for_one_of_two_labels(run, runs, unbroken):
@@ -185,7 +186,7 @@ def test_a_disk_with_room_for_one_of_two_labels(run, runs, unbroken):
     lines = done.err.splitlines()
     assert len(lines) == 3 and all('only latest was saved' in line for line in lines)
     folder = runs.folder / 'new'
-    assert run_folder.labels(folder).keys() == {'latest'}
+    assert layout.labels(folder).keys() == {'latest'}
     assert states.differences(unbroken['labels']['latest'], states.whole_state(folder, 'latest')) == []
 
 
@@ -202,7 +203,7 @@ def test_a_full_disk_for_logs_and_pages_only(kind, runs, unbroken):
     assert done.code == 0 and 'Traceback' not in done.err
     lines = done.err.splitlines()
     assert len(lines) == 2 and all('training goes on without it' in line for line in lines)
-    end = {label: states.whole_state(runs.folder / 'run', label) for label in run_folder.labels(runs.folder / 'run')}
+    end = {label: states.whole_state(runs.folder / 'run', label) for label in layout.labels(runs.folder / 'run')}
     assert states.differences(unbroken['labels'], end) == []
 
 
@@ -221,16 +222,16 @@ def test_a_place_that_cannot_be_written(kind, runs):
 
 
 def test_how_much_is_kept(run, runs):
-    assert run_folder.labels(run).keys() == {'latest', '1', '2', '3'}
+    assert layout.labels(run).keys() == {'latest', '1', '2', '3'}
     assert len(list(run.glob('*_training.pth'))) == 3
     assert runs.go_on('run', '--keep_last', 2, '--n_epochs', 3).code == 0
-    assert run_folder.labels(run).keys() == {'latest', '3', '4'}
+    assert layout.labels(run).keys() == {'latest', '3', '4'}
 
 
 def test_two_runs_of_one_name(run, runs):
     """The second one is refused, as long as the first one lives; so is one that would go on."""
     before = sorted(run.rglob('*'))
-    with run_folder.Lock(run) as lock:
+    with layout.Lock(run) as lock:
         lock.acquire()
         for done in (runs.begin('pix2pix', 'run'), runs.begin('pix2pix', 'run', '--overwrite'),
                      runs.go_on('run', '--n_epochs', 9)):
@@ -274,7 +275,7 @@ def test_saved_by_the_clock(runs):
     assert done.code == -9
     runs.go_on('run', signals_at={4: 'SIGTERM'})
     done = runs.begin('pix2pix', 'never', '--save_every_minutes', 0, signals_at={3: 'SIGKILL'})
-    assert run_folder.labels(runs.folder / 'run') and not run_folder.labels(runs.folder / 'never')
+    assert layout.labels(runs.folder / 'run') and not layout.labels(runs.folder / 'never')
 
 
 # ---- signals and processes
@@ -288,7 +289,7 @@ def test_usr1_saves_and_goes_on(runs, unbroken):
 def test_a_second_signal_stops_at_once(runs):
     done = runs.begin('pix2pix', 'run', *FREQUENT, signals_at={5: 'SIGINT'},
                       rules=[dict(op='mkdir', path='writing', after=1, action='EIO')],
-                      values_of={'util.saving.RETRY_SECONDS': 30}, second_signal=2.0)
+                      values_of={'models.training.saving.RETRY_SECONDS': 30}, second_signal=2.0)
     assert done.code == 130 and done.seconds < 20 and 'Traceback' not in done.err
     assert states.position(runs.folder / 'run', 'latest') == (1, 3)
 
@@ -318,7 +319,7 @@ def test_workers_killed_again_and_again(runs):
     done = runs.begin('pix2pix', 'run', *FREQUENT, '--num_threads', 2, '--n_epochs', 9,
                       worker_killed_at=list(range(2, 30)))
     assert done.code == 5 and done.left == 0 and '--num_threads' in done.err.splitlines()[-1]
-    assert run_folder.labels(runs.folder / 'run')
+    assert layout.labels(runs.folder / 'run')
     assert runs.go_on('run', '--n_epochs', 1).code == 0
 
 
@@ -408,16 +409,16 @@ def test_nothing_that_is_not_finite_is_saved(words, policy, runs):
     done = runs.begin('pix2pix', 'run', '--n_epochs', 30, '--save_latest_freq', 1, '--on_nonfinite', policy, *words)
     assert done.code == 3 and 'Traceback' not in done.err
     folder = runs.folder / 'run'
-    for label in run_folder.labels(folder):
-        for path in run_folder.files_of(folder, label):
+    for label in layout.labels(folder):
+        for path in layout.files_of(folder, label):
             assert is_finite(path), path
 
 
 def is_finite(path) -> bool:
     import torch
 
-    from util import checkpoint
-    return checkpoint.is_finite(torch.load(path, weights_only=True))
+    from util.checkpoint import store
+    return store.is_finite(torch.load(path, weights_only=True))
 
 
 def test_weights_that_are_not_finite_are_refused(run, runs):
@@ -428,9 +429,9 @@ def test_weights_that_are_not_finite_are_refused(run, runs):
     key = next(iter(weights))
     weights[key].view(-1)[0] = float('nan')
     torch.save(weights, path)
-    manifest = checkpoint_set.manifest_of(folder, 'latest')     # as if such numbers had been saved
+    manifest = transaction.manifest_of(folder, 'latest')     # as if such numbers had been saved
     manifest.files[path.name] = dict(bytes=path.stat().st_size, sha256=files.sha256(path))
-    checkpoint_set.write_manifest(folder, manifest)
+    transaction.write_manifest(folder, manifest)
     assert is_one_sentence(runs.test('run'), 3, str(path), key)
     assert not (runs.folder / 'results').exists()
     assert is_one_sentence(runs.go_on('run', '--n_epochs', 4), 2, str(path), 'finite ones here: 3, 2, 1')

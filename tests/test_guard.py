@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from models import guard
-from models.guard import BadStep, FiniteGuard
+from models.training import guard
+from models.training.guard import BadStep, FiniteGuard
 
 
 class Run:

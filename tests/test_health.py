@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from test_live_page import picture, record
 
-from util import health
+from util.monitors import health
 
 
 def lsgan_records(g, d, n=health.WINDOW):

@@ -9,9 +9,9 @@ import pytest
 
 import data.transforms
 from models import catalog, losses, networks
+from models.training.schedule import lr_multiplier
 from options import TestOptions, TrainOptions
 from options.base_options import PREPROCESS
-from util.schedule import lr_multiplier
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ('data', 'models', 'options', 'util')
@@ -21,14 +21,14 @@ MAY_IMPORT = {
     'options': {'options', 'data', 'models', 'util'},
 }
 WITHOUT_TORCH = ('options', 'options.parser', 'options.checks', 'options.restore', 'models', 'models.catalog', 'data',
-                 'util.cli', 'util.registry', 'util.files', 'util.run_folder', 'train', 'test')
+                 'util.cli', 'util.registry', 'util.files', 'util.checkpoint.layout', 'train', 'test')
 LONGEST_FUNCTION = 60
 
 
 def sources(*folders):
-    """(name relative to the root, syntax tree) of all Python files right in the folders; '' for the root."""
+    """(name relative to the root, syntax tree) of all Python files in the folders; '' for those right in the root."""
     for folder in folders:
-        for path in sorted((ROOT / folder).glob('*.py')):
+        for path in sorted((ROOT / folder).rglob('*.py') if folder else ROOT.glob('*.py')):
             yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding='utf-8'))
 
 
@@ -86,7 +86,7 @@ def test_models_stand_on_networks_and_losses():
 
 
 def test_networks_and_losses_know_no_options():
-    for name in ('models/networks.py', 'models/losses.py', 'util/schedule.py', 'util/image_pool.py'):
+    for name in ('models/networks.py', 'models/losses.py', 'models/training/schedule.py', 'util/image_pool.py'):
         names = {node.id for node in ast.walk(SHIPPED[name]) if isinstance(node, ast.Name)}
         arguments = {node.arg for node in ast.walk(SHIPPED[name]) if isinstance(node, ast.arg)}
         assert 'opt' not in names | arguments, name
@@ -102,7 +102,7 @@ def test_answers_on_the_command_line_do_not_wait_for_torch():
 
 def test_the_device_is_chosen_in_one_place():
     for name, tree in sources(*PACKAGES):
-        if name in ('util/runtime.py', 'util/seeding.py'):      # which saves the state of the devices' generators
+        if name in ('util/machine/runtime.py', 'util/machine/seeding.py'):      # saves the devices' generators
             continue
         for node in ast.walk(tree):
             said = getattr(node, 'attr', None) or getattr(node, 'id', None) or getattr(node, 'value', None)

@@ -12,13 +12,15 @@ import pytest
 from browser import Browser
 from PIL import Image
 
+from models.training.progress import Progress
 from options.base_options import Options
-from util import health, live_page, snapshots
-from util.curves import Curves, read_jsonl
-from util.live_page import LivePage, ranges
-from util.progress import Progress
-from util.snapshots import Snapshots
-from util.visualizer import Visualizer
+from util.monitors import health
+from util.monitors.curves import Curves, read_jsonl
+from util.monitors.live_page import page as live_page
+from util.monitors.live_page import snapshots
+from util.monitors.live_page.page import LivePage, ranges
+from util.monitors.live_page.snapshots import Snapshots
+from util.monitors.visualizer import Visualizer
 
 HOSTILE = ('<script>alert(1)</script>', '"><img src=x onerror=alert(1)>', "it's a # and a %41 & more", 'ü漢字',
            'x' * 200)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from models.losses import GAN_LOSSES, gradient_penalty
-from util.seeding import seed_everything
+from util.machine.seeding import seed_everything
 
 PREDICTION = torch.tensor([[0.3, -1.2], [2.0, 0.5]], dtype=torch.float64)
 

@@ -14,10 +14,10 @@ from data import create_dataset, create_loader
 from models.base_model import without_gradients
 from models.losses import GAN_LOSSES
 from models.networks import ConvBlock
-from util.cli import ResourceError, UserError
-from util.levels import as_numbers
-from util.progress import Progress
-from util.seeding import seed_everything
+from models.training.progress import Progress
+from util.errors import ResourceError, UserError
+from util.images import as_numbers
+from util.machine.seeding import seed_everything
 
 TINY = {
     'colorization': ['--netG', 'unet_32'],

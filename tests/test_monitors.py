@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from util import monitors
-from util.cli import UserError
-from util.monitors import Background, Guarded, Monitor, chosen, create_monitors
-from util.progress import Progress
+from models.training.progress import Progress
+from util.errors import UserError
+from util.monitors import base
+from util.monitors.base import Background, Guarded, Monitor, chosen, create_monitors
 
 PIXELS = np.zeros((2, 2, 3), np.uint8)
 
@@ -86,7 +86,7 @@ def test_after_close_nothing_is_shown():
 
 
 def test_what_waits_for_a_blocked_monitor_is_bounded_and_the_newest(monkeypatch):
-    monkeypatch.setattr(monitors, 'CLOSING_SECONDS', 0.1)
+    monkeypatch.setattr(base, 'CLOSING_SECONDS', 0.1)
     begun, gate, done, target = threading.Event(), threading.Event(), threading.Event(), Recorder()
 
     class Blocked(Recorder):
@@ -162,8 +162,8 @@ def test_without_any_of_the_packages_training_has_a_line_for_each(monkeypatch, t
 
 def test_one_that_fails_leaves_the_others_alone(monkeypatch, tmp_path):
     target, notices = Recorder(), []
-    monkeypatch.setattr(monitors, 'tensorboard', lambda *_: Guarded('tensorboard', Failing, notices.append))
-    monkeypatch.setattr(monitors, 'wandb', lambda *_: Guarded('wandb', lambda: target, notices.append))
+    monkeypatch.setattr(base, 'tensorboard', lambda *_: Guarded('tensorboard', Failing, notices.append))
+    monkeypatch.setattr(base, 'wandb', lambda *_: Guarded('wandb', lambda: target, notices.append))
     made = create_monitors(options('tensorboard,wandb'), tmp_path, notices.append)
     for image in (1, 2):
         for monitor in made:

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY_TRAINING, draw_root
+from demo_scores import variety
 
 import train
 from models.losses import VggFeatures
 from models.munit_model import MunitModel
 from models.networks import DecoderLayerNorm, MultiscaleDiscriminator, MunitGenerator, StyleDecoder, adain
 from options import TestOptions, TrainOptions
-from util import checkpoint
+from util.checkpoint import store
 from util.cli import run
-from util.demo_scores import variety
-from util.runtime import Runtime
+from util.machine.runtime import Runtime
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = json.loads((ROOT / 'tests' / 'golden_munit.json').read_text(encoding='utf-8'))
@@ -238,9 +238,8 @@ def test_guided_style_is_that_of_the_example(translated, trained, tmp_path):
 
     from data import create_dataset, create_loader
     from models import create_model
-    from util.images import tensor_to_image
-    from util.levels import as_numbers
-    from util.runtime import start_runtime
+    from util.images import as_numbers, tensor_to_image
+    from util.machine.runtime import start_runtime
     opt = TestOptions().parse(['--name', 'run', '--checkpoints_dir', str(trained), '--num_threads', '0'])
     dataset = create_dataset(opt)
     model = create_model(opt, start_runtime('-1'))
@@ -268,7 +267,7 @@ def test_original_checkpoints_round_trip(trained, translated, tmp_path):
     file = tmp_path / 'gen_00000003.pt'
     places = ['--checkpoints_dir', str(trained)]
     assert run(convert_munit.main, ['--name', 'run', '--export', str(file), *places]) == 0
-    parts = checkpoint.read(file)
+    parts = store.read(file)
     assert set(parts) == {'a', 'b'} and 'dec.model.0.model.0.model.1.norm.running_var' in parts['a']
     parts['a']['enc_content.model.0.norm.running_mean'] = torch.zeros(4)
     torch.save(parts, file)

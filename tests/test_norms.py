@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.networks import create_generator
-from models.norms import (
+from models.nets.norms import (
     Chain,
     DecoderLayerNorm,
     InstanceNorm2d,
@@ -22,6 +21,7 @@ from models.norms import (
     instance_norm,
     plain_norms,
 )
+from models.networks import create_generator
 
 ROOT = Path(__file__).resolve().parents[1]
 FORMATS = {'NCHW': torch.contiguous_format, 'channels_last': torch.channels_last}
@@ -173,7 +173,7 @@ def test_triton_kernels_give_the_plain_numbers():
     """On the CPU by Triton's interpreter: every layout, activation, residual and padding, forward and backward."""
     if importlib.util.find_spec('triton') is None:
         pytest.skip('Triton is not installed: this PyTorch has no CUDA')
-    script = ('import torch\nfrom models.fused_norm import CASES, difference\n'
+    script = ('import torch\nfrom models.experimental.fused_norm import CASES, difference\n'
               'for case in CASES:\n    print(case, difference(torch.device("cpu"), case))\n')
     done = subprocess.run([sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True, timeout=300,
                           env={**os.environ, 'TRITON_INTERPRET': '1'})
@@ -192,7 +192,7 @@ def test_triton_kernels_compile_for_a_gpu():
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from models import fused_norm
+    from models.experimental import fused_norm
     fixed = dict(PIECE=fused_norm.PIECE, P=32, C=64, AFFINE=True, RESIDUAL=True, PADDED=True)
     images = dict.fromkeys(('x', 'g', 'y', 'residual', 'dx', 'dr'), '*bf16') | {'slope': 'fp32'}
     tables = dict.fromkeys(('count', 'mean', 'm2', 'rstd', 'scale', 'shift', 'sum_g', 'sum_gx', 'mean_g', 'mean_gx'),
@@ -209,7 +209,7 @@ def test_triton_kernels_compile_for_a_gpu():
 
 @pytest.mark.gpu
 def test_triton_kernels_on_the_gpu():
-    from models.fused_norm import CASES, difference, trouble
+    from models.experimental.fused_norm import CASES, difference, trouble
     device = torch.device('cuda')
     assert not trouble(device)
     for case in CASES:
@@ -219,7 +219,8 @@ def test_triton_kernels_on_the_gpu():
 @pytest.mark.gpu
 @pytest.mark.parametrize('fused', [False, True])
 def test_channels_last_at_batch_1_on_the_gpu(fused):
-    from models import engine, norms
+    from models.nets import norms
+    from models.training import engine
     device = torch.device('cuda')
     norms.use_fused(None)
     if fused:

@@ -12,7 +12,8 @@ import models
 from options import Options, TestOptions, TrainOptions
 from options.base_options import option_text, save_options
 from options.parser import ALIASES, OptionParser
-from util.cli import UserError, run
+from util.cli import run
+from util.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 ALL = float('inf')
@@ -639,15 +640,17 @@ def test_block_shows_forced_values_and_true_defaults(parse):
 # ---- run(): exit codes
 
 def test_exit_codes_of_mistakes(capsys):
-    assert run(TrainOptions().parse, ['--lr', 'x']) == 2
+    def parse(argv, console):
+        TrainOptions().parse(argv)
+    assert run(parse, ['--lr', 'x']) == 2
     err = capsys.readouterr().err.splitlines()
     assert len(err) == 2 and all(line.startswith('error: ') for line in err)
-    assert run(TrainOptions().parse, ['--lr', 'x', '--verbose']) == 2
+    assert run(parse, ['--lr', 'x', '--verbose']) == 2
     assert 'Traceback' in capsys.readouterr().err
 
 
 def test_interruption_is_no_traceback(capsys):
-    def interrupted(argv):
+    def interrupted(argv, console):
         raise KeyboardInterrupt
     assert run(interrupted, []) == 130
     assert capsys.readouterr().err == 'interrupted\n'

@@ -12,10 +12,10 @@ from browser import Browser, require
 from PIL import Image, ImageColor
 
 from scripts import plot_losses
-from util import curve_plot
 from util.cli import run
-from util.curve_plot import Series, draw, smoothed, ticks
-from util.curves import read_loss_log
+from util.monitors import curve_plot
+from util.monitors.curve_plot import Series, draw, smoothed, ticks
+from util.monitors.curves import read_loss_log
 
 ROOT = Path(__file__).resolve().parents[1]
 OLD_LOG = '''================ Training Loss (Mon Jan  1) ================

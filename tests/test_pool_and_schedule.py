@@ -6,10 +6,10 @@ from collections import Counter
 import pytest
 import torch
 
+from models.training.progress import Progress
+from models.training.schedule import Plateau, lr_multiplier
 from options import TrainOptions
 from util.image_pool import ImagePool
-from util.progress import Progress
-from util.schedule import Plateau, lr_multiplier
 
 # ---- ImagePool
 

@@ -9,7 +9,7 @@ from test_engine import MODELS
 from torch import nn
 
 from models import create_model
-from util.runtime import Runtime
+from util.machine.runtime import Runtime
 
 fake_tensor = pytest.importorskip('torch._subclasses.fake_tensor')
 

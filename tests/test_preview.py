@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from data import create_dataset, create_loader, fixed_samples
-from util.progress import Progress
-from util.seeding import seed_everything
+from models.training.progress import Progress
+from util.machine.seeding import seed_everything
 
 MODELS = {
     'cyclegan': ('unaligned', ['--netG', 'resnet_1blocks', '--pool_size', '2']),

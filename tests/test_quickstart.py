@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / 'scripts'))
 
-import quickstart  # noqa: E402
+import quickstart
 
 
 @pytest.fixture(scope='module')

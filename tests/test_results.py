@@ -17,9 +17,9 @@ from browser import Browser
 from PIL import Image
 
 from options.base_options import Options
-from util import gallery, metrics
-from util.gallery import PAGE, Gallery, as_script, legend
-from util.results import Results
+from util.results import gallery, metrics
+from util.results.gallery import PAGE, Gallery, as_script, legend
+from util.results.writer import Results
 
 ODD = ['<script>document.title="bad"</script>', '"><img src=x onerror=document.title="bad">', 'a b', 'a#b?c', '100%25',
        'ä漢字\u202e', "it's", '&amp;', 'x' * 200, '</script>', 'sub folder/q#1', 'e\u0301']
@@ -157,7 +157,7 @@ def test_a_hundred_at_most_are_full_pages_without_a_next(tmp_path):
 
 def test_killed_run_leaves_a_good_page(tmp_path):
     """Not a signal handler but the files on the disk are what is left of it."""
-    script = ('import sys, time; sys.path[:0] = sys.argv[2:]; import test_results as t, util.results as r\n'
+    script = ('import sys, time; sys.path[:0] = sys.argv[2:]; import test_results as t, util.results.writer as r\n'
               'r.SECONDS_BETWEEN_PAGES = r.SHARE_OF_PAGES = r.SHARE_OF_LIST = 0\n'
               'from pathlib import Path; import torch; root = Path(sys.argv[1])\n'
               'with r.Results(t.options(root), root / "data") as results:\n'

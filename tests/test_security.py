@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from util import run_folder
+from util.checkpoint import layout
 
 UNSAFE = {'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD': '1'}     # asks torch to load unsafely where nothing else is said
 SENTENCE = 'never loaded, because they can run code'
@@ -136,4 +136,4 @@ def test_nothing_of_the_user_is_written_down(runs):
         assert secret.encode() not in content, path
         if path.suffix in ('.html', '.js', '.pth', '.json'):
             assert not [name for name in private if name.encode() in content], path
-    assert run_folder.labels(folder)
+    assert layout.labels(folder)

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from util import signals
-from util.signals import Signals, held_back, leave_to_main_process
-from util.timing import StepTimer
+from util.machine import signals
+from util.machine.signals import Signals, held_back, leave_to_main_process
+from util.monitors.timing import StepTimer
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.skipif(sys.platform == 'win32', reason='needs signals of Unix')
 
 BEGIN = """
 import atexit, os, signal, sys, time
-from util import signals
-from util.signals import Signals
+from util.machine import signals
+from util.machine.signals import Signals
 me = os.getpid()
 signal.signal(signal.SIGINT, signal.default_int_handler)     # whatever the tests inherited
 

@@ -14,20 +14,19 @@ from torch import nn
 
 from data import create_dataset, create_loader
 from models import create_model
-from models.adam import Adam, set_rate
 from models.losses import GAN_LOSSES, exact, gradient_penalty, l1_loss
+from models.nets.recompute import recompute
 from models.networks import create_discriminator, create_generator, together
-from models.recompute import recompute
-from util.cli import ResourceError, UserError
-from util.dry_run import dry_run, duration
-from util.memory import memory_explained, peak_memory
-from util.runtime import Runtime, choose_precision
-from util.seeding import seed_everything
+from models.training.dry_run import dry_run, duration
+from models.training.optimizer import Adam, set_rate
+from util.errors import ResourceError, UserError
+from util.machine.memory import memory_explained, peak_memory
+from util.machine.runtime import Runtime, choose_precision
+from util.machine.seeding import seed_everything
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'scripts'))
-import benchmark  # noqa: E402
-import benchmark_measure as measure  # noqa: E402
-from benchmark_plain import FORMULATIONS, plain_network  # noqa: E402
+from bench import measure, steps
+from bench.plain import FORMULATIONS, plain_network
 
 CPU = torch.device('cpu')
 COMMON = ['--crop_size', 32, '--load_size', 32]
@@ -123,7 +122,7 @@ def test_the_plain_network_is_plain():
     net = create_generator('resnet_1blocks', 3, 3, 4, 'instance')
     plain = plain_network(net)
     kinds = {type(module) for module in plain.modules()}
-    assert nn.InstanceNorm2d in kinds and not any(kind.__module__ == 'models.norms' for kind in kinds)
+    assert nn.InstanceNorm2d in kinds and not any(kind.__module__ == 'models.nets.norms' for kind in kinds)
     assert all(module.inplace for module in plain.modules() if isinstance(module, nn.ReLU))
     assert plain.state_dict().keys() == net.state_dict().keys()
 
@@ -324,7 +323,7 @@ def test_a_cpu_that_cannot_allocate_is_understood():
 def test_freed_memory_is_kept_unless_the_user_chose(tuned):
     """Page faults of making and dropping a tensor of 80 MB: none when its memory is kept."""
     code = ('import resource, torch\n'
-            'from util.runtime import keep_freed_memory\n'
+            'from util.machine.runtime import keep_freed_memory\n'
             'keep_freed_memory()\n'
             'faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n'
             'found = []\n'
@@ -444,6 +443,6 @@ def test_a_table_of_results():
     row = dict(kind='train', model='pix2pix', side=256, batch=1, variant='eager bf16', seconds=0.5, images_per_s=2.0,
                speedup=1.6, speedup_lowest=1.5, speedup_highest=1.7, peak_gib=None, roofline=0.25)
     facts = dict(device='a machine', torch='2', rounds=3, bf16_matmul_tflops=1.5, left_out=['train munit'])
-    text = benchmark.as_markdown(facts, [row])
+    text = steps.as_markdown(facts, [row])
     assert '| train pix2pix 256 px, batch 1 | eager bf16 | 500.0 | 2.00 | 1.60 [1.50 .. 1.70] |  | 25 % |' in text
     assert 'time was over: train munit' in text

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from util.monitors import Background
-from util.tensorboard_board import TensorboardBoard
+from util.monitors.base import Background
+from util.monitors.tensorboard import TensorboardBoard
 
 accumulators = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator',
                                    reason='tensorboard is not installed; pip install tensorboard')

@@ -24,9 +24,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from util import visdom_assets, visdom_board, visdom_client, visdom_start
 from util.cli import run as run_tool
-from util.visdom_board import (
+from util.console import Console
+from util.monitors import visdom_assets, visdom_board, visdom_client, visdom_start
+from util.monitors.visdom_board import (
     CURVE_POINTS,
     LABEL_HEIGHT,
     Curve,
@@ -38,14 +39,14 @@ from util.visdom_board import (
     scaled_down,
     side_by_side,
 )
-from util.visdom_start import LocalServer, probe
+from util.monitors.visdom_start import LocalServer, probe
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'scripts'))
 
-import browser  # noqa: E402
-import replay_visdom  # noqa: E402
-import visdom_assets as visdom_assets_tool  # noqa: E402
-import visdom_server  # noqa: E402
+import browser
+import replay_visdom
+import visdom_assets as visdom_assets_tool
+import visdom_server
 
 SERVER = Path(visdom_server.__file__)
 PATIENCE = 20.0
@@ -496,7 +497,7 @@ def test_a_server_that_comes_and_goes_does_not_fill_the_log(board, monkeypatch):
         def win_exists(self, _):
             raise visdom_client.Unreachable('')
 
-    monkeypatch.setattr('util.visdom_client.client_class', lambda: Flapping)
+    monkeypatch.setattr('util.monitors.visdom_client.client_class', lambda: Flapping)
     monkeypatch.setattr(visdom_client, 'FLUSH_SECONDS', 0.01)
     run = board(1)
     eventually(lambda: run.loss(1, G=1.0) or Flapping.connections > 20)
@@ -857,7 +858,7 @@ def test_training_shows_in_visdom(port, tmp_path):
              '--n_epochs', 2, '--n_epochs_decay', 0, '--print_freq', 2, '--display_freq', 4, '--display_id', 1,
              '--display_server', 'http://127.0.0.1', '--display_port', port, '--display_env', 'training',
              '--checkpoints_dir', tmp_path]
-    train.main([str(word) for word in words])
+    train.main([str(word) for word in words], Console())
     windows = post(port, 'win_data', {'eid': 'training', 'win': None}) or {}
     text = json.dumps(windows)
     parts = ('shown loss over time', 'G_L1', 'shown images', 'data:image', 'shown options')

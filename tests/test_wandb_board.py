@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from util.monitors import Background
-from util.wandb_board import WandbBoard, has_key
+from util.monitors.base import Background
+from util.monitors.wandb import WandbBoard, has_key
 
 PIXELS = np.zeros((4, 6, 3), np.uint8)
 RECORD = {'epoch': 2, 'iters': 40, 'total_iters': 640, 'lr': 0.1, 'images_per_s': 3.0, 'losses': {'G_GAN': 1.5}}

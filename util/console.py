@@ -1,16 +1,93 @@
-"""Progress on the console: a bar with the time to go on a terminal, plain lines in a log."""
+"""What a process prints: lines on stdout, warnings and notes on stderr, progress. Standard library only, tqdm apart.
+
+Code anywhere calls `say`, `note` and `warn`, which write to the loggers `pixmorph.output` and `pixmorph`. A
+program prints them with a `Console`; in a notebook the `logging` module decides, as for every library.
+"""
+import contextlib
+import logging
 import os
 import sys
 
-from tqdm import tqdm
+# what ends a line, or what a terminal obeys; file names may contain it
+CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029) if chr(code) != '\t'}
+MESSAGES = logging.getLogger('pixmorph')
+OUTPUT = logging.getLogger('pixmorph.output')
 
-from util import cli
+
+def printable(text: str) -> str:
+    r"""`text` on one line, with control characters written as \n, \x1b, ..."""
+    return text.translate(CONTROLS)
+
+
+def warn(message: str):
+    """One line on stderr about something that may not be what the user wants; the program continues."""
+    MESSAGES.warning('%s', message)
+
+
+def note(message: str):
+    """One line on stderr that is good to know."""
+    MESSAGES.info('%s', message)
+
+
+def say(text: str):
+    """Lines on stdout."""
+    OUTPUT.info('%s', text)
+
+
+class Console(logging.Handler):
+    """Prints what `say`, `note` and `warn` hand over; `util.cli.run` attaches it for as long as a program runs.
+
+    With several processes the first one prints for all: the others are `silent`, or begin each line with
+    their `prefix`. `crash_folder` is where the traceback of an internal error is written: the run folder, if known.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.silent = False
+        self.prefix = ''
+        self.crash_folder = None
+
+    @contextlib.contextmanager
+    def attached(self):
+        before = MESSAGES.level, MESSAGES.propagate, MESSAGES.handlers
+        MESSAGES.setLevel(logging.INFO)
+        MESSAGES.propagate = False      # a library that sets up the root logger would print each line again
+        MESSAGES.handlers = [self]
+        try:
+            yield self
+        finally:
+            MESSAGES.setLevel(before[0])
+            MESSAGES.propagate = before[1]
+            MESSAGES.handlers = before[2]
+
+    def emit(self, record):
+        if self.silent:
+            return
+        if record.name == OUTPUT.name:
+            write_lines(record.getMessage())
+        else:
+            self.message('note' if record.levelno < logging.WARNING else 'warning', record.getMessage())
+
+    def message(self, kind: str, text: str):
+        """One line on stderr, silent or not."""
+        print(printable(f'{kind}: {self.prefix}{text}'), file=sys.stderr, flush=True)
+
+
+def write_lines(text: str):
+    """Print lines above the progress bar. If stdout is gone or its disk is full, work continues without it."""
+    from tqdm import tqdm
+    try:
+        tqdm.write('\n'.join(map(printable, text.split('\n'))), file=sys.stdout)
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class ProgressBar:
-    """Counts images up to `total`; `line` prints without disturbing the bar."""
+    """Counts images up to `total` with the time left on a terminal; `line` prints above the bar."""
 
     def __init__(self, total: int, done: int = 0):
+        from tqdm import tqdm
         self.done = done
         self.bar = tqdm(total=total, initial=done, unit='img', dynamic_ncols=True, smoothing=0.05,
                         disable=not sys.stderr.isatty())
@@ -28,17 +105,6 @@ class ProgressBar:
             self.bar.update(n_images)
 
     def line(self, text: str, terminal: bool = True):
-        """Print a line; with `terminal=False` only where there is no bar that tells the same."""
+        """Print a line; with `terminal=False` only where no bar shows the same."""
         if terminal or self.bar.disable:
             say(text)
-
-
-def say(text: str):
-    """Print lines. When the reader has gone, or its disk is full, the work goes on and the log files tell."""
-    if cli.silent:
-        return
-    try:
-        tqdm.write('\n'.join(map(cli.printable, text.split('\n'))), file=sys.stdout)
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

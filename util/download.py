@@ -13,7 +13,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from util.cli import UserError, warn
+from util.console import warn
+from util.errors import UserError
 from util.files import atomic_write, sha256
 from util.registry import nearest
 

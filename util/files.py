@@ -4,7 +4,7 @@ import os
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from util.cli import UserError
+from util.errors import UserError
 
 BLOCK = 1 << 20
 AUTHOR = 'pixmorph'     # stands at the beginning of files that our programs write where the user says

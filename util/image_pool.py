@@ -3,7 +3,7 @@ import random
 
 import torch
 
-from util.distributed import Group
+from util.machine.distributed import Group
 
 
 class ImagePool:

@@ -1,5 +1,6 @@
 """Images between files, tensors and arrays."""
 import warnings
+from functools import cache
 
 import numpy as np
 import torch
@@ -41,3 +42,22 @@ def lab_to_rgb(scaled: torch.Tensor) -> torch.Tensor:
     with warnings.catch_warnings():     # a generator makes colours that no screen has; they are clipped
         warnings.simplefilter('ignore', UserWarning)
         return torch.from_numpy(lab2rgb(lab)).permute(0, 3, 1, 2) * 2 - 1
+
+
+@cache
+def table(device: torch.device) -> torch.Tensor:
+    """The number in [-1, 1] of each of the 256 levels, (level / 255 - 0.5) / 0.5 in float32.
+
+    Computed on the CPU for all devices: a GPU divides by a constant with its reciprocal, which is another number for
+    111 of the levels.
+    """
+    with torch.inference_mode(False):
+        levels = torch.arange(256, dtype=torch.float32, device='cpu')
+        return levels.div(255).sub(0.5).div(0.5).to(device)
+
+
+def as_numbers(images: torch.Tensor) -> torch.Tensor:
+    """Levels (uint8) as float32 in [-1, 1], in the same shape and on the same device; other tensors as they are."""
+    if images.dtype != torch.uint8:
+        return images
+    return table(images.device).index_select(0, images.flatten().int()).view(images.shape)

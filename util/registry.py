@@ -8,7 +8,7 @@ import difflib
 import importlib
 from pathlib import Path
 
-from util.cli import UserError
+from util.errors import UserError
 
 DECLARATIONS = ('defaults', 'test_defaults', 'options', 'train_options', 'test_options', 'presets')
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from util.cli import UserError
+from util.errors import UserError
 
 CHUNK = 1 << 20
 

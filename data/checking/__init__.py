@@ -1,0 +1,1 @@
+"""Problems in image folders, found before training starts."""

@@ -1,0 +1,1 @@
+"""From a dataset to batches: worker processes, order, and caches."""

@@ -1,0 +1,1 @@
+"""Networks and their layers. They take explicit arguments and know no options."""

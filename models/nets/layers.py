@@ -1,0 +1,103 @@
+"""Layers that treat the batches of several processes (util/machine/distributed.py) as one: batch norm and dropout.
+
+Alone they are PyTorch's, to the last bit.
+"""
+import torch
+from torch import nn
+
+from util.machine.distributed import Group
+
+from .norms import full_precision
+
+ALONE = Group()
+
+
+class AllReduce(torch.autograd.Function):
+    """The sum over all processes; its gradient is the sum of theirs. Can be differentiated twice."""
+
+    @staticmethod
+    def forward(ctx, x, group):
+        ctx.group = group
+        return group.sum(x.clone())
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return AllReduce.apply(gradient.contiguous(), ctx.group), None
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Statistics over the images of all processes."""
+
+    group = ALONE
+
+    def forward(self, x):
+        if self.group.share is None or self.group.size == 1 or not self.training:
+            return super().forward(x)
+        with full_precision(x.device):
+            return self.normalised(x.to(self.weight.dtype)).to(x.dtype)
+
+    def normalised(self, x):
+        counts = float(self.group.share.count > 0)      # 0: these images are another's, who counts them
+        planes, axes = x.new_tensor([counts * x.numel() / x.shape[1]]), (0, 2, 3)
+        sums = AllReduce.apply(torch.cat([counts * x.sum(axes), planes]), self.group)
+        n = sums[-1].detach()
+        mean = sums[:-1] / n
+        centred = x - mean[:, None, None]
+        variance = AllReduce.apply(counts * centred.square().sum(axes), self.group) / n
+        self.follow(mean.detach(), variance.detach() * n / (n - 1))
+        if not counts:      # gradients of 0 go to the statistics; but they go, as the others wait for them
+            mean, variance = (shared.detach() + 0 * (shared - shared.detach()) for shared in (mean, variance))
+            centred = x - mean[:, None, None]
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return centred * scale[:, None, None] + self.bias[:, None, None]
+
+    @torch.no_grad()
+    def follow(self, mean, variance):
+        """The running statistics, as PyTorch moves them."""
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance, self.momentum)
+
+
+class Dropout(nn.Dropout):
+    """Each process has its part of what is drawn for the images of all, which is what one process would draw."""
+
+    group = ALONE
+
+    def forward(self, x):
+        if self.group.share is None or not self.training:
+            return super().forward(x)
+        keep = 1 - self.p
+
+        def draw(n):
+            return x.new_empty(n, *x.shape[1:]).bernoulli_(keep)
+        return x * self.group.rows(draw, len(x)).div_(keep)
+
+
+def share_batches(net: nn.Module, group: Group) -> nn.Module:
+    """Let the layers of `net` know with whom its batches are shared."""
+    for module in net.modules():
+        if isinstance(module, (BatchNorm2d, Dropout)):
+            module.group = group
+    return net
+
+
+def update_lines(model) -> list[str]:
+    """What an update of `model` is made of, where it is more than one batch; and whether that has changed."""
+    size, parts, batch_size = model.group.size, model.opt.accumulate, model.opt.batch_size
+    lines = []
+    now = model.runtime.group.size
+    if model.processes_before != now:
+        lines.append(f'trained by {model.processes_before} process(es) until now and by {now} from here on: the same '
+                     f'order of images, but not the same numbers to the last bit')
+    if not model.whole:
+        lines.append('one process trains the networks *_A, the other one *_B (--parallel twin)')
+    if model.update_size > batch_size:
+        factors = [f'{size} processes'] * (size > 1) + [f'{parts} batches (--accumulate)'] * (parts > 1)
+        lines.append(f'an update: {" x ".join(factors)} x {batch_size} images (--batch_size) = {model.update_size} '
+                     f'images')
+    if model.update_size > batch_size and any(isinstance(layer, BatchNorm2d) for net in model.nets.values()
+                                              for layer in net.modules()):
+        scope = 'all processes' * (size > 1) + ', ' * (size > 1 < parts) + 'each batch alone' * (parts > 1)
+        lines.append(f'batch norms have the statistics of {scope}')
+    return lines

@@ -1,0 +1,1 @@
+"""A training step and everything around it: engines, optimizers, saving and recovery."""

@@ -1,0 +1,252 @@
+"""What loading images costs: CPU seconds of one thread, the ways alternating in one process.
+
+    python scripts/benchmark_data.py --out docs/benchmarks/data
+
+Pairs side by side in one 512x256 JPEG, resized to 286 and cut to 256 as pix2pix does. `reference` is the way of the
+original programs. Files are drawn in a temporary folder, or taken from --dataroot (its folder `train`).
+"""
+import argparse
+import importlib
+import json
+import platform
+import random
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import PIL
+import torch
+from PIL import Image, ImageOps
+from torch.utils.data import default_collate
+
+from data import create_dataset
+from data.base_dataset import EpochSampler, collate
+from data.loading.cache import Cache
+from data.loading.loader import Loader
+from options import TrainOptions
+from util.images import as_numbers
+
+LOAD, CROP = 286, 256
+
+
+# ---- files, and the plain way
+
+def draw_pairs(folder: Path, count: int):
+    """Write pairs with as much detail as photographs have: noise of all sizes, the larger the stronger."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(1)
+    for number in range(count):
+        image = np.full((256, 512, 3), 128.0)
+        for side in (4, 8, 16, 32, 64, 128, 256):
+            noise = Image.fromarray(rng.integers(0, 256, (side, 2 * side, 3), dtype=np.uint8))
+            image += (np.asarray(noise.resize((512, 256), Image.Resampling.BICUBIC), float) - 128) * 1.5 / side**0.5
+        Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(folder / f'{number:04}.jpg', quality=75)
+
+
+def reference_numbers(image: Image.Image, draw) -> torch.Tensor:
+    """Resize, crop, flip, to tensor and normalise, step by step."""
+    image = image.resize((LOAD, LOAD), Image.Resampling.BICUBIC)
+    image = image.crop((draw.x, draw.y, draw.x + CROP, draw.y + CROP))
+    if draw.flip:
+        image = ImageOps.mirror(image)
+    tensor = torch.from_numpy(np.array(image, copy=True)).permute(2, 0, 1).contiguous().to(torch.float32).div(255)
+    mean = std = torch.full((3, 1, 1), 0.5)
+    return tensor.clone().sub_(mean).div_(std)
+
+
+def reference_batch(dataset, index: int, seed: int) -> dict:
+    path = dataset.paths[index]
+    pair = Image.open(path).convert('RGB')
+    middle = pair.width // 2
+    draw = dataset.prepare.draw((LOAD, LOAD), random.Random(seed))
+    A = reference_numbers(pair.crop((0, 0, middle, pair.height)), draw)
+    B = reference_numbers(pair.crop((middle, 0, *pair.size)), draw)
+    return default_collate([{'A': A, 'B': B, 'A_paths': path, 'B_paths': path}])
+
+
+def our_batch(dataset, index: int, seed: int) -> dict:
+    return collate([dataset[index, seed]])
+
+
+def normalised_batch(dataset, index: int, seed: int) -> dict:
+    """What a CPU has to do in the place of the GPU too."""
+    batch = our_batch(dataset, index, seed)
+    return {**batch, 'A': as_numbers(batch['A']), 'B': as_numbers(batch['B'])}
+
+
+def open_dataset(root, **changes):
+    opt = TrainOptions().parse(['--dataroot', str(root), '--model', 'pix2pix', '--seed', '1'])
+    return create_dataset(opt.replace(**changes))
+
+
+# ---- measuring
+
+def alternate(works: dict, rounds: int) -> dict:
+    """CPU seconds of this thread of each work, {name: [seconds, ...]}, one after the other in each round."""
+    for work in works.values():
+        work()
+    times = {name: [] for name in works}
+    for number in range(rounds):
+        for name in sorted(works, key=lambda name: (hash((name, number)), name)):
+            begin = time.thread_time()
+            works[name]()
+            times[name].append(time.thread_time() - begin)
+    return times
+
+
+def row(name: str, seconds: list[float], base: list[float], count: int, **more) -> dict:
+    """Milliseconds per sample, and how many times faster than `base`: median and range of the rounds."""
+    ratios = sorted(slow / fast for slow, fast in zip(base, seconds, strict=True))
+    return dict(name=name, ms=1000 * median(seconds) / count, ms_range=[1000 * min(seconds) / count,
+                1000 * max(seconds) / count], per_second=count / median(seconds), times=median(ratios),
+                times_range=[ratios[0], ratios[-1]], **more)
+
+
+def difference(batches, expected) -> str:
+    """How pixels differ from those of the reference."""
+    apart = torch.cat([(as_numbers(ours[domain]) - theirs[domain]).abs().flatten()
+                       for ours, theirs in zip(batches, expected, strict=True) for domain in 'AB'])
+    if not apart.any():
+        return 'equal'
+    return f'{100 * (apart > 0).float().mean():.2g} % differ, by at most {round(apart.max().item() * 127.5)} levels'
+
+
+def measure_pairs(root, rounds: int, count: int) -> list[dict]:
+    """Batches of one pair, as the training loop gets them."""
+    plain, fast, cached = open_dataset(root), open_dataset(root, fast_resize=True), open_dataset(root)
+    cached.cache = Cache(torch.device('cpu'), float('inf'))
+    ways = {'reference': (reference_batch, plain), 'stream': (our_batch, plain),
+            'stream --fast_resize': (our_batch, fast), 'cached': (our_batch, cached),
+            'cached, then the table on the CPU': (normalised_batch, cached)}
+    keys = [(index % len(plain), index) for index in range(count)]
+    batches = {name: lambda way=way, dataset=dataset: (way(dataset, *key) for key in keys)
+               for name, (way, dataset) in ways.items()}
+    times = alternate({name: lambda make=make: exhaust(make()) for name, make in batches.items()}, rounds)
+    return [row(name, times[name], times['reference'], count, pixels=difference(make(), batches['reference']()))
+            for name, make in batches.items()]
+
+
+def exhaust(batches):
+    """Each is dropped before the next, as in a training, so that its memory is used again."""
+    for _ in batches:
+        pass
+
+
+def measure_decoders(root, rounds: int, count: int) -> list[dict]:
+    """From the bytes of a JPEG to an array of RGB, with whatever decoders are installed."""
+    import io
+    files = [path.read_bytes() for path in sorted(Path(root, 'train').iterdir())[:count]]
+    decoders = {'Pillow': lambda data: np.asarray(Image.open(io.BytesIO(data)).convert('RGB'))}
+    if simplejpeg := installed('simplejpeg'):
+        decoders['simplejpeg'] = simplejpeg.decode_jpeg
+    if torchvision_io := installed('torchvision.io'):
+        decoders['torchvision'] = lambda data: torchvision_io.decode_jpeg(
+            torch.frombuffer(bytearray(data), dtype=torch.uint8)).permute(1, 2, 0).numpy()
+    times = alternate({name: lambda decode=decode: exhaust(decode(data) for data in files)
+                       for name, decode in decoders.items()}, rounds)
+    same = {name: all(np.array_equal(decode(data), decoders['Pillow'](data)) for data in files)
+            for name, decode in decoders.items()}
+    return [row(name, times[name], times['Pillow'], len(files), pixels='equal' if same[name] else 'differ')
+            for name in decoders]
+
+
+def installed(name: str):
+    try:
+        return importlib.import_module(name)
+    except (ImportError, OSError, RuntimeError):
+        return None
+
+
+class Ready:
+    """Samples that cost nothing, to see what sending them costs."""
+
+    dataroot, n_files = '.', 0
+
+    def __init__(self, count: int, dtype: torch.dtype):
+        self.count = count
+        self.sample = {name: torch.zeros(3, CROP, CROP, dtype=dtype) for name in 'AB'} | {'A_paths': '', 'B_paths': ''}
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, key):
+        return dict(self.sample)
+
+
+def measure_messages(rounds: int, count: int) -> list[dict]:
+    """CPU time of the main process to receive samples from one worker process, in batches of one."""
+    import data.loading.loader
+    kinds = {'float32, a batch in a message': (torch.float32, 1), 'uint8, a batch in a message': (torch.uint8, 1),
+             'uint8, 8 batches in a message': (torch.uint8, 8)}
+    loaders = {}
+    for name, (dtype, size) in kinds.items():
+        data.loading.loader.SAMPLES_PER_MESSAGE = size
+        loaders[name] = Loader(Ready(count, dtype), EpochSampler(count, False, 1), 1, 1, 0, False)
+        list(loaders[name])
+    times = alternate({name: lambda loader=loader: exhaust(loader) for name, loader in loaders.items()}, rounds)
+    for loader in loaders.values():
+        loader.end_workers()
+    first = next(iter(kinds))
+    return [row(name, times[name], times[first], count) for name in kinds]
+
+
+# ---- results
+
+def measure(root, rounds: int = 9, count: int = 40) -> dict:
+    """All measurements on the pairs in `root`/train; torch computes with one thread in them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return dict(machine=dict(cpu=cpu_name(), python=platform.python_version(), torch=torch.__version__,
+                                 pillow=PIL.__version__), rounds=rounds, count=count,
+                    pairs=measure_pairs(root, rounds, count), decoders=measure_decoders(root, rounds, count),
+                    messages=measure_messages(rounds, 10 * count))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def cpu_name() -> str:
+    try:
+        lines = Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()
+        return next(line.partition(':')[2].strip() for line in lines if line.startswith('model name'))
+    except (OSError, StopIteration):
+        return platform.machine()
+
+
+TITLES = {'pairs': 'Aligned pairs: from the file to a batch of one pair',
+          'decoders': 'Decoders: from the bytes of a JPEG to an array',
+          'messages': 'Messages: what the main process spends on a sample that a worker process made'}
+
+
+def as_markdown(results: dict) -> str:
+    machine = ', '.join(f'{name} {value}' for name, value in results['machine'].items())
+    lines = ['# Loading images', '', f'{machine}. CPU time of one thread, median of {results["rounds"]} alternating '
+             f'rounds of {results["count"]} samples, range in brackets; made by `python scripts/benchmark_data.py`.']
+    for part, title in TITLES.items():
+        lines += ['', f'## {title}', '', '| way | ms | per second | times as fast | pixels |', '|---|---|---|---|---|']
+        for entry in results[part]:
+            low, high = entry['ms_range']
+            slow, fast = entry['times_range']
+            lines.append(f'| {entry["name"]} | {entry["ms"]:.3f} [{low:.3f}, {high:.3f}] | {entry["per_second"]:.0f} | '
+                         f'{entry["times"]:.2f} [{slow:.2f}, {fast:.2f}] | {entry.get("pixels", "")} |')
+    return '\n'.join(lines) + '\n'
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--dataroot', help='a folder with pairs side by side in `train`; else pairs are drawn')
+    parser.add_argument('--out', help='write <out>.json and <out>.md')
+    parser.add_argument('--rounds', type=int, default=9, help='rounds (default: 9)')
+    parser.add_argument('--count', type=int, default=40, help='samples in a round (default: 40)')
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if not args.dataroot:
+            draw_pairs(Path(folder, 'train'), args.count)
+        results = measure(args.dataroot or folder, args.rounds, args.count)
+    text = as_markdown(results)
+    print(text)
+    if args.out:
+        Path(f'{args.out}.json').write_text(json.dumps(results, indent=1) + '\n', encoding='utf-8')
+        Path(f'{args.out}.md').write_text(text, encoding='utf-8')

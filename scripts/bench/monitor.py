@@ -1,0 +1,190 @@
+"""Measure what monitors cost a training step: none, visdom well, away, mute and slow, and TensorBoard, in turns.
+
+    python scripts/benchmark_monitor.py --out docs/benchmarks/monitoring
+"""
+
+import argparse
+import json
+import platform
+import socket
+import statistics
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from models.training.progress import Progress
+from util.files import atomic_write
+from util.monitors.base import Background, Guarded, Monitor
+from util.monitors.tensorboard import TensorboardBoard
+from util.monitors.visdom_board import VisdomBoard
+from util.monitors.visdom_start import LocalServer
+
+REPORT_EVERY, SHOW_EVERY = 5, 20  # steps; far more often than training does
+PICTURES = {f'picture {index}': np.random.default_rng(index).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+            for index in range(6)}
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--rounds', type=int, default=8, help='turns of each case')
+    parser.add_argument('--steps', type=int, default=60, help='steps of a turn')
+    parser.add_argument('--out', type=Path, help='write OUT.json and OUT.md instead of printing')
+    return parser.parse_args(argv)
+
+
+# ---- servers, good and bad
+
+def free_port() -> int:
+    with socket.create_server(('127.0.0.1', 0)) as probe:
+        return probe.getsockname()[1]
+
+
+class Slow(BaseHTTPRequestHandler):
+    def do_POST(self):
+        time.sleep(1)
+        self.send_error(500)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def ports(folder):
+    """{case: port}: a visdom server, no server, one that takes calls and never answers, one that needs a second."""
+    good = LocalServer(folder, free_port(), stop=True)
+    port, notice = good.start(threading.Event())
+    if port is None:
+        raise SystemExit(f'no visdom server: {notice}')
+    slow = ThreadingHTTPServer(('127.0.0.1', 0), Slow)
+    slow.daemon_threads = True
+    threading.Thread(target=slow.serve_forever, daemon=True).start()
+    with socket.create_server(('127.0.0.1', 0)) as mute:
+        yield {'visdom, a server': port, 'visdom, no server': free_port(),
+               'visdom, a server that never answers': mute.getsockname()[1],
+               'visdom, a server that fails after 1 s': slow.server_port}
+    slow.shutdown()
+    good.close()
+
+
+def makers(folder, numbers):
+    """{case: make() -> monitor}"""
+    def quiet(_):
+        pass
+
+    def board(port):
+        return lambda: Guarded('visdom', lambda: VisdomBoard(
+            'benchmark', folder, {}, server='http://127.0.0.1', port=port, notify=quiet), quiet)
+
+    return {'no monitor': Monitor, **{case: board(port) for case, port in numbers.items()},
+            'TensorBoard': lambda: Background('tensorboard', lambda: TensorboardBoard(folder / 'events'), quiet)}
+
+
+# ---- measuring
+
+def make_step():
+    """A step of training: a small network, forwards, backwards and Adam."""
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 32, 7, padding=3), torch.nn.ReLU(),
+                                  torch.nn.Conv2d(32, 32, 3, padding=1), torch.nn.ReLU(),
+                                  torch.nn.Conv2d(32, 3, 7, padding=3))
+    optimizer = torch.optim.Adam(network.parameters())
+    batch = torch.rand(1, 3, 96, 96)
+
+    def step():
+        optimizer.zero_grad()
+        (network(batch) - batch).square().mean().backward()
+        optimizer.step()
+    return step
+
+
+def turn(make, step, steps, folder) -> tuple[list[float], list[float]]:
+    """Seconds of each step with the calls to the monitor, and of those calls."""
+    monitor, progress, seconds, calls = make(), Progress(), [], []
+    log = folder / 'losses.jsonl'
+    log.write_text('', encoding='utf-8')
+    for index in range(1, steps + 1):
+        start = time.perf_counter()
+        step()
+        progress.advance(1)
+        record = dict(epoch=1, iters=index, total_iters=index, lr=1e-4, images_per_s=10.0,
+                      losses={name: 1 / index for name in ('G_GAN', 'G_L1', 'D_real', 'D_fake')})
+        if index % REPORT_EVERY == 0:
+            with open(log, 'a', encoding='utf-8') as file:
+                file.write(json.dumps(record) + '\n')
+        before = time.perf_counter()
+        if index % REPORT_EVERY == 0:
+            monitor.losses(record)
+        if index % SHOW_EVERY == 0:
+            monitor.images(progress, PICTURES, 'train')
+        after = time.perf_counter()
+        calls.append(after - before)
+        seconds.append(after - start)
+    monitor.close()
+    return seconds, calls
+
+
+def measure(rounds, steps) -> dict:
+    """{case: summary}; the turns of the cases follow each other forwards, then backwards."""
+    step, turns = make_step(), {}
+    with tempfile.TemporaryDirectory() as place, ports(Path(place)) as numbers:
+        cases = makers(Path(place), numbers)
+        for case in cases:      # imports and first connections
+            turn(cases[case], step, 20, Path(place))
+        for index in range(rounds):
+            order = list(cases) if index % 2 else list(cases)[::-1]
+            for case in order:
+                turns.setdefault(case, []).append(turn(cases[case], step, steps, Path(place)))
+    return {case: summary(turns[case], turns['no monitor']) for case in cases}
+
+
+def quick(seconds) -> float:
+    """The lower quartile: what a step takes where other programs do not disturb it."""
+    return statistics.quantiles(seconds, n=4)[0]
+
+
+def summary(own, without) -> dict:
+    """Of the turns of a case: steps of all turns together, ratios of the turns side by side, and the calls."""
+    steps, others = ([second for seconds, _ in turns for second in seconds] for turns in (own, without))
+    calls = [second for _, seconds in own for second in seconds]
+    ratios = [quick(seconds) / quick(other) for (seconds, _), (other, _) in zip(own, without, strict=True)]
+    low, _, high = statistics.quantiles(ratios, n=4)
+    return {'step_ms': 1e3 * quick(steps), 'ratio': quick(steps) / quick(others), 'ratio_quartiles': [low, high],
+            'calls_percent': 100 * sum(calls) / sum(steps), 'longest_call_ms': 1e3 * max(calls)}
+
+
+def markdown(results, opt) -> str:
+    rows = [f'| {case} | {row["step_ms"]:.2f} | {row["ratio"]:.3f} | {row["ratio_quartiles"][0]:.3f} to '
+            f'{row["ratio_quartiles"][1]:.3f} | {row["calls_percent"]:.3f} % | {row["longest_call_ms"]:.2f} |'
+            for case, row in results.items()]
+    widest = max(high - low for low, high in (row['ratio_quartiles'] for row in results.values()))
+    return '\n'.join([
+        '# What monitors cost a training step', '',
+        f'A small network on one CPU thread, losses every {REPORT_EVERY} steps and {len(PICTURES)} pictures of 256x256 '
+        f'every {SHOW_EVERY}: far more often than training does. {opt.rounds} turns of {opt.steps} steps of each case, '
+        'one after the other, forwards and backwards. A step is the lower quartile of all steps of a case, since other '
+        'programs ran on the machine; the spread is that of the ratios of neighbouring turns, so of the machine too. '
+        'The calls are what training itself does for a monitor, the rest happens in other threads.', '',
+        '| case | step (ms) | ratio to no monitor | quartiles of the turns | share of the calls | longest call (ms) |',
+        '| --- | --- | --- | --- | --- | --- |', *rows, '',
+        f'The quartiles are up to {widest:.2f} apart: a ratio that differs from 1 by less than half of that says '
+        'nothing about the monitor. The last two columns suffer less from it.', '',
+        f'Python {platform.python_version()}, torch {torch.__version__}, {platform.machine()}. Again with '
+        '`python scripts/benchmark_monitor.py --out docs/benchmarks/monitoring`.', ''])
+
+
+def main(argv, console):
+    opt = parse(argv)
+    torch.set_num_threads(1)
+    results = measure(opt.rounds, opt.steps)
+    if opt.out is None:
+        print(markdown(results, opt))
+        return
+    for ending, text in (('.json', json.dumps(results, indent=2) + '\n'), ('.md', markdown(results, opt))):
+        with atomic_write(opt.out.with_name(opt.out.name + ending)) as file:
+            file.write(text)
+    print(f'wrote {opt.out.absolute()}.md and .json')

@@ -1,0 +1,287 @@
+"""Long tests of reliability: kills, mixed faults, exact resume, lost processes, memory over many steps, and a fuzz.
+
+Minutes to an hour on a CPU.
+
+    python scripts/soak.py --out docs/benchmarks/reliability.json
+    python scripts/soak.py --kills 1000 --steps 0 --fuzz 0 --seed 5
+
+Without any of --points, --kills, --faults, --resume, --ranks, --steps, --fuzz all are done. Needs what the tests need.
+"""
+import argparse
+import collections
+import json
+import os
+import platform
+import random
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / 'tests'))
+
+import faults
+import fuzzing
+import numpy as np
+import states
+import tiny_runs
+from conftest import draw_images
+from test_crashes import FREQUENT, MODEL, crash_points, kill_at, saves_of
+from test_distributed import children_of, read_until, torchrun
+from tqdm import tqdm
+
+JOBS = ('points', 'kills', 'faults', 'resume', 'ranks', 'steps', 'fuzz')
+STOPS = ((3, 'SIGTERM'), (4, 'SIGINT'), (6, 'SIGKILL'), (8, 'SIGHUP'), (12, 'SIGTERM'))     # 3 epochs of 4 steps
+ENDING = {'SIGTERM': 143, 'SIGINT': 130, 'SIGKILL': -9, 'killed operation': -9, 'torn write': -9}   # exit codes
+OTHERS = {'ENOSPC': 4, 'EIO': 4, 'SIGSTOP': 0, 'killed worker': 0}      # 4: where there is no going on without the file
+SAVED_EVERY = 8         # images, of the run of two processes
+NO_LOG = '^(?!loss|web)'    # logs and pages that the disk refuses are given up, which is told: not to be compared
+GAP = 12                # steps from one fault to the next, at most; workers are some 8 images ahead
+LIMIT = 600             # seconds, then a run hangs
+WARM_UP = 0.2           # share of the steps whose memory does not count: caches fill
+
+
+def parse(argv) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--points', type=int, nargs='?', const=1, help='the operations of a save; N: of N saves')
+    parser.add_argument('--kills', type=int, help='so many kills at random moments')
+    parser.add_argument('--faults', type=int, help='so many faults of all kinds, several in each start of a run')
+    parser.add_argument('--resume', type=int, nargs='?', const=5, help='models x 0 and 2 workers x N stops')
+    parser.add_argument('--ranks', type=int, help='so many runs of two processes, one of which is killed')
+    parser.add_argument('--steps', type=int, help='memory, open files and threads over so many steps')
+    parser.add_argument('--fuzz', type=int, help='so many command lines, and as many damaged images and checkpoints')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--out', type=Path, help='JSON file of the figures; those of other jobs in it stay')
+    opt = parser.parse_args(argv)
+    if all(getattr(opt, job) is None for job in JOBS):
+        opt.points, opt.kills, opt.faults, opt.resume, opt.ranks, opt.steps, opt.fuzz = 1, 200, 200, 5, 20, 10_000, 500
+    return opt
+
+
+class Soak:
+    """Each method is a job: it takes the size of the job and returns its figures."""
+
+    def __init__(self, server, folder: Path, seed: int):
+        self.server, self.folder, self.seed = server, folder, seed
+        self.home = tiny_runs.draw_home(folder / 'home')
+        self.runs = tiny_runs.Runs(server, self.home, folder / 'runs')
+
+    def unbroken(self, model: str, *words, **limit):
+        done = self.anew().begin(model, 'run', *words, **limit)
+        assert done.code == 0, done.err
+        return states.everything(self.runs.folder / 'run'), done
+
+    def anew(self):
+        shutil.rmtree(self.runs.folder, ignore_errors=True)
+        return self.runs
+
+    def is_equal(self, end: dict) -> bool:
+        folder = self.runs.folder / 'run'
+        return not states.differences(end, states.everything(folder)) and not states.leftovers(folder)
+
+    def points(self, saves: int) -> dict:
+        end, done = self.unbroken(MODEL, *FREQUENT)
+        numbers = saves_of(done.operations)
+        points = [point for save in range(min(saves, len(numbers))) for point in crash_points(done.operations, save, 3)]
+        lost, different = 0, 0
+        for number in tqdm(points, 'crash points'):
+            killed = self.anew().begin(MODEL, 'run', *FREQUENT, rules=[kill_at(number)])
+            assert killed.code == -9, killed.err
+            code = self.runs.begin(MODEL, 'run', *FREQUENT, '--continue_train', 'auto').code
+            lost += code != 0
+            different += code == 0 and not self.is_equal(end)
+        operations = sum(len(numbers[save]) for save in range(saves))
+        return dict(saves=saves, operations=operations, points=len(points), lost=lost, different=different)
+
+    def kills(self, wanted: int) -> dict:
+        end, done = self.unbroken(MODEL, *FREQUENT)
+        draw, kills, starts, finished, different, lost = random.Random(self.seed), 0, 0, 0, 0, []
+        with tqdm(total=wanted, desc='kills') as bar:
+            while kills < wanted:
+                self.anew()
+                code = None
+                while code != 0:
+                    limit = dict(kill_after=draw.uniform(0.1, 1) * done.seconds) if kills < wanted else {}
+                    again = self.runs.begin(MODEL, 'run', *FREQUENT, '--continue_train', 'auto', **limit)
+                    code = again.code
+                    starts, kills = starts + 1, kills + (code == -9)
+                    bar.update(code == -9)
+                    if code not in (0, -9):
+                        lost.append(f'exit code {code}: {again.err}')
+                        break
+                finished += 1
+                different += code == 0 and not self.is_equal(end)
+        print(*lost, sep='\n')
+        return dict(kills=kills, starts=starts, runs=finished, lost=len(lost), different=different)
+
+    def faults(self, wanted: int) -> dict:
+        """Each start of a run meets several faults, the last of which ends it; then the same command again.
+
+        The run is so long that one meets all of them, and its epochs so long that workers have not read all of one.
+        """
+        root, steps = self.folder / 'forty', GAP * wanted
+        for name in ('trainA', 'trainB', 'testA', 'testB'):
+            draw_images(root / name, 40 if 'train' in name else 3)
+        words = ['--dataroot', root, '--max_dataset_size', 40, '--max_iters', steps, '--save_latest_freq', 3,
+                 '--save_epoch_freq', 0, '--display_freq', 5, '--num_threads', 2]
+        end, done = self.unbroken(MODEL, *words, limit=LIMIT)
+        per_step = {op: count / steps for op, count in operations_of(done, NO_LOG).items()}
+        draw, found, starts, finished, different, lost = random.Random(self.seed), collections.Counter(), 0, 0, 0, []
+        with tqdm(total=wanted, desc='faults') as bar:
+            while found.total() < wanted:
+                self.anew()
+                code, step = None, 0
+                while code != 0:
+                    plan = drawn_faults(draw, step, per_step) if found.total() < wanted else {}
+                    again = self.runs.begin(MODEL, 'run', *words, '--continue_train', 'auto', **as_arguments(plan))
+                    code, starts = again.code, starts + 1
+                    step = max([step, *map(int, re.findall(r'^usage (\d+)', again.err, re.MULTILINE))])
+                    met = [kind for kind, fault in plan.items() if was_met(kind, fault, again, step)]
+                    found.update(met)
+                    bar.update(len(met))
+                    if code not in {0, *({**ENDING, **OTHERS}[kind] for kind in met)} or again.left:
+                        lost.append(f'{plan}: exit code {code}, {again.left} processes left: {again.err}')
+                        break
+                finished += code == 0
+                different += code == 0 and not self.is_equal(end)
+        print(*lost, sep='\n')
+        return dict(faults=dict(sorted(found.items())), total=found.total(), starts=starts, finished=finished,
+                    lost=len(lost), different=different)
+
+    def resume(self, stops: int) -> dict:
+        words, equal, cases, wrong = ['--save_latest_freq', 3, '--display_freq', 2], 0, 0, []
+        models = [model for model in tiny_runs.MODELS if model != 'template']
+        with tqdm(total=len(models) * 2 * stops, desc='resume') as bar:
+            for model in models:
+                end, _ = self.unbroken(model, *words)
+                for workers in (0, 2):
+                    for step, name in STOPS[:stops]:
+                        self.anew().begin(model, 'run', *words, '--num_threads', workers, signals_at={step: name})
+                        code = self.runs.go_on('run').code
+                        same = code == 0 and self.is_equal(end)
+                        wrong += [] if same else [f'{model} {workers} workers {name} at {step}: exit code {code}']
+                        equal, cases = equal + same, cases + 1
+                        bar.update()
+        return dict(cases=cases, equal=equal, wrong=wrong)
+
+    def ranks(self, repetitions: int) -> dict:
+        """One of two processes is killed at some step, by turns; torchrun starts both again."""
+        words = self.runs.words('pix2pix', 'run', '--n_epochs', 40, '--save_latest_freq', SAVED_EVERY)
+        process, _, err = torchrun(*words)
+        assert process.returncode == 0, err
+        end, draw = states.everything(self.runs.folder / 'run'), random.Random(self.seed)
+        finished, wrong, ended, went_on, again = 0, [], [], [], []
+        for number in tqdm(range(repetitions), 'ranks'):
+            self.anew()
+            process = torchrun(*words, '--continue_train', 'auto', restarts=3, wait=False)
+            watch = threading.Timer(LIMIT, process.terminate)
+            watch.start()
+            place = f'epoch: {draw.randint(1, 16)}, iters: {draw.choice((2, 4))}'
+            assert read_until(process, f'({place}')
+            children = children_of(process)
+            os.kill(children[number % 2], signal.SIGKILL)
+            begin = time.monotonic()
+            while set(children) & set(children_of(process)):
+                time.sleep(0.05)
+            ended.append(time.monotonic() - begin)
+            read_until(process, 'The number of training images')
+            read_until(process, '(epoch: ')
+            went_on.append(time.monotonic() - begin)
+            process.communicate()
+            watch.cancel()
+            finished += process.returncode == 0
+            same = process.returncode == 0 and self.is_equal(end)
+            wrong += [] if same else [f'process {number % 2} killed at {place}: exit code {process.returncode}']
+            dropped = set(self.runs.folder.glob('*/losses.jsonl*')) - {self.runs.folder / 'run' / 'losses.jsonl'}
+            again.append(2 * sum(len(path.read_text(encoding='utf-8').splitlines()) for path in dropped))
+        return dict(repetitions=repetitions, finished=finished, equal=repetitions - len(wrong), wrong=wrong,
+                    saved_every_images=SAVED_EVERY, most_images_again=max(again),
+                    slowest_end_s=round(max(ended), 1), slowest_going_on_s=round(max(went_on), 1))
+
+    def steps(self, steps: int) -> dict:
+        """Memory with pages, logs and saves going on; the slope is that of a line through all of it after a while."""
+        root, every = self.folder / 'hundred', max(1, steps // 40)
+        draw_images(root / 'train', 100, (80, 40))
+        words = ['--dataroot', root, '--max_dataset_size', 100, '--max_iters', steps, '--print_freq', 10,
+                 '--display_freq', 50, '--save_latest_freq', 500]
+        begin = time.monotonic()
+        print(f'{steps} steps ...', flush=True)
+        done = self.anew().begin('pix2pix', 'run', *words, usage_every=every, limit=3600)
+        assert done.code == 0, done.err
+        lines = [list(map(int, line.split()[1:])) for line in done.err.splitlines() if line.startswith('usage')]
+        usage = np.array([line for line in lines if line[0] > WARM_UP * steps], dtype=float)
+        slope = np.polyfit(usage[:, 0], usage[:, 1], 1)[0] * 1000 / 1e6
+        page = sum(path.stat().st_size for path in (self.runs.folder / 'run' / 'web').glob('*.*'))
+        return dict(steps=steps, mb_per_1000_steps=round(float(slope), 3), mb=round(float(usage[-1, 1]) / 1e6, 1),
+                    open_files=sorted(set(map(int, usage[:, 2]))), threads=sorted(set(map(int, usage[:, 3]))),
+                    page_kb=round(page / 1e3, 1), seconds=round(time.monotonic() - begin))
+
+    def fuzz(self, cases: int) -> dict:
+        fuzz, found = fuzzing.Fuzz(self.server, self.home, self.folder / 'fuzz', self.seed), {}
+        for kind, count in (('options', cases), ('images', cases // 2), ('checkpoints', cases - cases // 2)):
+            fuzz.codes, wrong = {}, []
+            for number in tqdm(range(count), kind):
+                wrong += [text] if (text := getattr(fuzz, kind)(number)) else []
+            print(*wrong, sep='\n')
+            found[kind] = dict(cases=count, wrong=len(wrong), exit_codes=dict(sorted(fuzz.codes.items(), key=str)))
+        return found
+
+
+def operations_of(done, path: str = '') -> collections.Counter:
+    """How often each storage operation was done, of files whose name fits."""
+    return collections.Counter(op for _, op, name in done.operations if re.search(path, name))
+
+
+def drawn_faults(draw, step: int, per_step: dict) -> dict:
+    """Faults of one start, from a step on: {kind: step, or rule of `injected.Storage`}; the last one ends it."""
+    plan = {}
+    for kind in [*draw.sample(sorted(OTHERS), draw.randrange(len(OTHERS))), draw.choice(sorted(ENDING))]:
+        step += draw.randint(1, GAP)
+        plan[kind] = step
+        if kind in ('ENOSPC', 'EIO', 'killed operation', 'torn write'):
+            error = kind in OTHERS
+            op = 'write' if kind == 'torn write' else draw.choice(sorted(per_step))
+            plan[kind] = dict(op=op, path=NO_LOG if error else '', after=int(draw.uniform(0, GAP) * per_step[op]),
+                              times=1, action=kind if error else 'kill')
+    return plan
+
+
+def as_arguments(plan: dict) -> dict:
+    """Of `faults.Server.run`."""
+    return dict(limit=LIMIT, usage_every=1, values_of={'models.training.saving.RETRY_SECONDS': 0},
+                signals_at={plan[kind]: kind for kind in plan.keys() & {'SIGTERM', 'SIGINT', 'SIGKILL'}},
+                halted_at={plan[kind]: 0.2 for kind in plan.keys() & {'SIGSTOP'}},
+                worker_killed_at=[plan[kind] for kind in plan.keys() & {'killed worker'}],
+                rules=[fault for fault in plan.values() if isinstance(fault, dict)])
+
+
+def was_met(kind: str, fault, done, last_step: int) -> bool:
+    """Did a start that ended get as far as one of its faults?"""
+    if kind == 'killed worker':     # and needed it afterwards
+        return 'a process that loads images died' in done.err
+    if ENDING.get(kind) == -9:
+        return done.code == -9
+    if isinstance(fault, dict):
+        return operations_of(done, fault['path'])[fault['op']] > fault['after']
+    return fault <= last_step
+
+
+def main(argv, console) -> int:
+    opt = parse(argv)
+    figures = json.loads(opt.out.read_text(encoding='utf-8')) if opt.out and opt.out.exists() else {}
+    with tempfile.TemporaryDirectory() as folder, faults.Server() as server:
+        soak = Soak(server, Path(folder), opt.seed)
+        for job in JOBS:
+            if getattr(opt, job):
+                figures[job] = getattr(soak, job)(getattr(opt, job))
+                print(f'{job}: {figures[job]}', flush=True)
+                figures.update(date=time.strftime('%Y-%m-%d'), seed=opt.seed, python=platform.python_version())
+                if opt.out:
+                    opt.out.parent.mkdir(parents=True, exist_ok=True)
+                    opt.out.write_text(json.dumps(figures, indent=1) + '\n', encoding='utf-8')
+    return 0

@@ -1,0 +1,221 @@
+"""Measure training, translation and loading against a plain formulation of the same work.
+
+    python scripts/benchmark.py --quick                          a few minutes, also on a CPU
+    python scripts/benchmark.py --all --out docs/benchmarks      every model, engine, precision and batch size
+
+All variants of a case run in one process in turns; the numbers are medians of the turns. On a CPU they are seconds
+that one thread computes. Writes benchmark_<device>.json and .md.
+"""
+import argparse
+import json
+import os
+import platform
+import tempfile
+import time
+from itertools import product
+from pathlib import Path
+
+import torch
+
+from bench import measure
+from bench.plain import FORMULATIONS, plain_network
+from data import create_dataset
+from models import create_model
+from options import TrainOptions
+from util.files import atomic_write
+from util.machine.runtime import choose_device, choose_precision, keep_freed_memory, start_runtime
+
+SIDES = {'gpu': 256, 'cpu': 128}
+SIDES_OF = {('pix2pix', 'cpu'): 256, ('colorization', 'cpu'): 256}
+EXTRA = {'pix2pix': ['--no_dropout'], 'colorization': ['--no_dropout'], 'munit': ['--dataset_mode', 'unaligned']}
+GENERATORS = {'resnet_9blocks': 'cyclegan', 'unet_256': 'pix2pix'}
+
+
+def options_of(model: str, side: int, batch: int, root, *argv):
+    return TrainOptions().parse(['--dataroot', str(root), '--model', model, '--preprocess', 'resize_and_crop',
+                                 '--load_size', str(side + 30), '--crop_size', str(side), '--batch_size', str(batch),
+                                 '--num_threads', '0', '--seed', '1', *EXTRA.get(model, []), *argv])
+
+
+class Bench:
+    """Runs cases until they are done or the time is over, and collects rows."""
+
+    def __init__(self, device: str, rounds: int, minutes: float, root: Path):
+        self.device = choose_device('-1' if device == 'cpu' else '0', device == 'gpu')[0]
+        self.kind = 'cpu' if self.device.type == 'cpu' else 'gpu'
+        if self.kind == 'cpu':
+            torch.set_num_threads(1)
+        self.clock, self.rounds, self.root = measure.Clock(self.device), rounds, root
+        self.end = time.monotonic() + 60 * minutes
+        self.rows, self.left_out = [], []
+        self.keeps_memory = True        # as start_runtime has it
+        self.roof = measure.matrix_rate(self.clock, 8192 if self.kind == 'gpu' else 1024)
+
+    def runtime(self, precision: str):
+        gpu_ids, threads = ('-1', 1) if self.kind == 'cpu' else ('0', 0)
+        return start_runtime(gpu_ids, threads, seed=1, precision=precision)
+
+    def in_time(self, name: str) -> bool:
+        if time.monotonic() < self.end:
+            print(f'{name} ...', flush=True)
+            return True
+        self.left_out.append(name)
+        return False
+
+    def keep(self, case: dict, times: dict, flops: int = 0, memory: dict | None = None, images: int = 1):
+        plain = next(iter(times))
+        for name, taken in times.items():
+            row = dict(case, variant=name, **measure.summary(taken, times[plain]), peak_gib=(memory or {}).get(name))
+            row.update(images_per_s=images / row['seconds'],
+                       roofline=flops / row['seconds'] / self.roof if flops else None)
+            self.rows.append(row)
+            print(f'  {name:28} {1e3 * row["seconds"]:9.1f} ms  {row["speedup"]:5.2f} x  '
+                  f'[{row["speedup_lowest"]:.2f} .. {row["speedup_highest"]:.2f}]', flush=True)
+
+    # ---- training
+
+    def train(self, model: str, batch: int, variants):
+        side = SIDES_OF.get((model, self.kind), SIDES[self.kind])
+        name = f'train {model} {side} px, batch {batch}'
+        if not self.in_time(name):
+            return
+        A, B = self.images(model, batch, side)
+        inputs = {'A': A, 'B': B, 'A_paths': ['none'] * batch}
+        base = 'fp32' if self.kind == 'cpu' else 'tf32'
+        works, own = {}, None
+        for precision, engine in variants:
+            opt = options_of(model, side, batch, self.root, '--engine', engine)
+            own = create_model(opt, self.runtime(precision))
+            if not works:
+                plain = FORMULATIONS[model](own)
+                works[f'plain {base}'] = self.prepared(base, lambda plain=plain: plain.step(A, B), True)
+            works[f'{engine} {precision}'] = self.prepared(precision, lambda own=own: own.train_step(inputs))
+        memory = {name: self.clock.peak_of(work) for name, work in works.items()}
+        for work in list(works.values()) * (5 if self.kind == 'gpu' else 0):    # algorithms chosen, graphs captured
+            work()
+        flops = measure.flops_of(lambda: plain.step(A, B))
+        times = measure.alternate(self.clock, works, self.rounds, 5 if self.kind == 'gpu' else 1)
+        self.keep(dict(kind='train', model=model, side=side, batch=batch), times, flops, memory, batch)
+
+    def images(self, model: str, batch: int, side: int):
+        channels = (1, 2) if model == 'colorization' else (3, 3)
+        return [torch.rand(batch, nc, side, side, device=self.device) * 2 - 1 for nc in channels]
+
+    def prepared(self, precision: str, work, plain: bool = False):
+        """The work, behind the switches of its precision and of memory, which are global."""
+        def do():
+            choose_precision(precision, self.device)
+            if self.kind == 'cpu' and plain == self.keeps_memory:
+                keep_freed_memory(not plain)
+                self.keeps_memory = not plain
+            work()
+        return do
+
+    # ---- translating
+
+    def translate(self, generator: str, side: int, precisions):
+        name = f'translate {generator} {side} px'
+        if not self.in_time(name):
+            return
+        opt = options_of(GENERATORS[generator], side, 1, self.root, '--netG', generator)
+        opt = opt.replace(model='test', isTrain=False, phase='test', trained_direction='')
+        image = torch.rand(1, 3, side, side, device=self.device) * 2 - 1
+        batch, base = {'A': image, 'A_paths': ['none.png']}, 'fp32' if self.kind == 'cpu' else 'tf32'
+        models = {precision: create_model(opt, self.runtime(precision)) for precision in precisions}
+        net = plain_network(models[precisions[0]].netG)
+        works = {f'plain {base}': self.prepared(base, torch.no_grad()(lambda: net(image)), True)}
+        for precision, model in models.items():
+            works[f'translate {precision}'] = self.prepared(precision, lambda model=model: model.translate(batch))
+        for work in works.values():
+            work()
+        flops = measure.flops_of(torch.no_grad()(lambda: net(image)))
+        times = measure.alternate(self.clock, works, self.rounds, 20 if self.kind == 'gpu' else 1)
+        self.keep(dict(kind='translate', model=generator, side=side, batch=1), times, flops)
+
+    # ---- loading
+
+    def load(self, count: int = 60):
+        if not self.in_time('load aligned pairs 256 px'):
+            return
+        folder = measure.write_images(self.root / 'images', 20, (300, 300))
+        opt = options_of('pix2pix', 256, 1, folder)
+        dataset, numbers = create_dataset(opt), iter(range(10**9))
+        plain = measure.plain_pairs(folder, 286, 256)
+        works = {'plain': lambda: [plain() for _ in range(count)],
+                 'dataset': lambda: [dataset[next(numbers) % len(dataset)] for _ in range(count)]}
+        times = measure.alternate(measure.Clock(torch.device('cpu')), works, self.rounds)
+        self.keep(dict(kind='load', model='aligned', side=256, batch=1), times, images=count)
+
+
+def run(bench: Bench, models, everything: bool):
+    gpu = bench.kind == 'gpu'
+    precisions = ('tf32', 'bf16') if gpu else ('fp32', 'bf16')
+    engines = ('eager', 'graph') if gpu else ('eager',)
+    variants = [(precision, engine) for engine, precision in product(engines, precisions)]
+    if gpu:
+        variants.insert(0, ('fp32', 'eager'))
+    for generator in GENERATORS:
+        bench.translate(generator, 256, precisions)
+    bench.load()
+    for batch in ((1, 8) if gpu and everything else (1,)):
+        for model in models:
+            bench.train(model, batch, variants)
+    if everything and gpu:
+        for model in ('cyclegan', 'pix2pix'):
+            bench.train(model, 1, [('tf32', 'compile'), ('bf16', 'compile')])
+
+
+def machine(bench: Bench) -> dict:
+    name = bench.clock.backend.get_device_name(bench.device) if bench.kind == 'gpu' else processor()
+    return dict(device=name, torch=torch.__version__, python=platform.python_version(), rounds=bench.rounds,
+                bf16_matmul_tflops=bench.roof / 1e12, left_out=bench.left_out,
+                load_average=os.getloadavg()[0] if hasattr(os, 'getloadavg') else None)
+
+
+def processor() -> str:
+    info = Path('/proc/cpuinfo')
+    lines = info.read_text(encoding='utf-8').splitlines() if info.exists() else []
+    return next((line.partition(':')[2].strip() for line in lines if line.startswith('model name')),
+                platform.processor() or platform.machine()) + ', one thread'
+
+
+def as_markdown(facts: dict, rows: list[dict]) -> str:
+    lines = [f'# Measured on {facts["device"]}', '',
+             f'PyTorch {facts["torch"]}, medians of {facts["rounds"]} alternating rounds; bf16 matrix product: '
+             f'{facts["bf16_matmul_tflops"]:.3f} TFLOP/s. "plain": the same step in the plain formulation '
+             f'(scripts/bench/plain.py). Speed-ups are of the same round, with the lowest and highest in brackets.',
+             '', '| what | variant | ms | images/s | speed-up | peak GiB | of the roof |',
+             '|---|---|---|---|---|---|---|']
+    for row in rows:
+        what = f'{row["kind"]} {row["model"]} {row["side"]} px, batch {row["batch"]}'
+        peak = '' if row['peak_gib'] is None else f'{row["peak_gib"]:.2f}'
+        roof = '' if row['roofline'] is None else f'{100 * row["roofline"]:.0f} %'
+        lines.append(f'| {what} | {row["variant"]} | {1e3 * row["seconds"]:.1f} | {row["images_per_s"]:.2f} | '
+                     f'{row["speedup"]:.2f} [{row["speedup_lowest"]:.2f} .. {row["speedup_highest"]:.2f}] | {peak} | '
+                     f'{roof} |')
+    if facts['left_out']:
+        lines += ['', f'Left out, because the time was over: {", ".join(facts["left_out"])}.']
+    return '\n'.join(lines) + '\n'
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--all', action='store_true', help='every model, and on a GPU every engine and batch size')
+    parser.add_argument('--quick', action='store_true', help='fewer rounds, CycleGAN and pix2pix only')
+    parser.add_argument('--models', nargs='+', choices=sorted(FORMULATIONS), help='train only these')
+    parser.add_argument('--device', default='auto', choices=('auto', 'cpu', 'gpu'))
+    parser.add_argument('--rounds', type=int, default=0, help='default: 7; 3 with --quick')
+    parser.add_argument('--minutes', type=float, default=9, help='begin no new case after this time')
+    parser.add_argument('--out', metavar='DIR', default='.', help='where the two files are written')
+    args = parser.parse_args(argv)
+    models = args.models or (sorted(FORMULATIONS) if args.all else ['cyclegan', 'pix2pix'])
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(args.device, args.rounds or (3 if args.quick else 7), args.minutes, Path(folder))
+        run(bench, models, args.all)
+    facts = machine(bench)
+    for ending, text in (('json', json.dumps(dict(machine=facts, rows=bench.rows), indent=1)),
+                         ('md', as_markdown(facts, bench.rows))):
+        path = Path(args.out) / f'benchmark_{bench.kind}.{ending}'
+        with atomic_write(path) as file:
+            file.write(text)
+        print(path.absolute())

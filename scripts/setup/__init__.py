@@ -1,0 +1,1 @@
+"""Installation on a fresh machine. Standard library only."""

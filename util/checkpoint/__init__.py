@@ -1,0 +1,1 @@
+"""Checkpoint files: their names, weights, sums, and saves that are never half done."""

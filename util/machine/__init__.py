@@ -1,0 +1,1 @@
+"""The computer a run has: devices, processes, memory, signals and random numbers."""

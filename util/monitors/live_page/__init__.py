@@ -1,0 +1,1 @@
+"""The live page: a folder of plain files that shows a run without a server."""

@@ -1,0 +1,82 @@
+"""The logs of a training run: `loss_log.txt` in the reference's format and `losses.jsonl` for programs."""
+import json
+import os
+import time
+from pathlib import Path
+
+from util.console import warn
+from util.files import naming
+
+NAMES = ('loss_log.txt', 'losses.jsonl')
+
+
+def lengths(folder: Path) -> dict[str, int]:
+    """How long the logs of a run are, in bytes: a checkpoint keeps this."""
+    paths = (Path(folder) / name for name in NAMES)
+    return {path.name: path.stat().st_size if path.exists() else 0 for path in paths}
+
+
+def flush(folder: Path):
+    """Make the logs as durable as the checkpoint that counts on their lengths."""
+    for name in NAMES:
+        path = Path(folder) / name
+        if path.exists():
+            with open(path, 'rb') as file:
+                os.fsync(file.fileno())
+
+
+def cut_back(folder: Path, lengths: dict[str, int]):
+    """Shorten the logs to what they were at a checkpoint; the rest goes to the end of `<name>.dropped`.
+
+    A log that is shorter than that lacks lines, which is told.
+    """
+    for name in (name for name in NAMES if name in lengths):
+        path, dropped_lines = Path(folder) / name, Path(folder) / f'{name}.dropped'
+        size = path.stat().st_size if path.exists() else 0
+        if size < lengths[name]:
+            where = f'; see {dropped_lines.name} beside it' if dropped_lines.exists() else ''
+            warn(f'{path.absolute()} has {size} bytes, and had {lengths[name]} at the checkpoint that the run goes on '
+                 f'from: losses of steps before it are missing there{where}')
+        if size <= lengths[name]:
+            continue
+        with open(path, 'r+b') as file:
+            file.seek(lengths[name])
+            with open(dropped_lines, 'ab') as dropped:
+                dropped.write(file.read())
+            file.truncate(lengths[name])
+
+
+class LossLog:
+    """One line of `loss_log.txt` and one JSON object of `losses.jsonl` for each report of losses."""
+
+    def __init__(self, folder: Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.text, self.json = (folder / name for name in NAMES)
+        if not self.text.exists() or not self.text.stat().st_size:
+            append(self.text, f'================ Training Loss ({time.strftime("%c")}) ================')
+
+    def write(self, line: str, record: dict):
+        append(self.text, line)
+        append(self.json, json.dumps(record))
+
+
+def line_of(progress, losses: dict[str, float], timing: dict[str, float]) -> str:
+    """A report of losses in the reference's format."""
+    values = ''.join(f'{name}: {value:.3f} ' for name, value in losses.items())
+    return (f'(epoch: {progress.epoch}, iters: {progress.epoch_iter}, time: {timing["time"]:.3f}, '
+            f'data: {timing["data"]:.3f}) {values}')
+
+
+def record_of(progress, losses: dict[str, float], timing: dict[str, float], lr: float) -> dict:
+    """The same for programs."""
+    return dict(epoch=progress.epoch, iters=progress.epoch_iter, total_iters=progress.total_iters,
+                epoch_size=progress.epoch_size, lr=lr, **timing, losses=losses)
+
+
+def append(path: Path, line: str):
+    """Add a line; one that a full disk has torn is ended first."""
+    with naming(path), open(path, 'ab+') as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            file.write(b'' if file.read(1) == b'\n' else b'\n')
+        file.write(line.encode() + b'\n')

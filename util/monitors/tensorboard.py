@@ -1,0 +1,37 @@
+"""The TensorBoard monitor: scalars and images in event files of the run's folder, a step per image seen."""
+
+from pathlib import Path
+
+from util.monitors.base import Monitor
+
+
+class TensorboardBoard(Monitor):
+    """Event files in `folder`; a resumed run hides what its earlier start wrote after the place it goes on from."""
+
+    def __init__(self, folder: Path):
+        from torch.utils.tensorboard import SummaryWriter
+        self._folder, self._make, self._writer = Path(folder), SummaryWriter, None
+
+    def losses(self, record):
+        step = record['total_iters']
+        for name, value in record['losses'].items():
+            self._at(step).add_scalar(f'loss/{name}', value, step)
+        for name in ('lr', 'images_per_s'):
+            if name in record:
+                self._at(step).add_scalar(f'run/{name}', record[name], step)
+
+    def images(self, progress, pictures, kind):
+        for label, picture in pictures.items():
+            self._at(progress.total_iters).add_image(f'{kind}/{label}', picture, progress.total_iters,
+                                                     dataformats='HWC')
+
+    def close(self):
+        if self._writer:
+            self._writer.close()
+
+    def _at(self, step):
+        """The writer; it is made at the first step, which is where a resumed run goes on."""
+        if self._writer is None:
+            resumed = step if any(self._folder.glob('events.*')) else None
+            self._writer = self._make(str(self._folder), purge_step=resumed, flush_secs=10)
+        return self._writer

@@ -1,0 +1,1 @@
+"""The output of test.py: image files, the page to look at them, and scores."""
