@@ -55,7 +55,7 @@ def translate(opt, dataset, model, pin_memory):
 
 def main(argv, console):
     console.silent = launch.is_follower()
-    if launch.launched_here() > 1:
+    if launch.local_world_size() > 1:
         raise UserError('test.py works in one process, and torchrun started several; start it by python test.py')
     stop_as_by_ctrl_c()
     options = TestOptions()

@@ -124,12 +124,12 @@ def signals_to_main(names: dict):
 def second_signal(seconds: float):
     """SIGINT comes a second time, so long after the first."""
     from util.machine.signals import Signals
-    plain = Signals.note_stop
+    plain = Signals.on_stop
 
-    def note_stop(signals, number, frame):
+    def on_stop(signals, number, frame):
         plain(signals, number, frame)
         threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
-    Signals.note_stop = note_stop
+    Signals.on_stop = on_stop
 
 
 def pipe_at(paths: dict):

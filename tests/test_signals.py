@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from util.machine import signals
-from util.machine.signals import Signals, held_back, leave_to_main_process
+from util.machine.signals import Signals, ignore_signals, signals_blocked
 from util.monitors.timing import StepTimer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,7 +31,7 @@ def send(*names):
     signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
 def twice():
-    time.sleep(signals.SECONDS_OF_ONE_REQUEST + 0.1)
+    time.sleep(signals.DUPLICATE_SECONDS + 0.1)
     send('SIGINT')
 
 class Closing:
@@ -93,11 +93,11 @@ def test_a_worker_never_hears_what_came_while_it_was_started():
     heard = []
     before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
     try:
-        with held_back():
+        with signals_blocked():
             worker = os.fork()
             if worker == 0:
                 os.kill(os.getpid(), signal.SIGINT)
-                leave_to_main_process()
+                ignore_signals()
                 os.kill(os.getpid(), signal.SIGINT)
                 os._exit(len(heard))
             os.kill(os.getpid(), signal.SIGINT)

@@ -7,7 +7,7 @@ import torch
 
 from data.transforms import to_levels
 from util.console import say, warn
-from util.machine.launch import launched_here
+from util.machine.launch import local_world_size
 
 BLOCK = 64 * 2**20          # bytes taken at a time: many small pieces would be too many for the system
 RESERVE = 2**30             # bytes that stay free, whatever else happens
@@ -88,7 +88,7 @@ def free_memory(device: torch.device) -> int:
     """Bytes that can be had: of a GPU, or this process's share of the main memory and the limits of the container."""
     if device.type != 'cpu':
         return torch.get_device_module(device).mem_get_info(device)[0]
-    return min([free_main_memory(), *control_group_rooms()]) // launched_here()
+    return min([free_main_memory(), *control_group_rooms()]) // local_world_size()
 
 
 def free_main_memory() -> int:

@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader
 from data.image_folder import is_image
 from util.console import warn
 from util.errors import ResourceError, UserError
-from util.machine.launch import launched_here
-from util.machine.signals import held_back, leave_to_main_process
+from util.machine.launch import local_world_size
+from util.machine.signals import ignore_signals, signals_blocked
 
 from .messages import Messages, MessageSampler, batches_of
 
@@ -86,8 +86,8 @@ class Loader:
                 Messages(self.dataset), batch_size=None, sampler=sampler, num_workers=self.n_workers,
                 collate_fn=as_it_is, pin_memory=self.pin_memory, persistent_workers=self.n_workers > 0,
                 generator=torch.Generator(), prefetch_factor=PREFETCH if self.n_workers else None,
-                worker_init_fn=leave_to_main_process)
-        with deaths_as_return_values(), held_back():
+                worker_init_fn=ignore_signals)
+        with deaths_as_return_values(), signals_blocked():
             return batches_of(iter(self.loader))
 
     def tell(self, replaced):
@@ -193,7 +193,7 @@ def count_of_threads(num_threads: int | str) -> int:
     if num_threads != 'auto':
         return num_threads
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    return max(1, min(MOST_THREADS, cores // launched_here() - 1))
+    return max(1, min(MOST_THREADS, cores // local_world_size() - 1))
 
 
 def as_it_is(message):

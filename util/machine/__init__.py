@@ -1,1 +1,1 @@
-"""The computer a run has: devices, processes, memory, signals and random numbers."""
+"""The machine a run works on: device, processes, memory, signals and random number generators."""

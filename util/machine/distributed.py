@@ -1,7 +1,7 @@
-"""Several processes that train one model, each on its share of every batch; `torchrun ... train.py` starts them.
+"""Data-parallel training with several processes, started by `torchrun ... train.py`.
 
-All of them have the same weights, the same image pools and the same random numbers: what is drawn, is drawn for the
-images of all, and each process takes its own. So a run depends neither on their number nor on which of them saves.
+All processes hold the same weights, image pools and random number generators. Random numbers are drawn for the images
+of all processes, and each process uses its own part, so a run does not depend on how many processes it has.
 """
 import json
 import math
@@ -16,17 +16,17 @@ import torch
 import torch.distributed as dist
 
 from util.errors import ResourceError, UserError
-from util.machine.launch import local_rank, n_processes
+from util.machine.launch import local_rank, world_size
 
-SECONDS_TO_LEAVE = 10
+CLOSE_TIMEOUT = 10      # seconds to wait for the other processes before disconnecting
 
 
 class LostError(ResourceError):
-    """Another process of the run has ended, or does not answer."""
+    """Another process of this run exited or does not respond."""
 
 
-class ToldElsewhere(UserError):
-    """An error that the first process tells: the others end with its exit code, silently."""
+class ReportedByMainRank(UserError):
+    """An error that the main process reports; the others exit with the same code and print nothing."""
 
     def __init__(self, exit_code: int):
         super().__init__()
@@ -35,15 +35,15 @@ class ToldElsewhere(UserError):
 
 @dataclass(frozen=True)
 class Share:
-    """Which images of an update a process has in one batch: `count` of `total`, from `start` on.
+    """The images of one process in one batch of an update: `count` of `total`, starting at `start`.
 
-    A process that has none left (`count` 0) goes along with an image of another's, which does not count.
+    When no images are left for a process (`count` 0), it runs on a copy of another image with weight 0.
     """
 
     start: int
     count: int
     total: int
-    first: bool = True      # of the batches of this update
+    first: bool = True      # is this the first batch of the update?
 
     @property
     def weight(self) -> float:
@@ -51,12 +51,12 @@ class Share:
 
     @property
     def held(self) -> int:
-        """Images in the batch of this process."""
+        """Number of images in the batch of this process, at least 1."""
         return max(1, self.count)
 
 
 def share_of(rank: int, size: int, batch_size: int, total: int, part: int = 0) -> Share:
-    """The share of a process in the `part`-th batch of an update on `total` images (--accumulate has several parts)."""
+    """The share of process `rank` in batch `part` of an update on `total` images; --accumulate makes several parts."""
     before = min(total, part * size * batch_size)
     start = min(total, before + rank * batch_size)
     end = min(total, before + (rank + 1) * batch_size)
@@ -64,7 +64,7 @@ def share_of(rank: int, size: int, batch_size: int, total: int, part: int = 0) -
 
 
 class Group:
-    """The processes of a run; this class is the group of one. `share` is None where a batch is not shared."""
+    """The processes of a run. This base class is a single process; `share` is None if a batch is not split."""
 
     rank, size, local_rank = 0, 1, 0
 
@@ -77,40 +77,44 @@ class Group:
 
     @property
     def size_here(self) -> int:
-        """How many of the processes run on this machine."""
+        """Number of processes on this machine."""
         return int(os.environ.get('LOCAL_WORLD_SIZE', 1)) if self.size > 1 else 1
 
     @property
     def is_main(self) -> bool:
-        """The process that writes files and lines."""
+        """True for rank 0, which writes all files and prints."""
         return self.rank == 0
 
     # ---- shares
 
     def divide(self, batch_size: int, total: int, part: int = 0, parts: int = 1):
-        """From now on this process has its share of an update on `total` images, of `batch_size` at a time."""
+        """Set `share` for an update on `total` images, `batch_size` per process and forward pass."""
         self.batch_size = batch_size
         alone = self.size == 1 and parts == 1
         self.share = None if alone else share_of(self.rank, self.size, batch_size, total, part)
 
     def shares(self) -> list[Share]:
-        """Of all processes, in the batch under way."""
-        part = self.share.start // (self.size * self.batch_size) if self.share.count else None
-        if part is None:        # nothing left for this process: the part is the last one
-            part = (self.share.total - 1) // (self.size * self.batch_size)
+        """The shares of all processes in the current batch."""
+        # no images left for this process: this is the last batch of the update
+        last_image = self.share.start if self.share.count else self.share.total - 1
+        part = last_image // (self.size * self.batch_size)
         return [share_of(rank, self.size, self.batch_size, self.share.total, part) for rank in range(self.size)]
 
     @contextmanager
     def alone(self):
-        """Inside, this process works for itself: no batch is shared."""
-        before, self.share = self.share, None
+        """Inside the context this process runs on its own batch; nothing is split or synchronized."""
+        share = self.share
+        self.share = None
         try:
             yield
         finally:
-            self.share = before
+            self.share = share
 
     def rows(self, draw, n: int) -> torch.Tensor:
-        """Random rows for `n` images of this process out of `draw(m)`, those for m images (of several calls in one)."""
+        """Random rows for the `n` images of this process; `draw(m)` draws the rows for m images.
+
+        The rows of all processes are drawn and this process takes its part. `n` may cover several calls in one.
+        """
         share = self.share
         if share is None:
             return draw(n)
@@ -120,58 +124,61 @@ class Group:
         return drawn.unflatten(0, (calls, share.total))[:, start:start + share.held].flatten(0, 1)
 
     def weighted(self, value: torch.Tensor) -> torch.Tensor:
-        """A mean over the images of this process as its part of the mean over all."""
+        """Scale a mean over the images of this process so that the sum over processes is the overall mean."""
         return value if self.share is None else value * self.share.weight
 
-    # ---- what several processes do together
+    # ---- collective operations
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The sum over all processes, in place."""
+        """Sum over all processes, in place."""
         return tensor
 
     def gather(self, tensor: torch.Tensor) -> list[torch.Tensor]:
-        """The tensors of all processes; they have as many dimensions each."""
+        """The tensors of all processes, by rank; shapes may differ, the number of dimensions may not."""
         return [tensor]
 
     def numbers(self, *values: int) -> list[list[int]]:
-        """Whole numbers of all processes; everybody waits for the last one."""
+        """The integers of all processes, by rank. Also serves as a barrier."""
         return [[int(value) for value in values]]
 
     def texts(self, text: str) -> list[str]:
-        """The texts of all processes."""
+        """The strings of all processes, by rank."""
         return [text]
 
     def same_random_numbers(self, device: torch.device):
-        """Go on with the generators of the first process."""
+        """Copy the random number generator states of the main process to all processes."""
 
     def first(self, work):
-        """What `work()` gives the first process, for all: numbers, texts, lists, dicts. Its errors end all."""
+        """Run `work()` in the main process and return its (JSON) result in all. An error there ends all processes."""
         return work()
 
     def average_gradients(self, optimizer: torch.optim.Optimizer, value: torch.Tensor) -> torch.Tensor:
-        """Sum the gradients over all processes, in place and in one message, and return the sum of `value`."""
+        """Sum the gradients over all processes, in place and in one message; returns the sum of `value`."""
         return value
 
     def close(self):
-        """Leave the others, when nothing is left to be done together."""
+        """Disconnect at the end of the run."""
 
 
 class Processes(Group):
-    """The group of several processes, by torch.distributed: NCCL between GPUs, gloo for all that lies on the CPU."""
+    """Several processes connected by torch.distributed: NCCL for GPU tensors, gloo for CPU tensors."""
 
     def __init__(self, device: torch.device, timeout: float):
         super().__init__()
-        backend, place = ('gloo', {}) if device.type == 'cpu' else (f'cpu:gloo,{device.type}:nccl',
-                                                                    {'device_id': device})
-        with losses_told():
-            store, rank, size = next(dist.rendezvous('env://', timeout=timedelta(seconds=timeout)))
-            self.store = dist.PrefixStore(meet(store, rank, size, timeout), store)
-            dist.init_process_group(backend, store=self.store, rank=rank, world_size=size,
-                                    timeout=timedelta(seconds=timeout), **place)
+        if device.type == 'cpu':
+            backend, device_id = 'gloo', None
+        else:
+            backend, device_id = f'cpu:gloo,{device.type}:nccl', device
+        limit = timedelta(seconds=timeout)
+        with lost_rank_as_error():
+            store, rank, size = next(dist.rendezvous('env://', timeout=limit))
+            self.store = dist.PrefixStore(agree_on_session(store, rank, size, timeout), store)
+            dist.init_process_group(backend, store=self.store, rank=rank, world_size=size, timeout=limit,
+                                    device_id=device_id)
         self.rank, self.size, self.local_rank = dist.get_rank(), dist.get_world_size(), local_rank()
 
     def sum(self, tensor):
-        with losses_told():
+        with lost_rank_as_error():
             dist.all_reduce(tensor)
         return tensor
 
@@ -180,14 +187,14 @@ class Processes(Group):
         own = tensor.new_zeros(max(math.prod(shape) for shape in shapes))
         own[:tensor.numel()] = tensor.flatten()
         flat = [torch.empty_like(own) for _ in shapes]
-        with losses_told():
+        with lost_rank_as_error():
             dist.all_gather(flat, own)
         return [values[:math.prod(shape)].view(shape) for values, shape in zip(flat, shapes, strict=True)]
 
     def numbers(self, *values):
         own = torch.tensor([int(value) for value in values])
         rows = [torch.empty_like(own) for _ in range(self.size)]
-        with losses_told():
+        with lost_rank_as_error():
             dist.all_gather(rows, own)
         return [row.tolist() for row in rows]
 
@@ -204,10 +211,10 @@ class Processes(Group):
 
     def first(self, work):
         if not self.is_main:
-            told = json.loads(self.texts('')[0])
-            if 'exit_code' in told:
-                raise ToldElsewhere(told['exit_code'])
-            return told['result']
+            answer = json.loads(self.texts('')[0])
+            if 'exit_code' in answer:
+                raise ReportedByMainRank(answer['exit_code'])
+            return answer['result']
         try:
             result = work()
         except Exception as error:
@@ -219,30 +226,30 @@ class Processes(Group):
     @torch.no_grad()
     def average_gradients(self, optimizer, value):
         gradients = [parameter.grad for group in optimizer.param_groups for parameter in group['params']
-                     if parameter.grad is not None]     # the same on all processes, whose graphs are the same
-        flat = self.sum(torch.cat([gradient.flatten() for gradient in gradients]
-                                  + [value.detach().reshape(1)]))
+                     if parameter.grad is not None]     # the same list in all processes: their graphs are equal
+        flat = self.sum(torch.cat([*(gradient.flatten() for gradient in gradients), value.detach().reshape(1)]))
         for gradient, summed in zip(gradients, flat[:-1].split([gradient.numel() for gradient in gradients]),
                                     strict=True):
             gradient.copy_(summed.view_as(gradient))
         return flat[-1]
 
     def close(self):
-        self.numbers(0)     # who ends first would be taken for lost, and the others be ended while they save
-        deadline = time.monotonic() + SECONDS_TO_LEAVE
-        self.store.add('leaving', 1)        # nobody closes a connection that another still reads from
+        self.numbers(0)     # barrier: a rank that exits early looks dead, and torchrun would kill the others mid-save
+        deadline = time.monotonic() + CLOSE_TIMEOUT
+        self.store.add('leaving', 1)        # do not close a connection that another rank still reads from
         while self.store.add('leaving', 0) < self.size and time.monotonic() < deadline:
             time.sleep(0.02)
         dist.destroy_process_group()
 
 
-def meet(store, rank: int, size: int, timeout: float) -> str:
-    """A name of this start of the run, the same for all processes that live.
+def agree_on_session(store, rank: int, size: int, timeout: float) -> str:
+    """Return a random session name that all live processes share.
 
-    torchrun keeps its store when it starts processes again, with the addresses of those that died: who reads them
-    waits for the dead. So each process is welcomed by a name that only it knows, and answers.
+    When torchrun restarts processes, its store still holds the addresses of the dead ones, and a process that reads
+    those would wait for ever. So rank 0 greets every process under a random token, and counts only those that answer.
     """
-    own, deadline = secrets.token_hex(8), time.monotonic() + timeout
+    own = secrets.token_hex(8)
+    deadline = time.monotonic() + timeout
     if rank:
         store.set(f'arrived/{rank}', own)
         session = store.get(f'welcome/{own}').decode()
@@ -255,30 +262,30 @@ def meet(store, rank: int, size: int, timeout: float) -> str:
                 store.set(f'welcome/{store.get(f"arrived/{other}").decode()}', own)
         absent = {other for other in absent if not store.check([f'ready/{own}/{other}'])}
         if time.monotonic() > deadline:
-            raise RuntimeError(f'{len(absent)} of {size} processes did not arrive in {timeout:g} seconds')
+            raise RuntimeError(f'{len(absent)} of {size} processes did not connect within {timeout:g} seconds')
         time.sleep(0.02)
     return own
 
 
 @contextmanager
-def losses_told():
-    """Inside, an error of torch.distributed is one sentence: a process was lost."""
+def lost_rank_as_error():
+    """Turn errors of torch.distributed into a `LostError` with one sentence."""
     try:
         yield
     except RuntimeError as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
         first = next(iter(str(error).splitlines()), '')
-        raise LostError(f'another process of this run has ended or does not answer ({first[:150]}); '
-                        f'its own lines tell why. Start again with --continue_train auto') from error
+        raise LostError(f'another process of this run exited or does not respond ({first[:150]}); see its own '
+                        f'output for the cause, and resume with --continue_train auto') from error
 
 
 def start_group(device: torch.device, timeout: float = 300.0) -> Group:
-    """Meet the other processes, if torchrun started several."""
-    if n_processes() == 1:
+    """Connect to the other processes if torchrun started several; `timeout` is in seconds."""
+    if world_size() == 1:
         return Group()
     missing = [name for name in ('RANK', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT') if name not in os.environ]
     if missing:
-        raise UserError(f'WORLD_SIZE is {n_processes()}, but {", ".join(missing)} not set; start several processes '
-                        f'with torchrun, or unset WORLD_SIZE')
+        raise UserError(f'WORLD_SIZE is {world_size()}, but these environment variables are not set: '
+                        f'{", ".join(missing)}; start the processes with torchrun, or unset WORLD_SIZE')
     return Processes(device, timeout)

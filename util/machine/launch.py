@@ -1,20 +1,20 @@
-"""How the processes of a run were started, read from the environment that torchrun sets. Needs no torch."""
+"""How the processes of this run were started: the environment variables that torchrun sets. Does not import torch."""
 import os
 import shlex
 
 
 def is_follower() -> bool:
-    """Does another process of this machine report the mistakes in the command line that torchrun gave both?"""
+    """True if another process on this machine reports the errors in the shared command line."""
     return os.environ.get('WORLD_SIZE', '1') != '1' and os.environ.get('LOCAL_RANK', '0') != '0'
 
 
-def launched_here() -> int:
-    """How many processes torchrun started on this machine; 1 without it."""
+def local_world_size() -> int:
+    """Number of processes that torchrun started on this machine; 1 without torchrun."""
     return max(1, int(os.environ.get('LOCAL_WORLD_SIZE', 1)))
 
 
-def n_processes() -> int:
-    """How many processes torchrun started for this run."""
+def world_size() -> int:
+    """Number of processes that torchrun started for this run; 1 without torchrun."""
     try:
         return int(os.environ.get('WORLD_SIZE', 1))
     except ValueError:
@@ -22,14 +22,14 @@ def n_processes() -> int:
 
 
 def local_rank() -> int:
-    """The number of this process among those of its machine."""
-    return int(os.environ.get('LOCAL_RANK', 0)) if n_processes() > 1 else 0
+    """Index of this process among those on its machine."""
+    return int(os.environ.get('LOCAL_RANK', 0)) if world_size() > 1 else 0
 
 
 def torchrun_command(n: int, argv: list[str], program: str = 'train.py') -> str:
-    """The command line that trains with `n` GPUs what `argv` wanted of --gpu_ids.
+    """The command that runs `argv` on `n` GPUs: one process per GPU, without --gpu_ids.
 
-    Behind `--`, since torchrun takes options such as --monitor for shortened ones of its own.
+    The program comes after `--`, or torchrun would read options such as --monitor as abbreviations of its own.
     """
     words, skip = [], False
     for word in argv:

@@ -1,4 +1,4 @@
-"""How much memory a run takes, and what to do where it does not suffice."""
+"""Memory of a run: peak use, and errors that say what to do when it runs out."""
 import re
 import sys
 from contextlib import contextmanager
@@ -7,18 +7,18 @@ import torch
 
 from util.errors import ResourceError, UserError
 
-# what PyTorch says on a CPU: a RuntimeError of "DefaultCPUAllocator: can't allocate memory", or python itself
+# On a CPU, PyTorch raises RuntimeError("... DefaultCPUAllocator: can't allocate memory"), or Python a MemoryError.
 CPU_MESSAGE = re.compile(r"can't allocate memory|not enough memory|Cannot allocate memory", re.IGNORECASE)
-CURES = 'a smaller --batch_size, --crop_size or --ngf, --precision bf16, when training --grad_checkpoint'
+CURES = 'a smaller --batch_size, --crop_size or --ngf, --precision bf16, or, for training, --grad_checkpoint'
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most bytes in use so far: of the GPU's memory by tensors, or of the main memory by this process."""
+    """Peak memory in bytes so far: of the tensors on a GPU, or of the whole process on a CPU."""
     if device.type != 'cpu':
         return torch.get_device_module(device).max_memory_allocated(device)
     try:
         import resource
-    except ImportError:     # Windows does not tell
+    except ImportError:     # not on Windows
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == 'darwin' else peak * 1024
@@ -30,18 +30,19 @@ def gigabytes(count: int) -> str:
 
 @contextmanager
 def memory_explained(device: torch.device, **sizes):
-    """Inside, running out of memory is a `ResourceError` with the sizes, the peak and the flags that help.
+    """Turn out-of-memory errors into a `ResourceError` that lists `sizes`, the peak, and the flags that help.
 
-    And what cannot be --deterministic is a `UserError` that names the operation.
+    An operation without a deterministic implementation (--deterministic) is a `UserError` that names it.
     """
     try:
         yield
     except (RuntimeError, MemoryError) as error:     # torch.OutOfMemoryError is a RuntimeError
         if 'deterministic implementation' in str(error):
-            raise UserError(f'--deterministic: {str(error).partition(" does not have")[0]} has no deterministic form '
-                            f'on {device}; drop --deterministic') from error
+            operation = str(error).partition(' does not have')[0]
+            raise UserError(f'--deterministic: {operation} has no deterministic implementation on {device}; '
+                            f'remove --deterministic') from error
         if not (isinstance(error, (torch.OutOfMemoryError, MemoryError)) or CPU_MESSAGE.search(str(error))):
             raise
-        words = ', '.join(f'{name} {value}' for name, value in sizes.items())
-        raise ResourceError(f'out of memory on {device} with {words}; the peak was {gigabytes(peak_memory(device))}; '
-                            f'what helps: {CURES}') from error
+        settings = ', '.join(f'{name} {value}' for name, value in sizes.items())
+        raise ResourceError(f'out of memory on {device} with {settings}; peak memory was '
+                            f'{gigabytes(peak_memory(device))}; try {CURES}') from error

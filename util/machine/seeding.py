@@ -1,20 +1,20 @@
-"""Randomness as a function of what it is for, not of how often something was drawn before.
+"""Random seeds derived from what they are used for, and the states of all random number generators.
 
-The order of an epoch depends on (seed, epoch), the augmentation of a sample on (seed, epoch, index): neither
-the number of workers nor an interruption changes them.
+The order of an epoch depends on (seed, epoch) alone, the augmentation of a sample on (seed, epoch, index): neither the
+number of workers nor an interruption changes them.
 """
 import hashlib
 import random
 
 
 def derive_seed(*keys) -> int:
-    """A 63-bit seed from any numbers and strings."""
+    """A 63-bit seed computed from any numbers and strings."""
     digest = hashlib.blake2b(repr(keys).encode('utf-8', 'surrogateescape'), digest_size=8).digest()
     return int.from_bytes(digest, 'big') >> 1
 
 
 def seed_everything(seed: int):
-    """Seed python, numpy and torch (all devices)."""
+    """Seed Python, NumPy and PyTorch (all devices)."""
     import numpy
     import torch
     random.seed(seed)
@@ -23,7 +23,7 @@ def seed_everything(seed: int):
 
 
 def rng_state() -> dict:
-    """The state of all generators, of plain types and tensors only."""
+    """The states of all random number generators, as plain types and tensors."""
     import numpy
     import torch
     name, keys, *rest = numpy.random.get_state()
@@ -32,7 +32,7 @@ def rng_state() -> dict:
 
 
 def restore_rng_state(state: dict):
-    """Set all generators to a state of `rng_state`; GPUs that are not there are left out."""
+    """Restore what `rng_state` returned; states of GPUs that do not exist here are ignored."""
     import numpy
     import torch
     random.setstate(state['python'])
@@ -44,13 +44,14 @@ def restore_rng_state(state: dict):
 
 
 def random_state(device) -> tuple:
-    """The state of torch's generators on the host and on `device`: those that a step draws from, for little time."""
+    """The states of PyTorch's CPU generator and that of `device`: all that a step draws from. Cheap."""
     import torch
     on_device = None if device.type == 'cpu' else torch.get_device_module(device).get_rng_state(device)
     return torch.get_rng_state(), on_device
 
 
 def set_random_state(state: tuple, device):
+    """Restore what `random_state` returned."""
     import torch
     torch.set_rng_state(state[0])
     if state[1] is not None:

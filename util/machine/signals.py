@@ -1,109 +1,127 @@
-"""Being asked to stop: finish the step, save, and say how to go on.
+"""Signals that ask a run to stop or to save.
 
-A signal that has arrived must find a function of Python: where the default handler was set meanwhile, Python shows a
-traceback. So no function here is ever exchanged for it.
+A handler is never replaced by the default one (SIG_DFL): if a signal is pending at that moment, Python prints a
+traceback.
 """
 import atexit
 import contextlib
 import math
-import multiprocessing.util  # its exit function must be registered before ours, to run after it
+import multiprocessing.util  # registers its exit function before ours, so that it runs after ours
 import os
 import signal
 import threading
 import time
 
 STOPPING = ('SIGINT', 'SIGTERM', 'SIGHUP')
-SECONDS_OF_ONE_REQUEST = 0.2    # a supervisor sends TERM and HUP, or TERM and INT, together
-early_saves = []        # USR1 before `Signals` listened
+DUPLICATE_SECONDS = 0.2     # signals this close together are one request: supervisors send TERM and HUP at once
 
 
-def hold_saves():
-    """USR1 no longer ends this program: until `Signals` listens it is noted, and leads to a save at the first step."""
+class DeferredSave:
+    """Handler of SIGUSR1 until `Signals` takes over: remembers that a save was requested."""
+
+    def __init__(self):
+        self.requested = False
+
+    def __call__(self, _number, _frame):
+        self.requested = True
+
+
+def defer_sigusr1():
+    """Keep SIGUSR1 from ending the program while it starts: one that arrives causes a save after the first step."""
     if hasattr(signal, 'SIGUSR1') and signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:
-        signal.signal(signal.SIGUSR1, lambda number, _frame: early_saves.append(number))
+        signal.signal(signal.SIGUSR1, DeferredSave())
 
 
 class Signals:
-    """Inside `with`, the first INT, TERM or HUP is only noted; a second one, also after the `with`, ends at once.
+    """Inside `with`, the first INT, TERM or HUP sets `stop`; a second one, even after the `with`, exits at once.
 
-    USR1, which a queue sends before its time limit, asks for a save. A signal that the parent chose to ignore
-    (nohup) stays ignored. After `max_minutes` (0: never) the run is asked to stop too.
+    USR1, which a queue sends before its time limit, requests a save. Signals that the parent process ignores (nohup)
+    stay ignored. `stop` is also set after `max_minutes` (0: never).
     """
 
     def __init__(self, max_minutes: float = 0):
-        self.signal = self.asked_at = None
-        self.together, self.decided = False, ''     # of several processes, which stop after the same step
-        self.usr1 = False
-        self.before = {}
-        self.minutes = max_minutes
+        self.signal = None
+        self.requested_at = None
+        self.save_requested = False
+        self.shared = False             # with several processes: `shared_reason` decides, so that all stop together
+        self.shared_reason = ''
+        self.previous_handlers = {}
+        self.max_minutes = max_minutes
         self.deadline = time.monotonic() + 60 * max_minutes if max_minutes else math.inf
 
     def __enter__(self):
         for name in STOPPING:
-            self.listen(name, self.note_stop)
-        self.listen('SIGUSR1', self.note_save)
-        self.usr1 = self.usr1 or bool(early_saves)
+            self.listen(name, self.on_stop)
+        self.listen('SIGUSR1', self.on_save)
+        for handler in self.previous_handlers.values():
+            if isinstance(handler, DeferredSave) and handler.requested:
+                self.save_requested = True
         return self
 
     def __exit__(self, *_):
-        if self.asked_at is None:
-            self.asked_at = -math.inf       # from here on one signal is enough
-            for number, handler in self.before.items():
+        if self.requested_at is None:
+            self.requested_at = -math.inf       # from here on, a single signal ends the program
+            for number, handler in self.previous_handlers.items():
                 if callable(handler):
                     signal.signal(number, handler)
         else:
-            atexit.register(leave_to_main_process)      # python is ending: nothing is left to be interrupted
+            atexit.register(ignore_signals)     # Python is exiting: there is nothing left to interrupt
 
     def listen(self, name: str, handler):
         number = getattr(signal, name, None)    # Windows has neither HUP nor USR1
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:
-            self.before[number] = signal.signal(number, handler)
+            self.previous_handlers[number] = signal.signal(number, handler)
 
-    def note_stop(self, number, _frame):
+    def on_stop(self, number, _frame):
         now = time.monotonic()
-        if self.asked_at is None:
-            self.signal, self.asked_at = signal.Signals(number), now
-        elif now - self.asked_at > SECONDS_OF_ONE_REQUEST:
-            end_at_once(number)
+        if self.requested_at is None:
+            self.signal = signal.Signals(number)
+            self.requested_at = now
+        elif now - self.requested_at > DUPLICATE_SECONDS:
+            exit_at_once(number)
 
-    def note_save(self, _number, _frame):
-        self.usr1 = True
+    def on_save(self, _number, _frame):
+        self.save_requested = True
 
-    def save_wanted(self) -> bool:
-        """Was a save asked for since the last question?"""
-        wanted, self.usr1 = self.usr1, False
+    def take_save_request(self) -> bool:
+        """True if a save was requested since the last call."""
+        wanted = self.save_requested
+        self.save_requested = False
         return wanted
 
     def agree(self, group, save: bool = False):
-        """After each step: what one of the processes was asked to do, all of them do. `save`: it is time for it."""
-        self.usr1 = self.usr1 or save
+        """After each step, share requests: what one process was asked to do, all do. `save` requests a save."""
+        self.save_requested = self.save_requested or save
         if group.size == 1:
             return
-        self.together = True
-        told = group.numbers(self.signal or 0, self.usr1, time.monotonic() > self.deadline)
-        numbers, saves, late = zip(*told, strict=True)
-        self.usr1 = self.usr1 or any(saves)
+        self.shared = True
+        requests = group.numbers(self.signal or 0, self.save_requested, time.monotonic() > self.deadline)
+        numbers, saves, late = zip(*requests, strict=True)
+        self.save_requested = self.save_requested or any(saves)
         if any(numbers):
             self.signal = signal.Signals(max(numbers))
-        self.decided = self.signal.name if any(numbers) else f'--max_minutes {self.minutes:g}' if any(late) else ''
+        self.shared_reason = self.reason(any(numbers), any(late))
+
+    def reason(self, signaled: bool, late: bool) -> str:
+        if signaled:
+            return self.signal.name
+        return f'--max_minutes {self.max_minutes:g}' if late else ''
 
     @property
     def stop(self) -> str:
-        """Why the run is to stop; '' if it is not."""
-        if self.together:
-            return self.decided
-        if self.signal:
-            return self.signal.name
-        return f'--max_minutes {self.minutes:g}' if time.monotonic() > self.deadline else ''
+        """The reason to stop: a signal or --max_minutes; '' to continue."""
+        if self.shared:
+            return self.shared_reason
+        return self.reason(bool(self.signal), time.monotonic() > self.deadline)
 
     @property
     def exit_code(self) -> int:
-        """128 + the number of the signal; 0 where time was up, as was asked for."""
+        """128 + signal number; 0 if --max_minutes is over."""
         return 128 + self.signal if self.signal and self.stop else 0
 
 
 class Stopped(KeyboardInterrupt):
-    """Another signal than Ctrl-C, with the exit code that belongs to it."""
+    """A signal other than Ctrl-C, with its exit code."""
 
     def __init__(self, number: int):
         super().__init__()
@@ -111,7 +129,7 @@ class Stopped(KeyboardInterrupt):
 
 
 def stop_as_by_ctrl_c():
-    """TERM and HUP leave every `with` that is open, so that what is under way can be left in order."""
+    """Make TERM and HUP raise an exception, as Ctrl-C does, so that every open `with` is closed properly."""
     def stop(number, _frame):
         raise Stopped(number)
     for number in (getattr(signal, name, None) for name in ('SIGTERM', 'SIGHUP')):
@@ -120,9 +138,9 @@ def stop_as_by_ctrl_c():
             signal.signal(number, stop)
 
 
-def end_at_once(number: int):
-    """Wherever the program is: no exception, as it could come where nobody catches it. What was saved is intact."""
-    end_workers()       # which would tell that we are gone
+def exit_at_once(number: int):
+    """Exit without an exception, which nobody may catch. Files that were saved are intact."""
+    end_workers()       # they would print errors about the lost main process
     with contextlib.suppress(OSError):
         os.write(2, b'interrupted\n')
     os._exit(128 + number)
@@ -133,20 +151,20 @@ def all_numbers() -> list[int]:
 
 
 @contextlib.contextmanager
-def held_back():
-    """Signals wait until the end of the `with`; for the start of workers, which would do with them what we do."""
+def signals_blocked():
+    """Delay signals until the end of the `with`. For starting workers, which inherit our handlers."""
     if not hasattr(signal, 'pthread_sigmask'):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, all_numbers())
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, all_numbers())
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def leave_to_main_process(_worker_id: int = 0):
-    """For worker processes: a signal to the whole group reaches them too, but the main process decides."""
+def ignore_signals(_worker_id: int = 0):
+    """For worker processes: a signal to the process group reaches them too, but the main process handles it."""
     for number in all_numbers():
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, 'pthread_sigmask'):
@@ -154,16 +172,16 @@ def leave_to_main_process(_worker_id: int = 0):
 
 
 def after_pause(function):
-    """`function()` is called when the program goes on after SIGSTOP or Ctrl-Z; the last one given, not on Windows."""
+    """Call `function()` when the program continues after SIGSTOP or Ctrl-Z. Replaces an earlier one; not on Windows."""
     if hasattr(signal, 'SIGCONT') and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGCONT, lambda *_: function())
 
 
 @atexit.register
 def end_workers():
-    """Workers do not hear SIGTERM, by which python ends those that are left at its exit: it would wait for ever."""
+    """Kill the workers: they ignore the SIGTERM that Python sends them at exit, and it would wait for ever."""
     workers = multiprocessing.active_children()
     if workers and hasattr(signal, 'SIGCHLD'):
-        signal.signal(signal.SIGCHLD, lambda *_: None)      # torch's handler would call their end an error
+        signal.signal(signal.SIGCHLD, lambda *_: None)      # PyTorch's handler would raise an error
     for worker in workers:
         worker.kill()
