@@ -7,86 +7,99 @@ The checkpoint knows its networks: no option of the training is repeated. Result
 are in <results_dir>/<name>/<phase>_<epoch>/. Add --help for all options.
 """
 import sys
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 
 from options import TestOptions
 from options.base_options import save_options
 from util.cli import run
+from util.console import ProgressBar, say
 from util.errors import SizeError, UserError
 from util.machine import launch
 from util.machine.signals import stop_as_by_ctrl_c
 
-UNFIT = 20      # images of a wrong size before one fits: then it is the options
-
-
-def translate(opt, dataset, model, pin_memory):
-    """Translate the dataset, or its first --num_test images, and return the results."""
-    from data import create_loader
-    from data.image_folder import list_images
-    from util.console import ProgressBar
-    from util.results.writer import Results
-    wanted = int(min(len(dataset), opt.num_test))
-    loader = create_loader(dataset, opt, wanted, pin_memory)
-    examples = model.prepare_test(dataset.read, list_images)
-    target, unfit = getattr(model, 'target', None), []
-    with ProgressBar(wanted) as bar, Results(opt, dataset.folder_A, target, notify=bar.line) as results:
-        bar.line(f'creating web directory {results.folder.absolute()}')
-        results.show_above(examples)
-        for batch in loader:
-            failed, paths = batch.pop('failed', []), batch['A_paths']
-            if paths and bar.done % 5 < opt.batch_size:
-                bar.line(f'processing ({bar.done:04d})-th image... {paths}', terminal=False)
-            try:
-                results.add(paths, model.translate(batch), model.style_sources) if paths else None
-            except SizeError as error:
-                unfit += [error, *(SizeError(path, error.why) for path in paths[1:])]
-            if results.images:
-                failed += map(str, unfit)
-                unfit = []
-            for message in failed:
-                results.add_failure(message)
-                bar.line(f'failed: {message}')
-            if len(unfit) > UNFIT:
-                break
-            bar.advance(len(paths))
-        if unfit:       # and none fits
-            raise unfit[0]
-    return results
+MAX_SIZE_ERRORS = 20    # images of a wrong size before the first one that fits: then the options are wrong
 
 
 def main(argv, console):
     console.silent = launch.is_follower()
     if launch.local_world_size() > 1:
-        raise UserError('test.py works in one process, and torchrun started several; start it by python test.py')
+        raise UserError('test.py works in one process, but torchrun started several; start it with python test.py')
     stop_as_by_ctrl_c()
     options = TestOptions()
-    opt = options.parse(argv)
+    opt = options.parse(argv)       # mistakes are reported here, before torch is imported
+    job = prepare(opt)
+    say(save_options(opt, options.defaults))
+    say(job.model.describe_networks(opt.verbose))
+    say(f'device: {job.model.runtime.description}')
+    if job.uses_averages:
+        say('using moving averages of the weights (--no_ema uses the raw weights)')
+    with ProgressBar(job.n_images) as bar, job.open_results(notify=bar.line) as results:
+        bar.line(f'creating web directory {results.folder.absolute()}')
+        results.show_above(job.examples)
+        translate(job, results, bar, opt.batch_size)
+    limited = f' (stopped at --num_test {opt.num_test})' if opt.num_test < len(job.dataset) else ''
+    say(f'wrote {len(results.images)} of {len(job.dataset)} results{limited}; page: {results.page_path}')
+    for message in results.failures:
+        console.message('error', message)
+    if not results.failures:
+        return 0
+    return 6 if results.images else 2
 
-    from data import create_dataset
+
+def prepare(opt):
+    """Build everything. All errors are reported before anything is written; only here is torch imported."""
+    from data import create_dataset, create_loader
+    from data.image_folder import list_images
     from models import create_model
-    from util.console import say
+    from models.training.state import load_networks
     from util.machine.runtime import start_runtime
     from util.results.folder import check_place
+    from util.results.writer import Results
 
     dataset = create_dataset(opt)
     check_place(opt.results_dir)
     runtime = start_runtime(opt.gpu_ids, opt.cpu_threads, opt.seed, 'gpu_ids' in opt.given, opt.precision,
                             opt.deterministic)
     model = create_model(opt, runtime)
-    model.load_networks()
+    label = f'iter_{opt.load_iter}' if opt.load_iter else opt.epoch
+    files = load_networks(model, Path(opt.checkpoints_dir) / opt.name, label, averages=not opt.no_ema)
     if opt.eval:
         model.eval()
-    say(save_options(opt, options.defaults))
-    say(model.describe_networks(opt.verbose))
-    say(f'device: {runtime.description}')
-    if any(path.stem.endswith('_ema') for path in model.weight_files().values()):
-        say('the weights are moving averages (--no_ema takes the raw ones)')
-    dataset.keep_going = True
-    results = translate(opt, dataset, model, pin_memory=runtime.device.type == 'cuda')
-    limited = f' (stopped at --num_test {opt.num_test})' if opt.num_test < len(dataset) else ''
-    say(f'wrote {len(results.images)} of {len(dataset)} results{limited}; page: {results.page_path}')
-    for message in results.failures:
-        print(f'error: {message}', file=sys.stderr)
-    return 0 if not results.failures else 6 if results.images else 2
+    dataset.keep_going = True       # images that cannot be read are listed at the end
+    n_images = int(min(len(dataset), opt.num_test))
+    return SimpleNamespace(
+        dataset=dataset, model=model, n_images=n_images,
+        batches=create_loader(dataset, opt, n_images, runtime.device.type == 'cuda'),
+        examples=model.prepare_test(dataset.read, list_images),
+        uses_averages=any(path.stem.endswith('_ema') for path in files),
+        open_results=partial(Results, opt, dataset.folder_A, model.target))
+
+
+def translate(job, results, bar, batch_size):
+    """Translate all batches. Images that cannot be read, or have a wrong size, are failures among the results."""
+    size_errors = []        # until the first image that fits
+    for batch in job.batches:
+        failed, paths = batch.pop('failed', []), batch['A_paths']
+        if paths and bar.done % 5 < batch_size:
+            bar.line(f'processing ({bar.done:04d})-th image... {paths}', terminal=False)
+        try:
+            if paths:
+                results.add(paths, job.model.translate(batch), job.model.style_sources)
+        except SizeError as error:
+            size_errors += [error, *(SizeError(path, error.why) for path in paths[1:])]
+        if results.images:
+            failed += map(str, size_errors)
+            size_errors = []
+        for message in failed:
+            results.add_failure(message)
+            bar.line(f'failed: {message}')
+        if len(size_errors) > MAX_SIZE_ERRORS:
+            break
+        bar.advance(len(paths))
+    if size_errors:         # and no image fits
+        raise size_errors[0]
 
 
 if __name__ == '__main__':

@@ -14,7 +14,8 @@ if __name__ == '__main__':
 
 import sys
 import time
-from itertools import chain, repeat
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 from options import TrainOptions
@@ -37,7 +38,7 @@ def main(argv, console):
             session.say_finished()
             return 0
         if opt.dry_run:
-            session.dry_run(chain.from_iterable(repeat(session.loader)))
+            session.dry_run(batch for epoch in count(1) for batch in session.batches(epoch))
             return 0
         session.begin(lock, console)
         option_text = save_options(session.opt, options.defaults) if session.group.is_main else ''
@@ -49,7 +50,8 @@ def main(argv, console):
 def prepare(opt, lock, console, argv):
     """Build everything. All errors are reported before the run folder is touched; only here is torch imported."""
     from data import create_dataset, create_loader, fixed_samples
-    from data.base_dataset import collate
+    from data.loading.collate import collate
+    from data.loading.loader import updates_of
     from models import create_model, create_trainer
     from models.training.session import Session
     from util.machine.runtime import start_runtime
@@ -67,9 +69,13 @@ def prepare(opt, lock, console, argv):
     if session.progress.finished:
         return session
     model.set_input(collate([dataset[0]]))      # images of a wrong size are found now
-    session.loader = create_loader(dataset, opt, pin_memory=model.device.type != 'cpu', device=model.device,
-                                   rank=model.group.rank, processes=model.group.size)
-    session.previews = fixed_samples(opt, opt.val_images)
+    loader = create_loader(dataset, opt, pin_memory=model.device.type != 'cpu', device=model.device,
+                           rank=model.group.rank, processes=model.group.size)
+
+    def batches(epoch, start=0):
+        loader.sampler.set_epoch(epoch, start=start)
+        return updates_of(loader, opt.accumulate)
+    session.batches, session.fixed_samples = batches, partial(fixed_samples, opt, opt.val_images)
     return session
 
 
@@ -77,9 +83,10 @@ def train(session):
     """Train to the end, or until a signal or the time limit stops the run: then save and return."""
     opt, trainer, model, progress = session.opt, session.trainer, session.model, session.progress
     visualizer, checkpoints, signals = session.visualizer, session.checkpoints, session.signals
+    previews = session.fixed_samples() if visualizer.shows_images else []
     while not progress.finished:
         epoch_start, timer = time.monotonic(), StepTimer()
-        for batch in session.loader.epoch(progress.epoch, progress.epoch_iter):
+        for batch in session.batches(progress.epoch, progress.epoch_iter):
             timer.data_arrived()
             trainer.set_learning_rate(progress)
             images = progress.images_of(trainer.update_size)
@@ -95,7 +102,7 @@ def train(session):
                 visualizer.images(progress, model.get_current_visuals())
             if progress.every(opt.val_freq) or progress.at_end:
                 trainer.gather_state()
-                visualizer.validation(progress, map(model.preview, session.previews))
+                visualizer.validation(progress, map(model.preview, previews))
             if progress.every(opt.print_freq) or (opt.print_freq and progress.at_end):
                 visualizer.losses(progress, model.get_current_losses(), timer.report(), trainer.learning_rate)
             signals.agree(model.runtime.group, checkpoints.overdue())
@@ -104,8 +111,7 @@ def train(session):
             checkpoints.after_step(signals)
             timer.skip()
             if signals.stop:
-                checkpoints.before_stop(signals.stop)
-                return
+                break
 
         if signals.stop and not progress.finished:
             checkpoints.before_stop(signals.stop)

@@ -1,15 +1,45 @@
-"""Models: `--model foo` is the class FooModel of models/foo_model.py. See template_model.py to add one."""
+"""Models: `--model foo` is the class FooModel of models/foo_model.py. See template_model.py to add one.
+
+`create_model` and `create_trainer` turn options into objects; nothing below them reads the command line.
+"""
 from util.registry import Registry
 
 registry = Registry(package='models', kind='model', option='model')
 
 
 def create_model(opt, runtime):
-    """The model that the options ask for; a `ResourceError` where memory does not suffice for it."""
+    """The model for the options; a `ResourceError` if it does not fit into memory."""
+    from models import experimental
     from util.machine.memory import memory_explained
     kind = registry.load(opt.model)
     if opt.isTrain and opt.parallel == 'twin':
-        from .experimental.twin import TWINS
-        kind = TWINS[kind]
+        kind = experimental.twin_of(kind)
     with memory_explained(runtime.device, ngf=opt.ngf, ndf=opt.ndf):
-        return kind(opt, runtime)
+        model = kind(opt, runtime)
+    if getattr(opt, "fused_norms", False):
+        experimental.fuse_norms(model)
+    return model
+
+
+def create_trainer(opt, model):
+    """The trainer of a model, with the schedule and engine that the options ask for."""
+    from functools import partial
+
+    from models import experimental
+    from models.nets.recompute import recompute
+    from models.training.accumulate import Accumulated
+    from models.training.engine import create_engine
+    from models.training.schedule import Schedule
+    from models.training.trainer import Trainer
+    if opt.grad_checkpoint:
+        for net in model.nets.values():
+            recompute(net)
+    schedule = Schedule(opt.lr_policy, opt.lr, opt.n_epochs, opt.n_epochs_decay, opt.lr_decay_iters, opt.lr_gamma,
+                        opt.lr_step_unit, model.plateau_losses)
+    if opt.accumulate > 1:
+        make_engine = Accumulated
+    elif opt.engine == 'graph':
+        make_engine = experimental.create_graph_engine
+    else:
+        make_engine = partial(create_engine, opt.engine)
+    return Trainer(model, schedule, make_engine, opt.batch_size, opt.accumulate, opt.ema)

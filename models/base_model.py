@@ -1,62 +1,48 @@
-"""What all models share: making networks, one optimizer step, logs, and saving. The arithmetic is theirs."""
+"""What all models share: making networks, showing them a batch, logging losses, translating. No engine, no files."""
+import copy
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from models import catalog, networks
+from models.losses import gradient_penalty
+from models.nets.layers import share_batches
+from models.training.optimizer import Adam, Update
 from util.errors import SizeError
 from util.image_pool import ImagePool
 from util.images import as_numbers
 from util.machine.memory import memory_explained
 from util.machine.seeding import derive_seed, restore_rng_state, rng_state
 
-from . import catalog, networks
-from .losses import gradient_penalty
-from .nets.layers import share_batches
-from .nets.recompute import recompute
-from .training import engine
-from .training.accumulate import Accumulated
-from .training.averages import WeightAverages
-from .training.boundary import Boundary
-from .training.guard import FiniteGuard
-from .training.optimizer import Adam, set_rate
-from .training.progress import Progress
-from .training.schedule import Plateau, lr_multiplier
-from .training.state import Persistent
 
-
-class BaseModel(Persistent):
-    """A model is one file: option tables, `__init__`, `forward`, `optimize_parameters`, `get_current_visuals`.
+class BaseModel:
+    """A model is one file: option tables, `__init__`, `forward`, `updates`, `get_current_visuals`.
 
     Networks are attributes named `net*`: `self.netG_A` is saved as `<label>_net_G_A.pth`. Optimizers are
-    attributes named `optimizer*`. Both are found by their names, and so is an `ImagePool`.
+    attributes named `optimizer*`. Both are found by their names, and so is every `ImagePool`.
     """
 
     defaults = {}           # other defaults for existing options
-    options = {}            # own options of training and test: {name: (default, meaning[, choices])}
+    options = {}            # options of its own, for training and test: {name: (default, meaning[, choices])}
     train_options = {}
     test_options = {}
-    whole = True            # has this process all that a checkpoint holds?
-    two_way = False         # networks net*_A and net*_B translate both ways, --direction chooses at test time
+    two_way = False         # networks net*_A and net*_B translate both ways; --direction chooses one at test time
+    owns_full_state = True  # False if this process holds only part of the state
     loss_names = ()         # order of the losses in the log
-    plateau_losses = ()     # losses whose sum, as a mean over an epoch, steers --lr_policy plateau
+    target = None           # ('fake_B', 'real_B'): a translation and what it is compared with in results
+    plateau_losses = ()     # losses whose sum, averaged over an epoch, drives --lr_policy plateau
 
     def __init__(self, opt, runtime):
         self.opt = opt
         self.runtime = runtime
         self.device = runtime.device
         self.group = runtime.group
-        self.accumulation = None    # an engine that makes a step of several batches
-        self.processes_before = runtime.group.size      # when the run was saved that goes on
-        self.memory_format = engine.memory_format(runtime, opt.isTrain, opt.norm)
-        self.engine = None          # made for the first step, when all networks are there
-        self.losses = {}
-        self.guard = FiniteGuard(self.group.size > 1)
-        self.plateau = Plateau()
-        self.epoch_metric, self.epoch_batches = 0.0, 0
-        self.style_sources = {}     # of which image a translation has its style: {label: path}
+        self.memory_format = memory_format(runtime, opt.isTrain, opt.norm, getattr(opt, "fused_norms", False))
+        self.losses = {}            # of the last step, on the device
+        self.noted = {}             # terms of the loss that was computed last
+        self.style_sources = {}     # the image that a translation has its style from: {visual: path}
 
     # ---- networks and optimizers
 
@@ -70,7 +56,7 @@ class BaseModel(Persistent):
         return self.prepare(networks.create_discriminator(opt.netD, input_nc, opt.ndf, opt.n_layers_D, opt.norm))
 
     def prepare(self, net: nn.Module, init_type: str = '') -> nn.Module:
-        """Initial weights, and onto the device."""
+        """Initialize the weights of `net` and move it to the device."""
         net = networks.init_weights(net, init_type or self.opt.init_type, self.opt.init_gain)
         return share_batches(net.to(self.device, memory_format=self.memory_format), self.group)
 
@@ -78,12 +64,6 @@ class BaseModel(Persistent):
         """One Adam over all parameters of `nets`."""
         parameters = [parameter for net in nets for parameter in net.parameters()]
         return Adam(parameters, self.opt.lr, (self.opt.beta1, 0.999), self.opt.weight_decay)
-
-    @cached_property
-    def averages(self) -> WeightAverages:
-        """Moving averages of the generators (--ema), from the weights they have when first asked for."""
-        generators = {name: net for name, net in self.nets.items() if name.startswith('G')}
-        return WeightAverages(generators if self.opt.isTrain and self.opt.ema else {}, self.opt.ema)
 
     def named(self, prefix: str, kind: type) -> dict:
         return {name.removeprefix(prefix): value for name, value in vars(self).items()
@@ -94,12 +74,27 @@ class BaseModel(Persistent):
         return self.named('net', nn.Module)
 
     @property
+    def generators(self) -> dict[str, nn.Module]:
+        return {name: net for name, net in self.nets.items() if name.startswith('G')}
+
+    @property
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return self.named('optimizer', torch.optim.Optimizer)
 
     @property
     def pools(self) -> dict[str, ImagePool]:
         return self.named('', ImagePool)
+
+    def saved_names(self, found: list[str]) -> dict[str, str]:
+        """Under which name each network is saved, {'G_A': 'G_A'}; `found` are the names that a checkpoint has.
+
+        With a --direction opposite to that of training, the networks of A and B swap places.
+        """
+        opt = self.opt
+        if not self.two_way or opt.isTrain or opt.trained_direction in ('', opt.direction):
+            return {name: name for name in self.nets}
+        other = str.maketrans('AB', 'BA')
+        return {name: name[:-1] + name[-1].translate(other) for name in self.nets}
 
     # ---- one step
 
@@ -114,65 +109,27 @@ class BaseModel(Persistent):
         self.check_sizes()
 
     def check_sizes(self):
-        """A `SizeError` for images that the generator cannot take, or would return in another size."""
-        multiple = catalog.size_multiple(self.opt.netG)
-        needed = multiple if self.opt.isTrain or multiple > 4 else 1
+        """Raise a `SizeError` for images that the networks cannot take, or would return in another size."""
+        opt = self.opt
+        multiple = catalog.size_multiple(opt.netG)
+        needed = multiple if opt.isTrain or multiple > 4 else 1
         height, width = self.real_A.shape[-2:]
         if height % needed or width % needed:
-            raise SizeError(self.image_paths[0], f'is {width}x{height} after --preprocess {self.opt.preprocess}, and '
-                            f'--netG {self.opt.netG} needs multiples of {needed}; use --preprocess resize_and_crop '
+            raise SizeError(self.image_paths[0], f'is {width}x{height} after --preprocess {opt.preprocess}, but '
+                            f'--netG {opt.netG} needs multiples of {needed}; use --preprocess resize_and_crop '
                             f'or another --netG')
-        smallest = catalog.smallest_input(self.opt.netG, self.opt.norm)
-        if self.opt.isTrain:
-            smallest = max(smallest, catalog.smallest_image(self.opt.netD, self.opt.n_layers_D))
+        smallest = catalog.smallest_input(opt.netG, opt.norm)
+        if opt.isTrain:
+            smallest = max(smallest, catalog.smallest_image(opt.netD, opt.n_layers_D))
         for domain, path in zip('AB', self.first_paths, strict=False):
             height, width = getattr(self, f'real_{domain}').shape[-2:]
             if min(height, width) < smallest:
-                raise SizeError(path, f'is {width}x{height} after --preprocess {self.opt.preprocess}, and the '
-                                f'networks need sides of at least {smallest}; use --preprocess resize_and_crop, or '
-                                f'leave the image out')
-
-    @property
-    def update_size(self) -> int:
-        """Images of an update: of all processes, and of all batches of --accumulate."""
-        return self.opt.batch_size * self.group.size * self.opt.accumulate
-
-    def train_step(self, batch: dict, images: int = 0):
-        """A step on the share that this process has of `images`; as many as an update has if not given."""
-        self.engine = self.engine or self.start_engine()
-        self.boundary.keep()
-        self.group.divide(self.opt.batch_size, images or self.update_size, parts=self.opt.accumulate)
-        self.guard.begin(batch)
-        with memory_explained(self.device, batch_size=self.opt.batch_size, crop_size=self.opt.crop_size):
-            self.engine.step(batch)
-        self.guard.end(self.losses)
-        if self.opt.lr_policy == 'plateau':
-            metric = sum(self.losses[name] for name in self.plateau_losses)
-            self.epoch_metric = self.epoch_metric + self.group.sum(metric.clone())
-            self.epoch_batches += 1
-        self.boundary.close()
-
-    @cached_property
-    def boundary(self) -> Boundary:
-        return Boundary(self)
-
-    def undo_step(self) -> bool:
-        """After an error: be between two steps again. False within a step that has made an update, which stays."""
-        if self.guard.updates:
-            return False
-        if self.boundary.is_open:
-            self.boundary.undo()
-        return True
-
-    def start_engine(self):
-        if self.opt.grad_checkpoint:
-            for net in self.nets.values():
-                recompute(net)
-        assert self.averages.decay == self.opt.ema      # made here at the latest: they begin before the first step
-        return Accumulated(self) if self.opt.accumulate > 1 else engine.create(self.opt.engine, self)
+                raise SizeError(path, f'is {width}x{height} after --preprocess {opt.preprocess}, but the networks '
+                                f'need sides of at least {smallest}; use --preprocess resize_and_crop, or remove '
+                                f'the image')
 
     def draw(self):
-        """All random numbers that the host draws for the step that comes; `set_input` was called."""
+        """Draw all random numbers that the host decides with in the next step; called after `set_input`."""
         for pool in self.pools.values():
             pool.group = self.group
             if not self.group.share:
@@ -180,34 +137,27 @@ class BaseModel(Persistent):
             elif self.group.share.first:
                 pool.draw(self.group.share.total)
 
-    def step(self):
-        """The work of a step on its device: no decision here waits for a number computed there."""
-        with self.runtime.autocast():
-            self.forward()
-        self.optimize_parameters()
-        self.averages.update()
+    def forward(self):
+        """Compute the images of a step from `real_A` and `real_B`."""
+        raise NotImplementedError
+
+    def updates(self) -> list[Update]:
+        """The updates of a step, in order: an optimizer, its loss function, and networks constant to it."""
+        self._updates = []
+        self.optimize_parameters()      # models written for version 0.1 call `minimize` there
+        return self._updates
 
     def minimize(self, loss, optimizer: torch.optim.Optimizer, frozen=()):
-        """One optimizer step down the function `loss`; the networks in `frozen` are constants to it."""
-        parts = self.accumulation
-        if parts and not parts.comes(optimizer):
-            return
-        with without_gradients(*frozen), self.runtime.autocast():
-            value = self.group.weighted(loss())
-        if not parts or parts.is_first:
-            optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        value = parts.add(value) if parts else value
-        if parts and not parts.is_last:
-            return
-        value = self.group.average_gradients(optimizer, value)
-        self.guard.check(value, self.losses, optimizer)
-        optimizer.step()
+        self._updates.append(Update(optimizer, loss, tuple(frozen)))
 
     def total(self, **terms):
         """The sum of the weighted terms of a loss, each noted for the log under its own name."""
         self.note(**terms)
         return sum(terms.values())
+
+    def note(self, **terms):
+        """Note losses for the log. They stay on the device until they are printed."""
+        self.noted.update({name: term.detach() for name, term in terms.items()})
 
     def critic_penalty(self, netD, real, fake):
         """The gradient penalty that a Wasserstein critic needs; 0 for other objectives."""
@@ -216,26 +166,35 @@ class BaseModel(Persistent):
         position = self.group.rows(lambda n: torch.rand(n, 1, 1, 1, device=real.device, dtype=real.dtype), len(real))
         return gradient_penalty(netD, real, fake, self.opt.lambda_gp, position)
 
-    def note(self, **terms):
-        """Keep losses for the log; they stay on the device until somebody reads them. Of a shared batch, its part."""
-        for name, term in terms.items():
-            value = self.group.weighted(term.detach())
-            later = self.accumulation and not self.accumulation.is_first
-            self.losses[name] = self.losses[name] + value if later else value
+    def gather_state(self, averages: dict[str, nn.Module]):
+        """Collect in this process all that a checkpoint holds, including the `averages` of networks.
+
+        Called by all processes; only models that spread their state over processes have something to do.
+        """
+
+    def get_current_losses(self) -> dict[str, float]:
+        """The losses of the last step, in the order of `loss_names`. Waits for the device, and for all processes."""
+        known = {name: self.losses.get(name) for name in self.loss_names}
+        tensors = [value for value in known.values() if value is not None]
+        together = self.group.sum(torch.stack([tensor.float() for tensor in tensors])) if tensors else torch.zeros(0)
+        values = iter(together.tolist())
+        return {name: 0.0 if value is None else next(values) for name, value in known.items()}
+
+    # ---- translating
 
     def translate(self, batch: dict) -> dict:
-        """`translate_batch` in the precision of the run, with the sizes told if memory does not suffice."""
+        """`translate_batch` in the precision of the run; out of memory is an error that names the sizes."""
         height, width = batch['A'].shape[-2:]
         with torch.inference_mode(), self.runtime.autocast(), \
                 memory_explained(self.device, batch_size=len(batch['A']), size=f'{width}x{height}'):
             return self.translate_batch(batch)
 
     def translate_batch(self, batch: dict) -> dict:
-        """Translate a batch; every image comes out as it would alone, whatever the size of the batch.
+        """Translate a batch; every image gives the same result as alone, whatever the batch size.
 
-        Where a network mixes the images of a batch (statistics of a batch norm in training mode, dropout),
-        they go through one by one, each with its own noise, given by --seed and the image's name. So they do
-        on a CPU, which gains nothing by batches: the same image is then the same to the last bit.
+        Where a network mixes the images of a batch (batch norm in training mode, dropout), they go through one by
+        one, each with its own noise, seeded by --seed and the file name. On a CPU they always do: batches gain
+        nothing there, and the result is the same to the last bit.
         """
         mixed = any(networks.mixes_batch(net) for net in self.nets.values())
         if not mixed and self.device.type != 'cpu':
@@ -251,93 +210,64 @@ class BaseModel(Persistent):
         return {name: torch.cat([single[name] for single in singles]) for name in singles[0]}
 
     def preview(self, batch: dict) -> dict:
-        """Visuals of a batch while training, (N, C, H, W) in [-1, 1]; it leaves no trace in the training.
+        """Visuals of a batch during training, (N, C, H, W) in [-1, 1], with the same noise each time.
 
-        The same noise each time, and afterwards the random numbers, running statistics and current images of before.
-        Only the process that shows it need call this: the others are not waited for.
+        Training is not affected: a copy of the model that shares its networks does the work, and random state and
+        running statistics are restored. Only the process that shows the visuals needs to call this.
         """
-        before, rng = dict(vars(self)), rng_state()
-        buffers = [(buffer, buffer.clone()) for net in self.nets.values() for buffer in net.buffers()]
-        torch.manual_seed(derive_seed(self.opt.seed, 'preview'))
-        try:
-            with torch.no_grad(), self.runtime.autocast(), self.group.alone():
-                visuals = self.preview_batch(batch)
-        finally:
-            with torch.no_grad():
-                for buffer, value in buffers:
-                    buffer.copy_(value)
-            vars(self).clear()
-            vars(self).update(before)
-            restore_rng_state(rng)
-        return visuals
+        with torch.no_grad(), self.runtime.autocast(), self.group.alone(), unchanged_statistics(self.nets.values()):
+            rng = rng_state()
+            torch.manual_seed(derive_seed(self.opt.seed, 'preview'))
+            try:
+                return copy.copy(self).preview_batch(batch)
+            finally:
+                restore_rng_state(rng)
 
     def preview_batch(self, batch: dict) -> dict:
         self.set_input(batch)
         self.forward()
-        return {label: image for label, image in self.get_current_visuals().items() if not label.startswith('idt')}
+        return {name: image for name, image in self.get_current_visuals().items() if not name.startswith('idt')}
 
     def prepare_test(self, read_image, list_images) -> dict:
-        """Called before the first translation, for models that need other images than the dataset's.
+        """Called before the first translation, for models that need other images than those of the dataset.
 
-        `read_image(path)` gives (1, C, H, W), `list_images(folder)` sorted paths. Returns images to be shown
-        above all results, {label: (1, C, H, W)}; None leaves a place empty.
+        `read_image(path)` gives (1, C, H, W), `list_images(folder)` sorted paths. Returns images to show above all
+        results, {name: (1, C, H, W)}; None leaves a place empty.
         """
         return {}
 
     def eval(self):
-        """Running statistics for batch norms, no dropout (--eval)."""
+        """Use the running statistics of batch norms, and no dropout (--eval)."""
         for net in self.nets.values():
             net.eval()
-
-    # ---- logs and schedule
-
-    def get_current_losses(self) -> dict[str, float]:
-        """The losses of the last step, in the order of `loss_names`. Waits for the device, and for all processes."""
-        known = {name: self.losses.get(name) for name in self.loss_names}
-        tensors = [value for value in known.values() if value is not None]
-        together = self.group.sum(torch.stack([tensor.float() for tensor in tensors])) if tensors else torch.zeros(0)
-        values = iter(together.tolist())
-        return {name: 0.0 if value is None else next(values) for name, value in known.items()}
-
-    def set_learning_rate(self, progress: Progress):
-        """Give all optimizers the rate of the step that comes next."""
-        opt = self.opt
-        if opt.lr_policy == 'plateau':
-            multiplier = self.plateau.multiplier
-        else:
-            iteration = progress.iteration + 1 if opt.lr_step_unit == 'iter' else None
-            multiplier = lr_multiplier(opt.lr_policy, progress.schedule_epoch, opt.n_epochs, opt.n_epochs_decay,
-                                       opt.lr_decay_iters, opt.lr_gamma, iteration)
-        for optimizer in self.optimizers.values():
-            set_rate(optimizer, opt.lr * multiplier)
-
-    def finish_epoch(self):
-        """Let --lr_policy plateau see the epoch's mean loss."""
-        if self.epoch_batches:
-            self.plateau.update(float(self.epoch_metric) / self.epoch_batches)
-        self.epoch_metric, self.epoch_batches = 0.0, 0
-
-    @property
-    def learning_rate(self) -> float:
-        return float(next(iter(self.optimizers.values())).param_groups[0]['lr'])
 
     def describe_networks(self, verbose: bool = False) -> str:
         """Names and sizes of the networks, with their structure if `verbose`."""
         lines = ['---------- Networks initialized -------------']
         for name, net in self.nets.items():
             count = sum(parameter.numel() for parameter in net.parameters())
-            lines += [str(net)] * verbose + [f'[Network {name}] Total number of parameters : {count / 1e6:.3f} M']
+            if verbose:
+                lines.append(str(net))
+            lines.append(f'[Network {name}] Total number of parameters : {count / 1e6:.3f} M')
         return '\n'.join([*lines, '-----------------------------------------------'])
 
 
 @contextmanager
-def without_gradients(*nets: nn.Module):
-    """Inside, the parameters of `nets` take no gradients; afterwards they are as they were."""
-    frozen = [parameter for net in nets for parameter in net.parameters() if parameter.requires_grad]
-    for parameter in frozen:
-        parameter.requires_grad_(False)
+def unchanged_statistics(nets):
+    """Restores the running statistics of `nets` afterwards."""
+    buffers = [(buffer, buffer.clone()) for net in nets for buffer in net.buffers()]
     try:
         yield
     finally:
-        for parameter in frozen:
-            parameter.requires_grad_(True)
+        with torch.no_grad():
+            for buffer, value in buffers:
+                buffer.copy_(value)
+
+
+def memory_format(runtime, training: bool, norm: str, fused_norms: bool) -> torch.memory_format:
+    """channels_last where it is faster (measured in docs/performance.md)."""
+    if runtime.device.type == 'cpu':
+        faster = not training
+    else:
+        faster = runtime.precision != 'fp32' and (norm != 'instance' or fused_norms)
+    return torch.channels_last if faster else torch.contiguous_format

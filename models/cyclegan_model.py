@@ -3,11 +3,11 @@
 G_A turns A into B and G_B turns B into A (the paper's G and F);
 D_A judges images of B and D_B images of A (the paper's D_Y and D_X).
 """
+from models.base_model import BaseModel
+from models.losses import GAN_LOSSES, l1_loss
+from models.networks import mixes_batch, together
+from models.training.optimizer import Update
 from util.image_pool import ImagePool
-
-from .base_model import BaseModel
-from .losses import GAN_LOSSES, l1_loss
-from .networks import mixes_batch, together
 
 
 class CycleGANModel(BaseModel):
@@ -16,8 +16,8 @@ class CycleGANModel(BaseModel):
     train_options = {
         'lambda_A': (10.0, 'weight of the cycle loss A -> B -> A'),
         'lambda_B': (10.0, 'weight of the cycle loss B -> A -> B'),
-        'lambda_gan': (1.0, 'weight of the GAN losses; 0 leaves the cycles alone'),
-        'lambda_identity': (0.5, 'weight of the identity loss relative to the cycle losses; 0 leaves it out'),
+        'lambda_gan': (1.0, 'weight of the GAN losses; 0 trains the cycles alone'),
+        'lambda_identity': (0.5, 'weight of the identity loss relative to the cycle losses; 0 for none'),
     }
     two_way = True
     loss_names = ('D_A', 'G_A', 'cycle_A', 'idt_A', 'D_B', 'G_B', 'cycle_B', 'idt_B')
@@ -32,15 +32,15 @@ class CycleGANModel(BaseModel):
         self.netD_A = self.define_D(opt.output_nc)
         self.netD_B = self.define_D(opt.input_nc)
         self.gan_loss = GAN_LOSSES[opt.gan_mode]
-        self.fake_B_pool = ImagePool(opt.pool_size)     # in the order of their random draws
+        self.fake_B_pool = ImagePool(opt.pool_size)     # pools draw random numbers in the order of these lines
         self.fake_A_pool = ImagePool(opt.pool_size)
         self.optimizer_G = self.define_optimizer(self.netG_A, self.netG_B)
         self.optimizer_D = self.define_optimizer(self.netD_A, self.netD_B)
 
     def forward(self):
-        """Both round trips; in training the identity images too, in the calls of their generators if they can."""
+        """Both round trips; in training the identity images too, in one call with the translation where possible."""
         A, B = self.real_A, self.real_B
-        if self.identity_rides_along():
+        if self.identity_in_one_call():
             self.fake_B, self.idt_A = together(self.netG_A, A, B)
             self.fake_A, self.idt_B = together(self.netG_B, B, A)
             self.rec_A, self.rec_B = self.netG_B(self.fake_B), self.netG_A(self.fake_A)
@@ -50,16 +50,16 @@ class CycleGANModel(BaseModel):
             self.fake_A = self.netG_B(B)
             self.rec_B = self.netG_A(self.fake_A)
 
-    def identity_rides_along(self) -> bool:
+    def identity_in_one_call(self) -> bool:
         return (self.opt.isTrain and self.opt.lambda_identity > 0 and self.real_A.shape == self.real_B.shape
                 and not mixes_batch(self.netG_A))
 
-    def optimize_parameters(self):
-        self.minimize(self.loss_G, self.optimizer_G, frozen=(self.netD_A, self.netD_B))
-        self.minimize(self.loss_D, self.optimizer_D)
+    def updates(self):
+        return [Update(self.optimizer_G, self.loss_G, frozen=(self.netD_A, self.netD_B)),
+                Update(self.optimizer_D, self.loss_D)]
 
     def loss_G(self):
-        """Fool both discriminators, return from every round trip, and leave the target domain alone (eq. 3)."""
+        """Fool both discriminators, return from both round trips, keep images of the target domain (eq. 3)."""
         opt = self.opt
         terms = dict(
             G_A=opt.lambda_gan * self.gan_loss(self.netD_A(self.fake_B), True),
@@ -67,7 +67,7 @@ class CycleGANModel(BaseModel):
             cycle_A=opt.lambda_A * l1_loss(self.rec_A, self.real_A),
             cycle_B=opt.lambda_B * l1_loss(self.rec_B, self.real_B))
         if opt.lambda_identity > 0:
-            if not self.identity_rides_along():
+            if not self.identity_in_one_call():
                 self.idt_A, self.idt_B = self.netG_A(self.real_B), self.netG_B(self.real_A)
             terms.update(
                 idt_A=opt.lambda_identity * opt.lambda_B * l1_loss(self.idt_A, self.real_B),
@@ -75,7 +75,7 @@ class CycleGANModel(BaseModel):
         return self.total(**terms)
 
     def loss_D(self):
-        """Tell real images from fakes, new and old."""
+        """Tell real images from generated ones, new and old."""
         return self.total(
             D_A=self.loss_D_basic(self.netD_A, self.real_B, self.fake_B_pool.query(self.fake_B)),
             D_B=self.loss_D_basic(self.netD_B, self.real_A, self.fake_A_pool.query(self.fake_A)))
@@ -86,7 +86,7 @@ class CycleGANModel(BaseModel):
         return loss + self.critic_penalty(netD, real, fake)
 
     def get_current_visuals(self):
-        with_identity = self.opt.isTrain and self.opt.lambda_identity > 0
-        names = ['real_A', 'fake_B', 'rec_A', *['idt_B'] * with_identity,
-                 'real_B', 'fake_A', 'rec_B', *['idt_A'] * with_identity]
+        names = ['real_A', 'fake_B', 'rec_A', 'idt_B', 'real_B', 'fake_A', 'rec_B', 'idt_A']
+        if not (self.opt.isTrain and self.opt.lambda_identity > 0):
+            names = [name for name in names if not name.startswith('idt')]
         return {name: getattr(self, name) for name in names}

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import torch
 
+from models import catalog, networks
+from models.base_model import BaseModel
+from models.losses import GAN_LOSSES, VggFeatures, l1_loss, perceptual_loss
+from models.training.optimizer import Update
 from util.checkpoint import store
 from util.errors import SizeError, UserError
 from util.machine.seeding import derive_seed
-
-from . import catalog, networks
-from .base_model import BaseModel
-from .losses import GAN_LOSSES, VggFeatures, l1_loss, perceptual_loss
 
 
 class MunitModel(BaseModel):
@@ -34,7 +34,7 @@ class MunitModel(BaseModel):
     train_options = {
         'preset': ('', 'settings of a published dataset',
                    ('edges2shoes', 'edges2handbags', 'summer2winter', 'synthia2cityscape')),
-        'num_scales_D': (3, 'sizes of the image that the discriminator judges', (1, 10)),
+        'num_scales_D': (3, 'number of image sizes that the discriminator sees', (1, 10)),
         'norm_D': ('none', 'norm of the discriminator', ('none', 'instance', 'batch', 'layer', 'spectral')),
         'init_type_D': ('normal', 'initial weights of the discriminator',
                         ('normal', 'xavier', 'kaiming', 'orthogonal')),
@@ -44,18 +44,18 @@ class MunitModel(BaseModel):
         'lambda_recon_c': (1.0, 'weight of the reconstruction of content codes'),
         'lambda_cyc': (0.0, 'weight of the explicit cycle loss'),
         'lambda_vgg': (0.0, 'weight of the perceptual loss between a translation and its source'),
-        'vgg_weights': ('', 'file with weights of a VGG16; without it torchvision\'s are downloaded'),
+        'vgg_weights': ('', 'file with VGG16 weights; by default those of torchvision are downloaded'),
         'vgg_layer': ('relu5_3', 'feature maps of the perceptual loss',
                       ('relu1_1', 'relu1_2', 'relu2_1', 'relu2_2', 'relu3_1', 'relu3_2', 'relu3_3',
                        'relu4_1', 'relu4_2', 'relu4_3', 'relu5_1', 'relu5_2', 'relu5_3')),
-        'detach_content': (False, 'the content code to be reconstructed takes no gradient'),
-        'share_styles': (False, 'one draw of styles for the steps of D and G'),
+        'detach_content': (False, 'no gradient through the content code that is to be reconstructed'),
+        'share_styles': (False, 'use the same random styles for the updates of D and G'),
     }
     test_options = {
         'num_styles': (10, 'random styles for each image', (1, 1000)),
         'style_seed': (10, 'seed of the random styles'),
         'sync_styles': (False, 'the same random styles for all images'),
-        'interpolate': (False, 'styles in equal steps between two random ones instead'),
+        'interpolate': (False, 'interpolate in equal steps between two random styles instead'),
         'style_image': ('', 'take the style of this image instead'),
         'style_dir': ('', 'take the style of each image in this folder instead'),
     }
@@ -81,8 +81,8 @@ class MunitModel(BaseModel):
         self.netD_B = self.define_multiscale_D(opt.output_nc)
         self.gan_loss = GAN_LOSSES[opt.gan_mode]
         self.vgg = self.load_vgg() if opt.lambda_vgg > 0 else None
-        self.loss_names = [name for name in self.loss_names if not (name[:3] in ('cyc', 'vgg') and
-                                                                    getattr(opt, f'lambda_{name[:3]}') == 0)]
+        optional = {'cyc': opt.lambda_cyc, 'vgg': opt.lambda_vgg}
+        self.loss_names = [name for name in self.loss_names if optional.get(name[:3], 1) > 0]
         self.optimizer_G = self.define_optimizer(self.netG_A, self.netG_B)
         self.optimizer_D = self.define_optimizer(self.netD_A, self.netD_B)
 
@@ -101,14 +101,14 @@ class MunitModel(BaseModel):
         self.content_B, self.style_B = self.netG_B.encode(self.real_B)
 
     def draw(self):
-        """Random styles of A and of B for the step of D, and others for that of G: (2, N, style_dim, 1, 1)."""
+        """Random styles of A and of B for the update of D, and others for that of G: (2, N, style_dim, 1, 1)."""
         n = len(self.real_A)
         self.styles_D = torch.stack(self.draw_styles(n))
         self.styles_G = self.styles_D if self.opt.share_styles else torch.stack(self.draw_styles(n))
 
-    def optimize_parameters(self):
-        self.minimize(lambda: self.loss_D(*self.styles_D), self.optimizer_D)
-        self.minimize(lambda: self.loss_G(*self.styles_G), self.optimizer_G, frozen=(self.netD_A, self.netD_B))
+    def updates(self):
+        return [Update(self.optimizer_D, self.loss_D),
+                Update(self.optimizer_G, self.loss_G, frozen=(self.netD_A, self.netD_B))]
 
     def draw_styles(self, n: int):
         """Styles of A and of B from N(0, I), (n, style_dim, 1, 1) each."""
@@ -116,27 +116,30 @@ class MunitModel(BaseModel):
             return torch.randn(m, self.opt.style_dim, 1, 1, device=self.device)
         return tuple(self.group.rows(draw, n) for _ in 'AB')
 
-    def loss_D(self, random_A, random_B):
+    def loss_D(self):
         """Tell real images from translations with random styles; summed over the scales, not halved."""
-        with torch.no_grad():   # the codes are those of the generator step: G does not change in between
+        random_A, random_B = self.styles_D
+        with torch.no_grad():   # the content codes are those of the update of G, which comes after this one
             fake_A = self.netG_A.decode(self.content_B, random_A)
             fake_B = self.netG_B.decode(self.content_A, random_B)
         weight = self.opt.lambda_gan
-        return self.total(D_A=weight * self.told_apart(self.netD_A, fake_A, self.real_A),
-                          D_B=weight * self.told_apart(self.netD_B, fake_B, self.real_B))
+        return self.total(D_A=weight * self.discriminator_loss(self.netD_A, fake_A, self.real_A),
+                          D_B=weight * self.discriminator_loss(self.netD_B, fake_B, self.real_B))
 
-    def told_apart(self, netD, fake, real):
+    def discriminator_loss(self, netD, fake, real):
         on_fake, on_real = networks.together(netD, fake, real)
-        return self.judged(on_fake, False) + self.judged(on_real, True)
+        return self.sum_of_scales(on_fake, False) + self.sum_of_scales(on_real, True)
 
-    def judged(self, maps, real: bool):
+    def sum_of_scales(self, maps, real: bool):
+        """The GAN loss, summed over the maps of all scales of the discriminator."""
         return sum(self.gan_loss(patches, real) for patches in maps)
 
-    def loss_G(self, random_A, random_B):
+    def loss_G(self):
         """Reconstruct images within, codes across the domains, and fool the discriminators (eq. 5)."""
+        random_A, random_B = self.styles_G
         opt, G_A, G_B = self.opt, self.netG_A, self.netG_B
-        self.rec_A, self.fake_A = self.decoded(G_A, self.content_A, self.style_A, self.content_B, random_A)
-        self.rec_B, self.fake_B = self.decoded(G_B, self.content_B, self.style_B, self.content_A, random_B)
+        self.rec_A, self.fake_A = self.decode_both(G_A, self.content_A, self.style_A, self.content_B, random_A)
+        self.rec_B, self.fake_B = self.decode_both(G_B, self.content_B, self.style_B, self.content_A, random_B)
         rec_content_B, rec_random_A = G_A.encode(self.fake_A)
         rec_content_A, rec_random_B = G_B.encode(self.fake_B)
         content_A, content_B = self.content_A, self.content_B
@@ -149,8 +152,8 @@ class MunitModel(BaseModel):
             recon_s_B=opt.lambda_recon_s * l1_loss(rec_random_B, random_B),
             recon_c_A=opt.lambda_recon_c * l1_loss(rec_content_A, content_A),
             recon_c_B=opt.lambda_recon_c * l1_loss(rec_content_B, content_B),
-            GAN_A=opt.lambda_gan * self.judged(self.netD_A(self.fake_A), True),
-            GAN_B=opt.lambda_gan * self.judged(self.netD_B(self.fake_B), True))
+            GAN_A=opt.lambda_gan * self.sum_of_scales(self.netD_A(self.fake_A), True),
+            GAN_B=opt.lambda_gan * self.sum_of_scales(self.netD_B(self.fake_B), True))
         if opt.lambda_cyc > 0:
             terms.update(
                 cyc_A=opt.lambda_cyc * l1_loss(G_A.decode(rec_content_A, self.style_A), self.real_A),
@@ -161,8 +164,8 @@ class MunitModel(BaseModel):
         return self.total(**terms)
 
     @staticmethod
-    def decoded(G, content, style, other_content, other_style):
-        """Reconstruction and translation: both contents in one call, where the images have one size."""
+    def decode_both(G, content, style, other_content, other_style):
+        """Reconstruction and translation, in one call if both contents have one size."""
         if content.shape != other_content.shape:
             return G.decode(content, style), G.decode(other_content, other_style)
         return G.decode(torch.cat([content, other_content]), torch.cat([style, other_style])).chunk(2)
@@ -175,7 +178,7 @@ class MunitModel(BaseModel):
             from torchvision.models import VGG16_Weights
             weights = VGG16_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True)
         except Exception as error:
-            raise UserError(f'--lambda_vgg needs the weights of a VGG16, and they cannot be downloaded ({error}); '
+            raise UserError(f'--lambda_vgg needs the weights of a VGG16, which cannot be downloaded ({error}); '
                             f'give a file with --vgg_weights FILE, or set --lambda_vgg 0')
         return VggFeatures(weights, self.opt.vgg_layer).to(self.device)
 
@@ -184,33 +187,35 @@ class MunitModel(BaseModel):
         try:
             return VggFeatures(weights, self.opt.vgg_layer).to(self.device)
         except (AttributeError, KeyError, TypeError, ValueError):
-            raise UserError(f'{path} holds no weights of a VGG16; give another file with --vgg_weights')
+            raise UserError(f'{path} has no VGG16 weights; give another file with --vgg_weights')
 
     # ---- translating
 
     def prepare_test(self, read_image, list_images):
-        """Encode the styles of example images; they are shown above the results that have them."""
+        """Encode the styles of example images, which are shown above the results."""
         opt = self.opt
-        paths = [opt.style_image] * bool(opt.style_image) + (list_images(opt.style_dir) if opt.style_dir else [])
+        paths = list_images(opt.style_dir) if opt.style_dir else []
+        if opt.style_image:
+            paths.insert(0, opt.style_image)
         images = [read_image(path).to(self.device) for path in paths]
         with torch.no_grad(), self.runtime.autocast():
             self.example_styles = [self.netG_B.enc_style(image) for image in images]
-        labels = self.fake_labels(len(paths))
-        self.style_sources = dict(zip(labels, paths, strict=True))
-        examples = {label.replace('fake_B', 'style'): image for label, image in zip(labels, images, strict=True)}
+        names = self.fake_names(len(paths))
+        self.style_sources = dict(zip(names, paths, strict=True))
+        examples = {name.replace('fake_B', 'style'): image for name, image in zip(names, images, strict=True)}
         return {'real_A': None, 'rec_A': None, **examples} if examples else {}
 
     def translate_batch(self, batch):
-        """The reconstruction of each image, and its content in each style."""
+        """The reconstruction of each image, and its content decoded with each style."""
         self.set_input(batch)
         content, own_style = self.netG_A.encode(self.real_A)
         visuals = {'real_A': self.real_A, 'rec_A': self.netG_A.decode(content, own_style)}
         styles = self.styles_for(batch['A_paths'])
         fakes = [self.netG_B.decode(content, style) for style in styles]
-        return visuals | dict(zip(self.fake_labels(len(fakes)), fakes, strict=True))
+        return visuals | dict(zip(self.fake_names(len(fakes)), fakes, strict=True))
 
     def preview_batch(self, batch):
-        """The reconstruction, and the content in the style of the other image and in a random one."""
+        """The reconstruction, and the content decoded with a random style and the style of the other image."""
         self.set_input(batch)
         self.forward()
         random = torch.randn(len(self.real_A), self.opt.style_dim, 1, 1, device=self.device)
@@ -219,7 +224,7 @@ class MunitModel(BaseModel):
                 'fake_B_guided': self.netG_B.decode(self.content_A, self.style_B), 'real_B': self.real_B}
 
     def styles_for(self, paths: list[str]) -> list[torch.Tensor]:
-        """The styles for a batch, (N, style_dim, 1, 1) each: of the examples, or random for each image by name."""
+        """The styles for a batch, (N, style_dim, 1, 1) each: of the examples, or random ones seeded by file name."""
         if self.example_styles:
             return [style.expand(len(paths), -1, -1, -1) for style in self.example_styles]
         return list(torch.stack([self.random_styles(path) for path in paths], dim=1).to(self.device))
@@ -234,20 +239,20 @@ class MunitModel(BaseModel):
         return torch.stack([torch.lerp(start, end, step) for step in torch.linspace(0, 1, opt.num_styles)])
 
     @staticmethod
-    def fake_labels(n: int) -> list[str]:
+    def fake_names(n: int) -> list[str]:
         return ['fake_B'] if n == 1 else [f'fake_B_{k}' for k in range(n)]
 
     def get_current_visuals(self):
         return {name: getattr(self, name) for name in ('real_A', 'rec_A', 'fake_B', 'real_B', 'rec_B', 'fake_A')}
 
     def check_sizes(self):
-        """Images that the encoders or the discriminators are too deep for, or that come out in another size."""
+        """Raise a `SizeError` for images too small for the networks, or of which the output has another size."""
         opt = self.opt
         height, width = self.real_A.shape[-2:]
         multiple = 2**opt.n_downsample
         depth = (opt.n_layers_D, opt.num_scales_D) if opt.isTrain else ()
         smallest = catalog.smallest_munit(opt.n_downsample, opt.n_downsample_style, *depth)
         if min(height, width) < smallest or (opt.isTrain and (height % multiple or width % multiple)):
-            raise SizeError(self.image_paths[0], f'is {width}x{height} after --preprocess {opt.preprocess}; it needs '
-                            f'sides of at least {smallest}, multiples of {multiple}: choose another --crop_size '
+            raise SizeError(self.image_paths[0], f'is {width}x{height} after --preprocess {opt.preprocess}; sides must '
+                            f'be at least {smallest} and multiples of {multiple}: choose another --crop_size '
                             f'(for small images --num_scales_D 1 --n_layers_D 3)')

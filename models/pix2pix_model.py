@@ -6,9 +6,10 @@ command line: --lambda_gan 0 (L1), --lambda_L1 0 (cGAN), --unconditional_D (GAN)
 """
 import torch
 
-from .base_model import BaseModel
-from .losses import GAN_LOSSES, l1_loss
-from .networks import together
+from models.base_model import BaseModel
+from models.losses import GAN_LOSSES, l1_loss
+from models.networks import together
+from models.training.optimizer import Update
 
 
 class Pix2PixModel(BaseModel):
@@ -21,7 +22,7 @@ class Pix2PixModel(BaseModel):
     }
     loss_names = ('G_GAN', 'G_L1', 'D_real', 'D_fake')
     plateau_losses = ('G_L1',)
-    target = ('fake_B', 'real_B')       # what a translation is compared with in results
+    target = ('fake_B', 'real_B')
 
     def __init__(self, opt, runtime):
         super().__init__(opt, runtime)
@@ -36,14 +37,15 @@ class Pix2PixModel(BaseModel):
     def forward(self):
         self.fake_B = self.netG(self.real_A)
 
-    def optimize_parameters(self):
-        if self.opt.lambda_gan > 0:
-            self.minimize(self.loss_D, self.optimizer_D)
-        self.minimize(self.loss_G, self.optimizer_G, frozen=(self.netD,))
+    def updates(self):
+        update_G = Update(self.optimizer_G, self.loss_G, frozen=(self.netD,))
+        if self.opt.lambda_gan == 0:
+            return [update_G]
+        return [Update(self.optimizer_D, self.loss_D), update_G]
 
     def loss_D(self):
         """Tell real pairs from pairs with a generated image; halved, so that D learns slower than G."""
-        real, fake = self.judged(self.real_B), self.judged(self.fake_B.detach())
+        real, fake = self.seen_by_D(self.real_B), self.seen_by_D(self.fake_B.detach())
         on_fake, on_real = together(self.netD, fake, real)
         D_fake, D_real = self.gan_loss(on_fake, False), self.gan_loss(on_real, True)
         self.note(D_real=D_real, D_fake=D_fake)
@@ -54,11 +56,11 @@ class Pix2PixModel(BaseModel):
         opt = self.opt
         terms = dict(G_L1=opt.lambda_L1 * l1_loss(self.fake_B, self.real_B))
         if opt.lambda_gan > 0:
-            terms.update(G_GAN=opt.lambda_gan * self.gan_loss(self.netD(self.judged(self.fake_B)), True))
+            terms.update(G_GAN=opt.lambda_gan * self.gan_loss(self.netD(self.seen_by_D(self.fake_B)), True))
         return self.total(**terms)
 
-    def judged(self, image):
-        """What the discriminator sees: the image, behind the input it was made from."""
+    def seen_by_D(self, image):
+        """The input of the discriminator: the image after the input it was made from, along channels."""
         return image if self.opt.unconditional_D else torch.cat([self.real_A, image], 1)
 
     def get_current_visuals(self):

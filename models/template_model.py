@@ -11,13 +11,15 @@ The template is regression: a generator learns B from A by an L1 loss. What a mo
   Networks are saved and loaded by their names, optimizers are resumed by theirs.
 * `forward` computes the images; it is all that test.py calls. `self.real_A` and `self.real_B` are there, and
   --direction has already been taken care of: a model only ever translates A to B.
-* `optimize_parameters` takes one step with `self.minimize(loss, optimizer, frozen=...)`.
+* `updates` lists what one step changes, in order: `Update(optimizer, loss, frozen=networks)`; the trainer does
+  everything else (precision, accumulation, several processes, checks).
 * losses are functions that return `self.total(name=term, ...)`; `loss_names` is their order in the log.
 * `get_current_visuals` names the images for the pages: (N, 1 or 3, H, W) in [-1, 1].
 """
 import torch.nn.functional as F
 
-from .base_model import BaseModel
+from models.base_model import BaseModel
+from models.training.optimizer import Update
 
 
 class TemplateModel(BaseModel):
@@ -37,8 +39,8 @@ class TemplateModel(BaseModel):
     def forward(self):
         self.fake_B = self.netG(self.real_A)
 
-    def optimize_parameters(self):
-        self.minimize(self.loss_G, self.optimizer)
+    def updates(self):
+        return [Update(self.optimizer, self.loss_G)]
 
     def loss_G(self):
         return self.total(G=self.opt.lambda_regression * F.l1_loss(self.fake_B, self.real_B))

@@ -1,19 +1,17 @@
 """One generator, one direction, no targets: `test.py --model test` on a folder of images.
 
-The generator is found by itself: `<label>_net_G.pth`, or of a CycleGAN the one for --direction. The option
---model_suffix names another: `_A` loads `<label>_net_G_A.pth`.
+The generator is found by itself: `<label>_net_G.pth`, or for a run with two generators the one for --direction. The
+option --model_suffix names another: `_A` loads `<label>_net_G_A.pth`.
 """
-from util.checkpoint import layout
-
-from .base_model import BaseModel
+from models.base_model import BaseModel
 
 
 class TestModel(BaseModel):
     defaults = {'dataset_mode': 'single'}
     test_options = {
-        'model_suffix': ('', 'which generator: `_A` loads <epoch>_net_G_A.pth; found by --direction if not given'),
+        'model_suffix': ('', 'which generator: `_A` loads <epoch>_net_G_A.pth; default: the one for --direction'),
     }
-    __test__ = False    # not a test class of pytest
+    __test__ = False    # not a test class for pytest
 
     def __init__(self, opt, runtime):
         super().__init__(opt, runtime)
@@ -25,13 +23,9 @@ class TestModel(BaseModel):
     def get_current_visuals(self):
         return {'real': self.real_A, 'fake': self.fake}
 
-    def weight_files(self):
-        suffix = self.opt.model_suffix or self.suffix_of_direction()
-        return {'G': self.file_of(f'G{suffix}')}
-
-    def suffix_of_direction(self) -> str:
-        """'_A' or '_B' where a CycleGAN was trained, for the generator that translates in --direction; else ''."""
-        found = layout.labels(self.folder).get(self.label, [])
-        if 'G' in found or 'G_A' not in found:
-            return ''
-        return '_A' if self.opt.direction == (self.opt.trained_direction or 'AtoB') else '_B'
+    def saved_names(self, found):
+        opt = self.opt
+        suffix = opt.model_suffix
+        if not suffix and 'G' not in found and 'G_A' in found:      # two generators were trained
+            suffix = '_A' if opt.direction == (opt.trained_direction or 'AtoB') else '_B'
+        return {'G': f'G{suffix}'}

@@ -1,9 +1,7 @@
-"""A history of generated images, so that a discriminator does not judge the newest ones only."""
+"""A history of generated images, so that a discriminator does not see the newest ones only."""
 import random
 
 import torch
-
-from util.machine.distributed import Group
 
 
 class ImagePool:
@@ -13,34 +11,38 @@ class ImagePool:
     1/2, an image is exchanged for a random stored one, which it replaces. Size 0: images pass unchanged.
     """
 
-    group = Group()     # the processes that share each batch: all of them have the same pool
+    group = None        # the processes that share each batch and have the same pool (util.machine.distributed.Group)
 
     def __init__(self, size: int):
         self.size = size
         self.images = []
         self.planned = []
 
+    @property
+    def shares_batch(self) -> bool:
+        return self.group is not None and self.group.share is not None
+
     def draw(self, n: int):
-        """Called before a step that asks for `n` images; this pool draws when it is asked, unless a batch is shared."""
+        """Called before a step with `n` images. The pool draws when it is queried, unless a batch is shared."""
         self.planned = []
-        if self.size and self.group.share:
+        if self.size and self.shares_batch:
             filled = len(self.images)
             self.planned = [choose(min(filled + index, self.size), self.size) for index in range(n)]
 
     def undo_draw(self):
-        """As if `draw` had not been called, and before any `query` that follows it."""
+        """Forget the last `draw`, which no `query` has followed yet."""
         self.planned = []
 
     def query(self, images: torch.Tensor) -> torch.Tensor:
         """Images for the discriminator, detached; same shape (N, C, H, W) as `images`."""
         if self.size == 0:
             return images.detach()
-        if self.group.share:
+        if self.shares_batch:
             return self._query_of_all(images.detach())
         return torch.cat([self._exchange(image) for image in images.detach().split(1)])
 
     def _query_of_all(self, images):
-        """The images of all processes are exchanged, in their order in the batch; each process gets its own back."""
+        """Exchange the images of all processes, in their order in the batch; each process gets its own back."""
         returned = images
         for rank, (theirs, share) in enumerate(zip(self.group.gather(images), self.group.shares(), strict=True)):
             exchanged = [self._exchange(image) for image in theirs[:share.count].split(1)] if share.count else []
@@ -65,78 +67,9 @@ class ImagePool:
 
 
 def choose(filled: int, size: int) -> tuple[bool, int, bool]:
-    """What happens to an image: does a stored one take its place, the slot, and is the image stored there?"""
+    """What happens to an image: is it replaced by a stored one, the slot, and is it stored there?"""
     if filled < size:
         return False, filled, True
     if random.uniform(0, 1) <= 0.5:
         return False, 0, False
     return True, random.randint(0, size - 1), True
-
-
-class DevicePool(ImagePool):
-    """The same pool, with the same draws, as one tensor: `query` makes no decision on the host.
-
-    So it can be a part of a captured graph: `draw` decides for the images that the next `query` is asked for.
-    """
-
-    def __init__(self, pool: ImagePool):
-        """Goes on from `pool`; all images must have one shape, that of the first query."""
-        self.size, self.filled = pool.size, len(pool.images)
-        self.filled_before = self.filled
-        self.plans = {}     # for N images: (3, N), is a stored one returned, its slot, is the image stored there
-        self.storage = torch.cat(pool.images) if pool.images else None
-
-    @property
-    def images(self) -> list[torch.Tensor]:
-        return list(self.storage[:self.filled].split(1)) if self.filled else []
-
-    def as_list(self) -> ImagePool:
-        """A pool of the plain kind that goes on from this one."""
-        pool = ImagePool(self.size)
-        pool.images = [image.clone() for image in self.images]
-        return pool
-
-    def load_state_dict(self, state: dict, device='cpu'):
-        pool = ImagePool(self.size)
-        pool.load_state_dict(state, device)
-        self.filled, self.storage = len(pool.images), torch.cat(pool.images) if pool.images else None
-
-    def reserve(self, images):
-        """Room for all images that will come, behind those that are there."""
-        room = images.new_zeros(self.size, *images.shape[1:])
-        if self.storage is not None:
-            room[:len(self.storage)] = self.storage
-        self.storage = room
-
-    def draw(self, n: int):
-        if self.size == 0:
-            return
-        self.filled_before, rows = self.filled, []
-        for _ in range(n):
-            rows.append(choose(self.filled, self.size))
-            self.filled += self.filled < self.size
-        self.choices = torch.tensor(rows, dtype=torch.long).T.contiguous()
-        if n in self.plans:
-            self.plans[n].copy_(self.choices)       # always the same place in memory
-
-    def undo_draw(self):
-        self.filled = self.filled_before
-
-    def query(self, images):
-        images = images.detach()
-        if self.size == 0:
-            return images
-        if self.storage is None or len(self.storage) < self.size:
-            self.reserve(images)
-        if len(images) not in self.plans:
-            self.plans[len(images)] = self.choices.to(images.device)
-        plan = self.plans[len(images)]
-        return torch.cat([self._exchange_planned(image, plan[:, index:index + 1])
-                          for index, image in enumerate(images.split(1))])
-
-    def _exchange_planned(self, image, plan):
-        exchanged, slot, stores = plan
-        stored = self.storage.index_select(0, slot)
-        returned = torch.where(exchanged.bool(), stored, image)
-        self.storage.index_copy_(0, slot, torch.where(stores.bool(), image, stored))
-        return returned

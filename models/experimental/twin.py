@@ -1,8 +1,8 @@
-"""--parallel twin: one process has the networks *_A and the other one the networks *_B, each on its own GPU.
+"""--parallel twin: one process trains the networks *_A and the other one the networks *_B, each on its own GPU.
 
-Both see every image, and what is computed is what one process computes on the same batch. Only images (or content
-codes) and their gradients cross; gradients of weights never do. Each process keeps a copy of the other's networks,
-which is brought up to date when a checkpoint or a preview needs it (`gather_state`).
+Both see every image and compute what one process computes on the same batch. Only images (or content codes) and their
+gradients are exchanged, never gradients of weights. Each process keeps a copy of the other's networks, which is updated
+when a checkpoint or a preview needs it (`gather_state`).
 """
 from contextlib import contextmanager
 
@@ -17,7 +17,7 @@ from util.machine.distributed import Group
 
 
 class Swap(torch.autograd.Function):
-    """Give a tensor and get that of the other process; so do the gradients. Can be differentiated once."""
+    """Exchange a tensor with the other process, and its gradient in backward. Can be differentiated once."""
 
     @staticmethod
     def forward(ctx, x, pair):
@@ -30,7 +30,7 @@ class Swap(torch.autograd.Function):
 
 
 class TwinGroup(Group):
-    """Two processes that share no batch: each has the whole, and half of the losses."""
+    """Two processes that do not split the batch: each sees all of it and has half of the losses."""
 
     def __init__(self, pair):
         super().__init__()
@@ -52,7 +52,7 @@ class TwinGroup(Group):
 
     @torch.no_grad()
     def average_gradients(self, optimizer, value):
-        """Nothing to be averaged; but what is not finite in one process is so in both."""
+        """Nothing is averaged, but a value that is not finite in one process is so in both."""
         gradients = [parameter.grad for group in optimizer.param_groups for parameter in group['params']
                      if parameter.grad is not None]
         sums = torch.stack([gradient.sum() for gradient in gradients]).sum()
@@ -60,9 +60,9 @@ class TwinGroup(Group):
 
 
 class Twin:
-    """What both models need; before the class of the model in the order of inheritance."""
+    """What both models need; a mixin before the class of the model."""
 
-    whole = False
+    owns_full_state = False
 
     def __init__(self, opt, runtime):
         pair = runtime.group
@@ -71,9 +71,9 @@ class Twin:
                             f'train.py ..., or drop it with --parallel data')
         self.own, self.other = ('A', 'B') if pair.rank == 0 else ('B', 'A')
         super().__init__(opt, runtime)
-        self.guard.together = True
         self.group = TwinGroup(pair)
-        self.losses = {name: torch.zeros((), device=self.device) for name in self.loss_names}   # of the other: 0
+        # the losses of the other process stay 0
+        self.losses = {name: torch.zeros((), device=self.device) for name in self.loss_names}
 
     def swapped(self, x):
         return Swap.apply(x, self.group.pair)
@@ -93,20 +93,20 @@ class Twin:
             setattr(self, f'{name}{side}', value)
 
     @torch.no_grad()
-    def gather_state(self):
-        """Bring the copies of the other's networks, averages and optimizer states up to date; both must call it."""
+    def gather_state(self, averages):
+        """Update the copies of the other's networks, averages and optimizer states; both processes must call it."""
         pair = self.group.pair
-        mine, theirs = (self.changed_by(side) for side in (self.own, self.other))
+        mine, theirs = (self.changed_by(side, averages) for side in (self.own, self.other))
         dtype = next(iter(mine)).dtype
         flat = pair.gather(torch.cat([tensor.flatten().to(self.device, dtype) for tensor in mine]))[1 - pair.rank]
         for tensor, values in zip(theirs, flat.split([tensor.numel() for tensor in theirs]), strict=True):
             tensor.copy_(values.view_as(tensor))
 
-    def changed_by(self, side: str) -> list[torch.Tensor]:
-        """All tensors that the process of a side changes: weights, averages and what Adam keeps."""
+    def changed_by(self, side: str, averages) -> list[torch.Tensor]:
+        """All tensors that the process of a side changes: weights, averages and Adam's moments."""
         nets = {name: net for name, net in self.nets.items() if name.endswith(side)}
-        averages = [net for name, net in self.averages.nets.items() if name in nets]
-        found = [tensor for net in [*nets.values(), *averages] for tensor in net.state_dict().values()]
+        averaged = [net for name, net in averages.items() if name in nets]
+        found = [tensor for net in [*nets.values(), *averaged] for tensor in net.state_dict().values()]
         for optimizer in self.optimizers.values():
             owned = {id(weight) for group in optimizer.param_groups for weight in group['params']}
             weights = [weight for net in nets.values() for weight in net.parameters() if id(weight) in owned]
@@ -131,7 +131,7 @@ class TwinCycleGAN(Twin, CycleGANModel):
             return super().forward()
         netG = self.of('netG_', self.own)
         source, target = self.of('real_', self.own), self.of('real_', self.other)
-        if self.identity_rides_along():
+        if self.identity_in_one_call():
             fake, identity = together(netG, source, target)
         else:
             fake, identity = netG(source), netG(target) if self.opt.lambda_identity > 0 else None
@@ -140,7 +140,7 @@ class TwinCycleGAN(Twin, CycleGANModel):
         self.keep(self.own, fake_=received, idt_=identity)
 
     def loss_G(self):
-        """The half of the terms whose gradients begin in this process."""
+        """The terms whose gradients start in this process."""
         opt, own, other = self.opt, self.own, self.other
         real, weight = self.of('real_', other), getattr(opt, f'lambda_{other}')
         judged = self.of('netD_', own)(self.of('fake_', other))
@@ -175,26 +175,30 @@ class TwinMunit(Twin, MunitModel):
         self.keep(self.own, content_=content, style_=style)
         self.keep(self.other, content_=self.swapped(content))
 
-    def loss_D(self, random_A, random_B):
-        own, random = self.own, random_A if self.own == 'A' else random_B
+    def own_style(self, styles):
+        """The random styles of our domain; `styles` are those of A and of B."""
+        return styles['AB'.index(self.own)]
+
+    def loss_D(self):
+        own, random = self.own, self.own_style(self.styles_D)
         with torch.no_grad():
             fake = self.of('netG_', own).decode(self.of('content_', self.other), random)
-        judged = self.told_apart(self.of('netD_', own), fake, self.of('real_', own))
+        judged = self.discriminator_loss(self.of('netD_', own), fake, self.of('real_', own))
         return self.total(**{f'D_{own}': self.opt.lambda_gan * judged})
 
-    def loss_G(self, random_A, random_B):
-        """The half of the terms whose gradients begin in this process."""
+    def loss_G(self):
+        """The terms whose gradients start in this process."""
         opt, own, other = self.opt, self.own, self.other
         netG, real, style = self.of('netG_', own), self.of('real_', own), self.of('style_', own)
-        theirs, random = self.of('content_', other), random_A if own == 'A' else random_B
-        rec, fake = self.decoded(netG, self.of('content_', own), style, theirs, random)
+        theirs, random = self.of('content_', other), self.own_style(self.styles_G)
+        rec, fake = self.decode_both(netG, self.of('content_', own), style, theirs, random)
         self.keep(own, rec_=rec, fake_=fake)
         rec_content, rec_random = netG.encode(fake)     # the content is the other's
         terms = {f'recon_x_{own}': opt.lambda_recon_x * l1_loss(rec, real),
                  f'recon_s_{own}': opt.lambda_recon_s * l1_loss(rec_random, random),
                  f'recon_c_{other}': opt.lambda_recon_c * l1_loss(
                      rec_content, theirs.detach() if opt.detach_content else theirs),
-                 f'GAN_{own}': opt.lambda_gan * self.judged(self.of('netD_', own)(fake), True)}
+                 f'GAN_{own}': opt.lambda_gan * self.sum_of_scales(self.of('netD_', own)(fake), True)}
         if opt.lambda_cyc > 0:
             cycled = netG.decode(self.swapped(rec_content), style)
             terms[f'cyc_{own}'] = opt.lambda_cyc * l1_loss(cycled, real)

@@ -82,22 +82,3 @@ def share_batches(net: nn.Module, group: Group) -> nn.Module:
     return net
 
 
-def update_lines(model) -> list[str]:
-    """What an update of `model` is made of, where it is more than one batch; and whether that has changed."""
-    size, parts, batch_size = model.group.size, model.opt.accumulate, model.opt.batch_size
-    lines = []
-    now = model.runtime.group.size
-    if model.processes_before != now:
-        lines.append(f'trained by {model.processes_before} process(es) until now and by {now} from here on: the same '
-                     f'order of images, but not the same numbers to the last bit')
-    if not model.whole:
-        lines.append('one process trains the networks *_A, the other one *_B (--parallel twin)')
-    if model.update_size > batch_size:
-        factors = [f'{size} processes'] * (size > 1) + [f'{parts} batches (--accumulate)'] * (parts > 1)
-        lines.append(f'an update: {" x ".join(factors)} x {batch_size} images (--batch_size) = {model.update_size} '
-                     f'images')
-    if model.update_size > batch_size and any(isinstance(layer, BatchNorm2d) for net in model.nets.values()
-                                              for layer in net.modules()):
-        scope = 'all processes' * (size > 1) + ', ' * (size > 1 < parts) + 'each batch alone' * (parts > 1)
-        lines.append(f'batch norms have the statistics of {scope}')
-    return lines

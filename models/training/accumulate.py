@@ -1,96 +1,85 @@
-"""--accumulate K: the gradients of K batches are summed before an optimizer moves, with the memory of one batch."""
+"""--accumulate K: the gradients of K batches are summed before an optimizer steps, with the memory of one batch."""
 import torch
 
+from models.training.engine import Eager
 from util.machine.seeding import random_state, set_random_state
-
-from .engine import Eager, tensors_of
 
 
 class Accumulated(Eager):
-    """A step on several batches that is the step on all their images at once, to rounding.
+    """A step on K batches equals the step on all their images at once, up to rounding.
 
-    Every update of the step (of D, of G) goes through all batches before its optimizer moves. Later updates see the
-    images that were made before the first one; those that train the generators make them once more, with the same
-    random numbers, as their gradients go through them. Only a batch norm sees the difference: it has the statistics
-    of each batch alone.
+    Every update (of D, of G) goes through all batches before its optimizer steps. The first update computes the images
+    of each batch. Later updates see these images again; those that train the generators compute them once more, with
+    the same random numbers, because their gradients go through them. Only batch norm makes a difference: it has the
+    statistics of each batch alone.
     """
 
-    def __init__(self, model):
-        super().__init__(model)
-        model.accumulation = self
-        self.seen = []
-        self.generators = [net for name, net in model.nets.items() if name.startswith('G')]
-        self.weights = {id(weight) for net in self.generators for weight in net.parameters()}
+    def __init__(self, trainer):
+        super().__init__(trainer)
+        self.group, self.device = trainer.group, self.model.device
+        self.generators = list(self.model.generators.values())
+        self.generator_weights = {id(weight) for net in self.generators for weight in net.parameters()}
 
     def step(self, batch: dict):
-        model, group = self.model, self.model.runtime.group
-        total = group.share.total
-        reach = model.opt.batch_size * group.size
-        self.parts = -(-total // reach)
-        self.optimizers, self.made = [], []     # of each update; of each batch, what is computed before the first one
-        self.update, self.value = 0, 0.0
-        begin = random_state(model.device)
-        while self.update == 0 or self.update < len(self.optimizers):
-            after = random_state(model.device)
-            for part in range(self.parts):
-                self.part = part
-                group.divide(model.opt.batch_size, total, self.part, self.parts)
-                self.calls = 0
-                self.enter(batch['parts'][self.part], begin, after)
-                model.optimize_parameters()
-            self.update, self.value = self.update + 1, 0.0
-        model.averages.update()
-        group.divide(model.opt.batch_size, total, 0, self.parts)
+        total, batch_size = self.group.share.total, self.trainer.batch_size
+        n_parts = -(-total // (batch_size * self.group.size))
+        self.batches = batch['parts'][:n_parts]
+        self.total = total
+        self.computed = []      # for each batch: what the first update computed
+        self.rng_before = random_state(self.device)
+        self.trainer.work(self.parts)
+        self.divide(0)
 
-    def enter(self, batch: dict, begin, after):
-        """Everything as it is for one batch when the update under way begins."""
-        model = self.model
-        if self.update == 0:
-            set_random_state(begin, model.device)
-            self.prepare(batch)
-            self.forward()
-            self.made.append({name: value.detach() for name, value in tensors_of(model).items()})
-            return
-        made = self.made[self.part]
-        vars(model).update(made)
-        if self.trains_generators():
-            set_random_state(self.before_forward, model.device)
-            # running statistics have seen these images already; they are put back when backward has used them
-            self.seen = [(buffer, buffer.clone()) for net in self.generators for buffer in net.buffers()]
-            self.forward()
-        set_random_state(after, model.device)
+    def divide(self, part: int):
+        self.group.divide(self.trainer.batch_size, self.total, part, len(self.batches))
+
+    def parts(self, index: int, update):
+        """Yields the number of each batch once the model is ready to compute the loss of `update` on it."""
+        rng_of_update = random_state(self.device)
+        for part, batch in enumerate(self.batches):
+            self.divide(part)
+            if index == 0:
+                self.compute(batch)
+                yield part
+            elif self.trains_generators(update):
+                # their running statistics have counted these images already
+                statistics = [(buffer, buffer.clone()) for net in self.generators for buffer in net.buffers()]
+                self.compute_again(part)
+                set_random_state(rng_of_update, self.device)
+                yield part
+                restore(statistics)
+            else:
+                vars(self.model).update(self.computed[part])
+                set_random_state(rng_of_update, self.device)
+                yield part
+
+    def compute(self, batch: dict):
+        set_random_state(self.rng_before, self.device)
+        self.prepare(batch)
+        self.rng_of_forward = random_state(self.device)
+        self.forward()
+        self.computed.append({name: value.detach() for name, value in tensors_of(self.model).items()})
+
+    def compute_again(self, part: int):
+        vars(self.model).update(self.computed[part])
+        set_random_state(self.rng_of_forward, self.device)
+        self.forward()
 
     def forward(self):
-        self.before_forward = random_state(self.model.device)
         with self.model.runtime.autocast():
             self.model.forward()
 
-    def trains_generators(self) -> bool:
-        groups = self.optimizers[self.update].param_groups
-        return any(id(weight) in self.weights for group in groups for weight in group['params'])
+    def trains_generators(self, update) -> bool:
+        return any(id(weight) in self.generator_weights
+                   for group in update.optimizer.param_groups for weight in group['params'])
 
-    # ---- asked by `minimize`
 
-    def comes(self, optimizer) -> bool:
-        """Is it the turn of this call of `minimize`? The calls before are done, those after come later."""
-        if self.update == 0 and self.part == 0:
-            self.optimizers.append(optimizer)
-        self.calls += 1
-        return self.calls - 1 == self.update
+def restore(values: list[tuple[torch.Tensor, torch.Tensor]]):
+    with torch.no_grad():
+        for tensor, value in values:
+            tensor.copy_(value)
 
-    @property
-    def is_first(self) -> bool:
-        return self.part == 0
 
-    @property
-    def is_last(self) -> bool:
-        return self.part == self.parts - 1
-
-    def add(self, value: torch.Tensor) -> torch.Tensor:
-        """The sum of the values of the batches so far; backward is done."""
-        with torch.no_grad():
-            for buffer, value in self.seen:
-                buffer.copy_(value)
-        self.seen = []
-        self.value = self.value + value.detach()
-        return self.value
+def tensors_of(model) -> dict[str, torch.Tensor]:
+    """The tensors among the attributes of a model: inputs, images, codes."""
+    return {name: value for name, value in vars(model).items() if isinstance(value, torch.Tensor)}

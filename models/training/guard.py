@@ -1,53 +1,66 @@
-"""Losses and gradients that are not finite are found before they reach the weights, without waiting for a GPU."""
+"""Losses and gradients that are not finite are found before they reach the weights; a failed step can be undone."""
 import math
+import random
 from collections import deque
 
 import torch
 
 from util.errors import NonFiniteError
+from util.machine.seeding import random_state, set_random_state
 
-STEPS_BEHIND = 8        # answers of a GPU that may be on their way
+STEPS_BEHIND = 8        # steps whose answer may still be on its way from a GPU
+
+
+class BadStep(NonFiniteError):
+    """A step with a loss or gradient that is not finite; the update it belongs to was not made."""
+
+    def __init__(self, losses: dict, batch: dict, steps_ago: int = 0):
+        self.steps_ago = steps_ago
+        self.losses, self.batch = {name: float(value) for name, value in losses.items()}, batch
+        bad = [f'loss {name} is {value}' for name, value in self.losses.items() if not math.isfinite(value)]
+        super().__init__(', '.join(bad) or 'a gradient is not finite')
 
 
 class FiniteGuard:
-    """Looks at the losses and gradients of every update; `train_step` calls `begin` and `end`.
+    """Checks the loss and gradients of every update.
 
-    On the CPU a bad update raises `BadStep` before it is made. On a GPU nobody waits for the answer: the flag
-    travels with the update (`found_inf` of the fused Adam, which then changes nothing) and is read when it has
-    arrived, a step or a few later.
+    On the CPU a bad update raises `BadStep` before it is made. On a GPU the host does not wait for the answer: the
+    flag goes with the update (`found_inf` of the fused Adam, which then changes nothing) and is read once it has
+    arrived, a few steps later.
     """
 
-    def __init__(self, together: bool = False):
-        """`together`: several processes must find the same at the same step, so none reads an answer early."""
-        self.together = together
-        self.batch = None           # what the step under way is shown
-        self.flags = []             # one for each update of the step under way
-        self.updates = 0            # updates of the step under way: after the first one the state is between two steps
-        self.arriving = deque()     # of steps before, on a GPU: (flags on the host, event, losses, batch)
+    def __init__(self, wait_for_all: bool = False):
+        """`wait_for_all`: several processes must find the same in the same step, so no answer is read early."""
+        self.wait_for_all = wait_for_all
+        self.batch = None           # what the current step is shown
+        self.flags = []             # one for each update of the current step
+        self.updates = 0            # updates made in the current step: after the first one it cannot be undone
+        self.arriving = deque()     # of earlier steps, on a GPU: (flags on the host, event, losses, batch)
 
     def begin(self, batch: dict):
+        """A step begins; raises the `BadStep` of an earlier one whose answer has arrived."""
         self.batch, self.flags, self.updates = batch, [], 0
         while self.arriving and (len(self.arriving) > STEPS_BEHIND
-                                 or (not self.together and self.arriving[0][1].query())):
+                                 or (not self.wait_for_all and self.arriving[0][1].query())):
             flags, event, losses, batch = self.arriving.popleft()
             event.synchronize()
             if flags.any():
                 raise BadStep(losses, batch, steps_ago=len(self.arriving) + 1)
 
-    def check(self, value: torch.Tensor, losses: dict, optimizer: torch.optim.Optimizer):
-        """`optimizer` is about to make its step down `value`, of which `losses` are the parts."""
+    def check(self, loss: torch.Tensor, terms: dict, optimizer: torch.optim.Optimizer):
+        """`optimizer` is about to step down `loss`, the sum of `terms`."""
         gradients = [parameter.grad for group in optimizer.param_groups for parameter in group['params']
                      if parameter.grad is not None]
-        bad = ~torch.isfinite(torch.stack([value.detach(), *summaries(gradients)])).all()
+        bad = ~torch.isfinite(torch.stack([loss.detach(), *summaries(gradients)])).all()
         if bad.device.type != 'cpu':
             self.flags.append(bad)
             optimizer.found_inf = bad.float()
         elif bad:
-            raise BadStep(losses, self.batch)
+            raise BadStep(terms, self.batch)
         self.updates += 1
 
     def end(self, losses: dict):
-        """The step is done; on a GPU its flags set out for the host."""
+        """The step is done; on a GPU its flags are sent to the host."""
         self.updates = 0
         if not self.flags:
             return
@@ -66,11 +79,52 @@ def summaries(gradients: list[torch.Tensor]) -> list[torch.Tensor]:
     return torch._foreach_norm(gradients, ord=math.inf)
 
 
-class BadStep(NonFiniteError):
-    """A step whose losses or gradients are not finite; its updates were not made."""
+class StepUndo:
+    """Keeps what a step changes before its first update, so that a step which fails there leaves no trace.
 
-    def __init__(self, losses: dict, batch: dict, steps_ago: int = 0):
-        self.steps_ago = steps_ago
-        self.losses, self.batch = {name: float(value) for name, value in losses.items()}, batch
-        bad = [f'loss {name} is {value}' for name, value in self.losses.items() if not math.isfinite(value)]
-        super().__init__(', '.join(bad) or 'a gradient is not finite')
+    That is random state, and the running statistics of the last few steps. Updates cannot be undone: copying all
+    weights would cost each step more than the optimizer does.
+    """
+
+    def __init__(self, model):
+        self.model = model
+        self.in_step = False
+        buffers = [buffer for net in model.nets.values() for buffer in net.buffers()]
+        dtypes = {buffer.dtype for buffer in buffers}
+        # grouped, because a foreach call takes one dtype
+        self.buffers = [[buffer for buffer in buffers if buffer.dtype == dtype] for dtype in dtypes]
+        self.copies = deque()
+        self.most = 1 if model.device.type == 'cpu' else STEPS_BEHIND + 2   # a GPU reports bad steps later
+
+    @torch.no_grad()
+    def begin_step(self):
+        self.rng = random.getstate(), random_state(self.model.device)
+        full = len(self.copies) == self.most
+        copies = self.copies.popleft() if full else [[torch.empty_like(buffer) for buffer in buffers]
+                                                     for buffers in self.buffers]
+        for copy, buffers in zip(copies, self.buffers, strict=True):
+            torch._foreach_copy_(copy, buffers)
+        self.copies.append(copies)
+        self.in_step = True
+
+    def end_step(self):
+        self.in_step = False
+
+    @torch.no_grad()
+    def restore_statistics(self, steps_ago: int = 0):
+        """Restore the running statistics from before the current step, or an earlier one."""
+        copies = self.copies[max(0, len(self.copies) - 1 - steps_ago)]
+        for copy, buffers in zip(copies, self.buffers, strict=True):
+            torch._foreach_copy_(buffers, copy)
+
+    def undo_step(self):
+        """Restore the state from before the current step; between steps there is nothing to do."""
+        if not self.in_step:
+            return
+        self.restore_statistics()
+        python, torch_state = self.rng
+        random.setstate(python)
+        set_random_state(torch_state, self.model.device)
+        for pool in self.model.pools.values():
+            pool.undo_draw()
+        self.end_step()

@@ -6,33 +6,33 @@ COUNTERS = ('epoch', 'epoch_iter', 'total_iters', 'iteration', 'epoch_size')
 
 @dataclass
 class Progress:
-    """Counters of a run, and where it ends. The frequencies of the command line count images on `total_iters`."""
+    """Counters of a run, and where it ends. The --*_freq options count images in `total_iters`."""
 
-    epoch: int = 1          # the epoch under way, from 1
+    epoch: int = 1          # the current epoch, from 1
     epoch_iter: int = 0     # images seen in this epoch
     total_iters: int = 0    # images seen since the run began, over all its starts
     iteration: int = 0      # batches seen since the run began
-    step: int = 0           # images in the last batch
+    last_batch_size: int = 0
     epoch_size: int = 1     # images in an epoch
     last_epoch: int = 1
-    max_iters: int = 0      # if not 0, the run ends after so many batches instead of after an epoch
+    max_iters: int = 0      # if not 0, the run ends after this many batches instead of after the last epoch
 
     def advance(self, n_images: int):
-        self.step = n_images
+        self.last_batch_size = n_images
         self.epoch_iter += n_images
         self.total_iters += n_images
         self.iteration += 1
 
     def images_of(self, update_size: int) -> int:
-        """How many images the next update has: the last one of an epoch may have less."""
+        """Images of the next update; the last one of an epoch may have fewer."""
         return min(update_size, self.epoch_size - self.epoch_iter)
 
     def every(self, freq: int) -> bool:
-        """Did the last batch reach or cross a multiple of `freq` images? Never when `freq` is 0."""
-        return freq > 0 and self.total_iters // freq > (self.total_iters - self.step) // freq
+        """Did the last batch reach or cross a multiple of `freq` images? Never if `freq` is 0."""
+        return freq > 0 and self.total_iters // freq > (self.total_iters - self.last_batch_size) // freq
 
     def finish_epoch(self) -> int:
-        """Go to the beginning of the next epoch and return the number of the finished one."""
+        """Go to the next epoch and return the number of the finished one."""
         self.epoch, self.epoch_iter = self.epoch + 1, 0
         return self.epoch - 1
 
@@ -42,14 +42,9 @@ class Progress:
 
     @property
     def at_end(self) -> bool:
-        """Was the last batch the last one of the run?"""
+        """Was this the last batch of the run?"""
         return self.finished or (not self.max_iters and self.epoch == self.last_epoch
                                  and self.epoch_iter >= self.epoch_size)
-
-    @property
-    def fraction(self) -> float:
-        """Share of the current epoch that is done, 0 to 1."""
-        return min(1.0, self.epoch_iter / max(1, self.epoch_size))
 
     @property
     def schedule_epoch(self) -> int:

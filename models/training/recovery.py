@@ -8,7 +8,7 @@ from util.checkpoint import store, transaction
 from util.console import warn
 from util.errors import NonFiniteError
 from util.files import atomic_write
-from util.machine.distributed import ToldElsewhere
+from util.machine.distributed import ReportedByMainRank
 
 SKIPS_IN_A_ROW = 10
 ROLLBACKS = 3           # to one checkpoint
@@ -44,7 +44,7 @@ class Recovery:
         elif self.policy != 'rollback' or not self.roll_back(found):
             self.trainer.gather_state()
             if not self.group.is_main:
-                raise ToldElsewhere(3)
+                raise ReportedByMainRank(3)
             raise NonFiniteError(f'{found}; {self.advice(progress, bad)}')
         self.trainer.undo.end_step()
 

@@ -2,30 +2,43 @@
 import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 
 from util.checkpoint import layout, store, transaction
-from util.checkpoint.transaction import FULL_STATES
 from util.console import warn
 from util.errors import NonFiniteError
 from util.monitors import loss_log
 
-FAILURES_IN_A_ROW = 3   # then the run ends: nothing of it would be kept
+FAILURES_IN_A_ROW = 3   # then the run ends, because nothing of it would be kept
 RETRY_SECONDS = 5.0     # before an input/output error is tried a second time
 
 
-class Checkpoints:
-    """Saves a run into its folder. A save that fails is told and training goes on; older checkpoints stay.
+@dataclass(frozen=True)
+class SavePolicy:
+    """When to save, in images (0: never) or minutes, and how many numbered checkpoints to keep (0: all)."""
 
-    `positions()` gives the lengths of the logs, which go with the state. Leave the `with` to wait for the last save;
-    when training came to its end by itself, a last save that failed is an `OSError`.
+    latest_freq: int = 5000
+    epoch_freq: int = 5
+    every_minutes: float = 10.0
+    by_iteration: bool = False
+    keep_last: int = 0
+
+
+class Checkpoints:
+    """Saves a run into its folder. A save that fails is reported and training continues; older checkpoints stay.
+
+    Leaving the `with` waits for the last save. If training ended normally, a last save that failed is an `OSError`.
     """
 
-    def __init__(self, model, opt, progress, positions, tell):
-        self.model, self.opt, self.progress, self.positions, self.tell = model, opt, progress, positions, tell
+    def __init__(self, state, policy: SavePolicy, progress, print_line):
+        """`state` is the `TrainingState` to save; `print_line` prints a line of the log."""
+        self.state, self.trainer, self.folder = state, state.trainer, state.folder
+        self.policy, self.progress, self.print_line = policy, progress, print_line
         self.saved_iteration = progress.iteration
-        self.thread, self.error, self.failures = None, None, 0
-        self.snapshot = None        # of the save before, whose memory is used again
         self.saved_at = time.monotonic()
+        self.thread = self.error = None
+        self.failures = 0
+        self.snapshot = None        # of the previous save; its memory is used again
 
     def __enter__(self):
         return self
@@ -38,65 +51,77 @@ class Checkpoints:
             self.rescue()
 
     def wait(self):
-        """Until the save under way is done."""
+        """Wait for the save in progress."""
         if self.thread:
             self.thread.join()
             self.thread = None
 
     def rescue(self):
-        """Save what was trained before an error, if there is a way back to the last step; the error is what matters."""
+        """Save what was trained before an error, if the last step can be undone; only the first error is reported."""
         with suppress(Exception):
             new = self.progress.iteration - self.saved_iteration
-            if new and self.model.whole and self.model.undo_step():
-                self.save('latest', line='an error ends the run: saving the latest model')
+            if not new:
+                return
+            if self.trainer.model.owns_full_state and self.trainer.undo_step():
+                self.save('latest', line='the run failed: saving the latest model')
                 self.wait()
-            elif new:
-                self.tell(f'an error ends the run within a step, which cannot be saved; steps since the last save, '
-                          f'which are lost: {new}')
+            else:
+                self.print_line(f'the run failed in the middle of a step, so it could not be saved; {new} steps since '
+                                f'the last save were lost')
 
     # ---- when
 
     def after_step(self, signals):
-        """Save at a multiple of --save_latest_freq images, after --save_every_minutes, or when asked by SIGUSR1."""
-        self.check()
-        wanted = signals.save_wanted()
-        if self.progress.every(self.opt.save_latest_freq):
-            self.save(f'iter_{self.progress.total_iters}' if self.opt.save_by_iter else 'latest')
-        elif wanted or self.overdue():
+        """Save if the progress or the time says so, or SIGUSR1 asked for it."""
+        self.report_failure()
+        requested = signals.take_save_request()
+        if self.progress.every(self.policy.latest_freq):
+            self.save(f'iter_{self.progress.total_iters}' if self.policy.by_iteration else 'latest')
+        elif requested or self.overdue():
             self.save('latest')
 
+    def after_epoch(self, epoch: int):
+        """Save at the end of an epoch, if it is the last one or its number says so."""
+        if self.progress.finished or (self.policy.epoch_freq and epoch % self.policy.epoch_freq == 0):
+            self.save('latest', str(epoch), line=f'saving the model at the end of epoch {epoch}, iters '
+                                                 f'{self.progress.total_iters}')
+
+    def before_stop(self, cause: str):
+        self.save('latest', line=f'stopped by {cause} at epoch {self.progress.epoch}, total_iters '
+                                 f'{self.progress.total_iters}: saving the latest model')
+
     def overdue(self) -> bool:
-        minutes = self.opt.save_every_minutes
+        minutes = self.policy.every_minutes
         return minutes > 0 and time.monotonic() - self.saved_at > 60 * minutes
 
     # ---- how
 
     def save(self, *labels: str, line: str = ''):
-        """Begin to save under some labels, after the save before is done; `line` tells why."""
+        """Start saving under some labels, after the previous save is done; `line` says why."""
         self.wait()
-        self.check()
+        self.report_failure()
         progress = self.progress
         self.saved_at, self.saved_iteration = time.monotonic(), progress.iteration
-        self.tell(line or f'saving the latest model (epoch {progress.epoch}, total_iters {progress.total_iters})')
-        self.model.gather_state()
-        self.snapshot = self.model.snapshot(progress, self.positions(), self.snapshot)
+        self.print_line(line or f'saving the latest model (epoch {progress.epoch}, total_iters {progress.total_iters})')
+        self.trainer.gather_state()
+        self.snapshot = self.state.snapshot(progress, loss_log.lengths(self.folder), self.snapshot)
         self.thread = threading.Thread(target=self.write, args=(labels, self.snapshot), name='saving')
         self.thread.start()
 
     def write(self, labels, snapshot: dict):
-        """In the thread: an error is left in `error`, for the main thread to tell."""
+        """In the thread: an error is kept in `error`, for the main thread to report."""
         try:
             refuse_non_finite(snapshot)
-            with suppress(OSError):     # logs alone are no reason not to save
-                loss_log.flush(self.model.folder)
+            with suppress(OSError):     # a log that cannot be flushed is no reason not to save
+                loss_log.flush(self.folder)
             self.write_patiently(labels, snapshot)
-            transaction.prune(self.model.folder, self.opt.keep_last, FULL_STATES)
+            transaction.prune(self.folder, self.policy.keep_last, transaction.FULL_STATES)
             self.failures = 0
         except Exception as error:
             self.error = error
 
     def write_patiently(self, labels, snapshot: dict):
-        """An input/output error is tried again; where only one of several labels has room, it is the first."""
+        """Retry an input/output error; on a full disk that has room for one of several labels, save the first."""
         try:
             self.write_labels(labels, snapshot)
         except OSError as error:
@@ -112,54 +137,58 @@ class Checkpoints:
 
     def write_labels(self, labels, snapshot: dict):
         size = len(labels) * sum(tensor.nbytes for tensor in store.tensors_of(snapshot))
-        transaction.check_room(self.model.folder, size)
-        store.save(self.model.folder, labels[0], **snapshot, also=labels[1:])
+        transaction.check_room(self.folder, size)
+        store.save(self.folder, labels[0], **snapshot, also=labels[1:])
 
-    def check(self):
-        """Tell of a save that failed; after several in a row, or for another reason than the disk, end the run."""
+    def report_failure(self):
+        """Warn about a save that failed; after several in a row, or for another reason than the disk, end the run."""
         error, self.error = self.error, None
         if error is None:
             return
         self.failures += 1
         if not isinstance(error, OSError) or self.failures >= FAILURES_IN_A_ROW:
             raise error
-        intact = ', and earlier checkpoints are intact' if layout.labels(self.model.folder) else ''
-        warn(f'the checkpoint could not be saved: {error.filename}: {error.strerror}; training goes on{intact}')
+        intact = ', and earlier checkpoints are intact' if layout.labels(self.folder) else ''
+        warn(f'the checkpoint could not be saved: {error.filename}: {error.strerror}; training continues{intact}')
 
 
 class NoCheckpoints:
-    """Of the processes beside the first one, which saves for all: their states are the same, or are gathered."""
+    """For the other processes of a run, of which the main process saves the state; they only help to gather it."""
 
-    def __init__(self, model, opt, progress):
-        self.model, self.opt, self.progress = model, opt, progress
+    def __init__(self, trainer, policy: SavePolicy, progress):
+        self.trainer, self.policy, self.progress = trainer, policy, progress
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        """Nothing is under way."""
+        """Nothing is in progress."""
 
     def wait(self):
-        """Nothing is under way."""
+        """Nothing is in progress."""
 
     def overdue(self) -> bool:
-        """By the clock of the first process."""
+        """The clock of the main process decides."""
         return False
 
     def after_step(self, signals):
-        if signals.save_wanted() or self.progress.every(self.opt.save_latest_freq):
-            self.save()
+        if signals.take_save_request() or self.progress.every(self.policy.latest_freq):
+            self.trainer.gather_state()
 
-    def save(self, *labels, line: str = ''):
-        self.model.gather_state()
+    def after_epoch(self, epoch: int):
+        if self.progress.finished or (self.policy.epoch_freq and epoch % self.policy.epoch_freq == 0):
+            self.trainer.gather_state()
+
+    def before_stop(self, cause: str):
+        self.trainer.gather_state()
 
 
 def refuse_non_finite(snapshot: dict):
-    """A `NonFiniteError` for weights or a training state that would spoil a run that goes on from them."""
+    """A `NonFiniteError` for weights or a training state that would spoil a run resumed from them."""
     for part in ('networks', 'training'):
         for name, content in snapshot[part].items():
             if not store.is_finite(content):
                 step = snapshot['state']['progress'].get('iteration')
-                raise NonFiniteError(f'{part} {name} of step {step} are not finite any more (NaN or infinite) and were '
-                                     f'not saved; earlier checkpoints are intact: go on from them with a smaller --lr, '
-                                     f'or smaller weights of the losses')
+                raise NonFiniteError(f'{part} {name} of step {step} are not finite (NaN or infinite) and were not '
+                                     f'saved; earlier checkpoints are intact: resume from one of them with a smaller '
+                                     f'--lr or smaller loss weights')

@@ -1,10 +1,10 @@
-"""Learning-rate schedules: pure functions of the epoch, but for `Plateau`, which follows a measured loss."""
+"""Learning rate: pure functions of the progress of a run, except for `Plateau`, which follows a measured loss."""
 import math
 
 
 def lr_multiplier(policy: str, epoch: int, n_epochs: int, n_epochs_decay: int, lr_decay_iters: int,
                   lr_gamma: float = 0.1, iteration: int | None = None) -> float:
-    """The factor on the learning rate during `epoch` (from 1 to n_epochs + n_epochs_decay); never 0.
+    """The factor on the learning rate in `epoch` (from 1 to n_epochs + n_epochs_decay); never 0.
 
     linear: 1 for `n_epochs`, then down in equal steps that would reach 0 one epoch after the last.
     step: times `lr_gamma` every `lr_decay_iters` epochs, or iterations if `iteration` (from 1) is given.
@@ -22,7 +22,7 @@ def lr_multiplier(policy: str, epoch: int, n_epochs: int, n_epochs_decay: int, l
 class Plateau:
     """Times 0.2 when the metric has not fallen by 1 % of its best for more than 5 epochs.
 
-    The numbers are those of torch's ReduceLROnPlateau as the reference uses it; the metric is a real one here.
+    The numbers are those of torch's ReduceLROnPlateau as the reference uses it.
     """
 
     factor, threshold, patience = 0.2, 0.01, 5
@@ -43,3 +43,44 @@ class Plateau:
 
     def load_state_dict(self, state: dict):
         vars(self).update(state)
+
+
+class Schedule:
+    """The learning rate of every step; `policy` plateau follows the mean of `plateau_losses` over an epoch."""
+
+    def __init__(self, policy: str, lr: float, n_epochs: int, n_epochs_decay: int, lr_decay_iters: int = 50,
+                 lr_gamma: float = 0.1, step_unit: str = 'epoch', plateau_losses: tuple[str, ...] = ()):
+        self.policy, self.lr = policy, lr
+        self.n_epochs, self.n_epochs_decay = n_epochs, n_epochs_decay
+        self.lr_decay_iters, self.lr_gamma, self.step_unit = lr_decay_iters, lr_gamma, step_unit
+        self.plateau_losses = plateau_losses
+        self.plateau = Plateau()
+        self.epoch_metric, self.epoch_batches = 0.0, 0
+
+    def learning_rate(self, progress) -> float:
+        """The learning rate of the step that comes next."""
+        if self.policy == 'plateau':
+            return self.lr * self.plateau.multiplier
+        iteration = progress.iteration + 1 if self.step_unit == 'iter' else None
+        return self.lr * lr_multiplier(self.policy, progress.schedule_epoch, self.n_epochs, self.n_epochs_decay,
+                                       self.lr_decay_iters, self.lr_gamma, iteration)
+
+    def add_losses(self, losses: dict, group):
+        """After a step: add its losses, on the device, to the mean of the epoch."""
+        if self.policy == 'plateau':
+            metric = sum(losses[name] for name in self.plateau_losses)
+            self.epoch_metric = self.epoch_metric + group.sum(metric.clone())
+            self.epoch_batches += 1
+
+    def finish_epoch(self):
+        if self.epoch_batches:
+            self.plateau.update(float(self.epoch_metric) / self.epoch_batches)
+        self.epoch_metric, self.epoch_batches = 0.0, 0
+
+    def state_dict(self) -> dict:
+        return dict(plateau=self.plateau.state_dict(), epoch_metric=float(self.epoch_metric),
+                    epoch_batches=self.epoch_batches)
+
+    def load_state_dict(self, state: dict):
+        self.plateau.load_state_dict(state['plateau'])
+        self.epoch_metric, self.epoch_batches = state['epoch_metric'], state['epoch_batches']

@@ -1,0 +1,148 @@
+"""A training run and its folder: how it is resumed, what is recorded when it begins, and what it prints at the end."""
+import shlex
+from contextlib import contextmanager
+from pathlib import Path
+
+from models.nets.layers import BatchNorm2d
+from models.training.dry_run import dry_run
+from models.training.progress import Progress
+from models.training.recovery import Recovery
+from models.training.saving import Checkpoints, NoCheckpoints, SavePolicy
+from models.training.state import TrainingState
+from util.checkpoint import layout, transaction
+from util.console import say, warn
+from util.machine.signals import Signals
+from util.monitors import loss_log
+from util.monitors.visualizer import NoVisualizer, Visualizer
+
+
+class Session:
+    """One start of a training run.
+
+    Until `begin`, nothing in the run folder is changed. `record` opens everything that the run writes.
+    """
+
+    def __init__(self, opt, trainer, dataset, folder: Path):
+        self.opt, self.trainer, self.model, self.dataset, self.folder = opt, trainer, trainer.model, dataset, folder
+        self.group = self.model.runtime.group
+        self.state = TrainingState(trainer, folder, opt.as_dict())
+        self.label = f'iter_{opt.load_iter}' if opt.load_iter else opt.epoch
+        self.progress, self.log_lengths = Progress(epoch=opt.epoch_count), {}
+        if opt.continue_train:
+            self.resume()
+        self.progress.epoch_size, self.progress.max_iters = len(dataset), opt.max_iters
+        self.progress.last_epoch = opt.n_epochs + opt.n_epochs_decay
+
+    def resume(self):
+        opt = self.opt
+        epoch_count = opt.epoch_count if 'epoch_count' in opt.given else None
+        self.progress, self.log_lengths = self.state.resume(self.label, epoch_count, 'cpu_threads' in opt.given)
+        if 1 < self.progress.epoch_size != len(self.dataset):
+            warn(f'the dataset now has {len(self.dataset)} images; it had {self.progress.epoch_size} when '
+                 f'{self.label} was saved')
+
+    @property
+    def images_to_go(self) -> int:
+        return self.progress.images_to_go(self.trainer.update_size)
+
+    # ---- starts that train nothing
+
+    def say_finished(self):
+        say(f'nothing left to train: {self.folder.absolute()} is finished (epoch {self.progress.epoch - 1}, '
+            f'total_iters {self.progress.total_iters}); raise --n_epochs, --n_epochs_decay or --max_iters to continue')
+
+    def dry_run(self, batches):
+        for line in dry_run(self.trainer, batches, self.images_to_go):
+            say(line)
+
+    # ---- the beginning
+
+    def begin(self, lock, console):
+        """Take over the run folder: from here on it belongs to this start of the run."""
+        if self.opt.continue_train:
+            self.first_line = self.continue_run()
+        else:
+            self.first_line = self.group.first(lambda: layout.claim(lock, self.opt.overwrite))
+        console.crash_folder, console.silent = self.folder, False
+        if self.group.is_main:
+            self.dataset.bad_images.save_to(self.folder)
+        else:
+            console.prefix = f'process {self.group.rank}: '
+
+    def continue_run(self) -> str:
+        """Make the checkpoint that is resumed the newest one; returns a line about it."""
+        progress = self.progress
+        line = (f'resuming {self.folder.absolute()} from {self.label}: epoch {progress.epoch}, '
+                f'image {progress.epoch_iter}')
+        if not self.group.is_main:
+            return line
+        kept = transaction.make_newest(self.folder, self.label, progress.state_dict())
+        loss_log.cut_back(self.folder, self.log_lengths)
+        if kept:
+            line += (f'; the previous latest is kept as {kept}, and checkpoints of later epochs will be overwritten')
+        return line
+
+    # ---- while it trains
+
+    @contextmanager
+    def record(self, lines):
+        """Open the logs, pages and checkpoints of the run, print `lines` and facts about it, and listen to signals."""
+        opt, is_main, runtime = self.opt, self.group.is_main, self.model.runtime
+        total_images = self.progress.total_iters + self.images_to_go
+        policy = SavePolicy(opt.save_latest_freq, opt.save_epoch_freq, opt.save_every_minutes, opt.save_by_iter,
+                            opt.keep_last)
+        visualizer = NoVisualizer()
+        if is_main:
+            visualizer = Visualizer(opt, total_images, self.progress, device=runtime.description)
+        with visualizer:
+            self.visualizer = visualizer
+            known = [f'The number of training images = {len(self.dataset)}', self.model.describe_networks(opt.verbose),
+                     f'device: {runtime.description}, seed {opt.seed}', *update_lines(self.trainer)]
+            for line in filter(None, [*lines, *known]):
+                visualizer.line(line)
+            checkpoints = NoCheckpoints(self.trainer, policy, self.progress)
+            if is_main:
+                checkpoints = Checkpoints(self.state, policy, self.progress, visualizer.line)
+            with Signals(opt.max_minutes) as self.signals, checkpoints:
+                self.checkpoints = checkpoints
+                self.recovery = Recovery(opt.on_nonfinite, self.state, checkpoints)
+                yield self
+            self.print_end()
+        self.group.close()
+
+    def print_end(self):
+        stop = self.signals.stop
+        if not stop:
+            self.visualizer.line(f'training finished: {self.folder.absolute()}')
+            return
+        self.visualizer.stopped(stop)
+        here = self.group.size_here
+        launcher = 'python' if self.group.size == 1 else f'torchrun --nproc_per_node {here} --'
+        place = shlex.join(['--name', self.opt.name, '--checkpoints_dir', self.opt.checkpoints_dir])
+        self.visualizer.line(f'to resume: {launcher} train.py {place} --continue_train')
+
+
+def update_lines(trainer) -> list[str]:
+    """Lines about what an update consists of, if it is more than one batch, and whether that has changed."""
+    model, size, parts = trainer.model, trainer.group.size, trainer.accumulate
+    lines = []
+    now = model.runtime.group.size
+    if trainer.saved_world_size != now:
+        lines.append(f'trained by {trainer.saved_world_size} process(es) so far and by {now} from now on: the order of '
+                     f'images is the same, but numbers differ by rounding')
+    if not model.owns_full_state:
+        lines.append('one process trains the networks *_A, the other one *_B (--parallel twin)')
+    if trainer.update_size == trainer.batch_size:
+        return lines
+    factors, scopes = [], []
+    if size > 1:
+        factors.append(f'{size} processes')
+        scopes.append('all processes')
+    if parts > 1:
+        factors.append(f'{parts} batches (--accumulate)')
+        scopes.append('each batch alone')
+    lines.append(f'one update: {" x ".join(factors)} x {trainer.batch_size} images (--batch_size) = '
+                 f'{trainer.update_size} images')
+    if any(isinstance(layer, BatchNorm2d) for net in model.nets.values() for layer in net.modules()):
+        lines.append(f'batch norms have the statistics of {", ".join(scopes)}')
+    return lines
