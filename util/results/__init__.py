@@ -1,1 +1,1 @@
-"""The output of test.py: image files, the page to look at them, and scores."""
+"""The output of test.py: image files, pages to look at them, results.json for programs, and metrics."""

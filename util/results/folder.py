@@ -1,4 +1,4 @@
-"""What a results folder says it holds, and what becomes of earlier results: none are mixed with others, or lost."""
+"""Earlier results in a folder: the same test overwrites them, the results of another test are moved aside."""
 import errno
 import json
 import os
@@ -9,84 +9,89 @@ from pathlib import Path
 
 from util.files import first_free, move_aside
 
-# options that change nothing about the images: a test with other values of these is the same test
+# options that do not change the images: tests that differ only in these are the same test
 INCIDENTAL = frozenset((
     'gpu_ids', 'cpu_threads', 'num_threads', 'batch_size', 'verbose', 'suffix', 'use_wandb', 'wandb_project_name',
     'results_dir', 'display_winsize', 'serial_batches', 'no_flip'))
 
 
 def check_place(folder):
-    """An `OSError` where no folder can be made, before any work; it leaves nothing behind."""
+    """Raise `OSError` before any work if `folder` cannot be created."""
     folder = Path(folder).absolute()
     existing = next(place for place in (folder, *folder.parents) if place.exists())
     try:
         os.rmdir(tempfile.mkdtemp(dir=existing))
-    except OSError as error:    # ENOENT: a place that only looks like a file system, such as /proc
+    except OSError as error:    # ENOENT: not a real file system, such as /proc
         code = errno.EACCES if error.errno == errno.ENOENT else error.errno
         raise OSError(code, 'cannot be written', str(folder)) from error
 
 
 def facts_of(opt) -> dict:
-    """What was tested: for programs, and to tell whether another test is the same."""
+    """What was tested, for results.json; equal facts mean the same test."""
     values = {**opt.as_dict(), 'checkpoints_dir': Path(opt.checkpoints_dir).absolute()}
     options = {name: str(value) for name, value in values.items() if name not in {*INCIDENTAL, 'dataroot'}}
     return dict(name=opt.name, model=opt.model, direction=opt.direction, phase=opt.phase, epoch=opt.epoch,
                 dataroot=str(Path(opt.dataroot).absolute()), options=options)
 
 
-def shown_facts(opt) -> dict[str, str]:
-    """What the page tells of the test; no paths of this machine, as pages are sent around."""
-    swapped = ' (A of the page is domain B of the data)' if opt.direction == 'BtoA' else ''
+def page_facts(opt) -> dict[str, str]:
+    """What was tested, for the page; without absolute paths, because pages are sent to other people."""
+    swapped = ' (A on this page is domain B of the dataset)' if opt.direction == 'BtoA' else ''
     checkpoint = f'iteration {opt.load_iter}' if opt.load_iter else opt.epoch
     return dict(name=opt.name, model=opt.model, direction=opt.direction + swapped, phase=opt.phase,
                 checkpoint=checkpoint, data=as_text(Path(opt.dataroot).absolute().name),
                 started=time.strftime('%Y-%m-%d %H:%M'))
 
 
-def make_room(folder: Path, facts: dict):
-    """Results of another test in `folder` are moved to `<folder>.1`, with a line; the same test is repeated there."""
+def move_other_test_aside(folder: Path, facts: dict, notify):
+    """Move the results of another test from `folder` to `<folder>.1`; results of the same test stay."""
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     try:
         found = json.loads((folder / 'results.json').read_text(encoding='utf-8'))
-        different = [name for name in facts if name != 'options' and found.get(name) != facts[name]]
-        before, now = found.get('options', {}), facts['options']
-        different += [f'--{name}' for name in {**before, **now} if before.get(name) != now.get(name)
-                      and name not in different]
+        reasons = differences(found, facts)
     except (OSError, ValueError, AttributeError, TypeError):
-        different = ['no list of them']
-    if different:
+        reasons = ['no results.json']
+    if reasons:
         aside = move_aside(folder)
-        yield (f'{folder.absolute()} held results of another test ({", ".join(sorted(different)[:5])}); '
-               f'they are now in {aside.absolute()}')
+        notify(f'moved the results of another test ({", ".join(sorted(reasons)[:5])}) from {folder.absolute()} to '
+               f'{aside.absolute()}')
 
 
-def move_strangers_aside(folder: Path, written: set[str]):
-    """Images in `folder` that this test did not write, of inputs that are gone, go to `<folder>.1`, with a line."""
+def differences(found: dict, facts: dict) -> list[str]:
+    """Names of the facts and options that differ."""
+    names = [name for name in facts if name != 'options' and found.get(name) != facts[name]]
+    before, now = found.get('options', {}), facts['options']
+    changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return names + [f'--{name}' for name in changed if name not in names]
+
+
+def move_unknown_aside(folder: Path, written: set[str], notify):
+    """Move images that this test did not write, whose inputs are gone, from `folder` to `<folder>.1`."""
     ours = {composed(file) for file in written}
     parts = [folder / name for name in ('images', 'thumbs') if not (folder / name).is_symlink()]
-    strangers = [path for part in parts for path in sorted(part.rglob('*'))
-                 if path.is_file() and composed(as_text(path.relative_to(folder).as_posix())) not in ours]
-    if not strangers:
+    unknown = [path for part in parts for path in sorted(part.rglob('*'))
+               if path.is_file() and composed(as_text(path.relative_to(folder).as_posix())) not in ours]
+    if not unknown:
         return
     aside = first_free(folder)
-    for path in strangers:
+    for path in unknown:
         new = aside / path.relative_to(folder)
         new.parent.mkdir(parents=True, exist_ok=True)
         path.rename(new)
-    yield f'{len(strangers)} images of an earlier test, of inputs that are gone, are now in {aside.absolute()}'
+    notify(f'moved {len(unknown)} images of an earlier test, whose inputs no longer exist, to {aside.absolute()}')
 
 
 def as_text(name: str) -> str:
-    """The name of a file with bytes that are no UTF-8 replaced."""
+    """A file name with the bytes replaced that are not UTF-8."""
     return name.encode('utf-8', 'surrogateescape').decode('utf-8', 'replace')
 
 
 def as_path(folder: Path, file: str) -> Path:
-    """Where `file`, an address on a page, lies: its name is UTF-8 also where the system's names are ASCII."""
+    """The path of `file`, an address on a page; its name is UTF-8 even if the system's encoding is ASCII."""
     return folder / os.fsdecode(file.encode())
 
 
 def composed(name: str) -> str:
-    """The name in the one form of its accents, as some file systems give it back in another."""
+    """The name in Unicode form NFC; some file systems return names in another form."""
     return unicodedata.normalize('NFC', name)

@@ -1,17 +1,17 @@
-/* The gallery of a results folder: filter, sort, pages, and a slider between two images of a result.
-   results.js and data/*.js call pixmorph.summary(...) and pixmorph.results(...); nothing else is loaded.
-   All names are set as text, never as HTML. */
+/* The gallery of a results folder: filter, sort, pages, and a slider that compares two images of a result.
+   It loads results.js and data/*.js, which call pixmorph.summary(...) and pixmorph.results(...).
+   Names of files and images are inserted as text, never as HTML. */
 'use strict';
 
 const pixmorph = (() => {
-  const PER_PAGE = 48, AT_ONCE = 8;
-  const MIN_SIZE = 48, MAX_SIZE = 384, LEGIBLE = 72;
+  const PER_PAGE = 48, PARALLEL_LOADS = 8;
+  const MIN_SIZE = 48, MAX_SIZE = 384, LEGIBLE_SIZE = 72;
   const state = { summary: null, chunks: [], missing: [], all: [], shown: [], page: 0, label: '', open: -1, left: '', right: '' };
   const view = {};
 
-  document.documentElement.classList.add('js');     // hides the plain grid before it is painted
+  document.documentElement.classList.add('js');     // hides the plain grid before the first paint
 
-  // ---- small things
+  // ---- helpers
 
   function element(tag, attributes = {}, ...children) {
     const node = document.createElement(tag);
@@ -52,20 +52,20 @@ const pixmorph = (() => {
     const loadNext = () => {
       if (next > chunks) return;
       const number = next++, file = `data/${String(number).padStart(4, '0')}.js`;
-      const ended = () => {
+      const onDone = () => {
         done += 1;
         if (done === chunks || done < 4 || done % 10 === 0) refresh();
         loadNext();
       };
-      const script = element('script', { src: file, onload: ended, onerror: () => { state.missing.push(file); ended(); } });
+      const script = element('script', { src: file, onload: onDone, onerror: () => { state.missing.push(file); onDone(); } });
       document.head.append(script);
     };
-    for (let k = 0; k < AT_ONCE; k++) loadNext();
+    for (let k = 0; k < PARALLEL_LOADS; k++) loadNext();
   }
 
-  // ---- choosing and ordering
+  // ---- filtering and sorting
 
-  function orderOf(key, backwards) {
+  function comparison(key, backwards) {
     const best = { PSNR: -1, SSIM: -1, L1: 1 }[key];
     const value = item => {
       const found = (item.metrics || {})[key];
@@ -84,12 +84,12 @@ const pixmorph = (() => {
     const open = state.shown[state.open];
     state.all = state.chunks.flatMap(items => items || []);
     state.shown = state.all.filter(item => words.every(word => item.key.includes(word)));
-    state.shown.sort(orderOf(view.sort.value, view.order.getAttribute('aria-pressed') === 'true'));
+    state.shown.sort(comparison(view.sort.value, view.order.getAttribute('aria-pressed') === 'true'));
     if (open) state.open = state.shown.indexOf(open);
     draw();
   }
 
-  function refine() {
+  function onFilterChange() {
     state.page = 0;
     describeOrder();
     refresh();
@@ -101,7 +101,7 @@ const pixmorph = (() => {
     view.order.textContent = words[Number(backwards)];
   }
 
-  function turn(page) {
+  function goToPage(page) {
     state.page = clamp(page, 0, pages() - 1);
     draw();
     view.grid.scrollIntoView({ block: 'start' });
@@ -123,15 +123,15 @@ const pixmorph = (() => {
     const found = state.shown.length === state.all.length ? `${count(state.all.length)} results`
       : `${count(state.shown.length)} of ${count(state.all.length)} results`;
     view.found.textContent = found + (loading ? ' …' : '')
-      + (state.missing.length ? ` (not readable: ${state.missing.slice(0, 3).join(', ')})` : '');
+      + (state.missing.length ? ` (could not load ${state.missing.slice(0, 3).join(', ')})` : '');
     for (const pager of view.pagers) drawPager(pager);
-    fit();
+    fitMatrix();
   }
 
   function drawPager(pager) {
     pager.box.hidden = pages() < 2;
-    pager.back.disabled = state.page === 0;
-    pager.on.disabled = state.page === pages() - 1;
+    pager.previous.disabled = state.page === 0;
+    pager.next.disabled = state.page === pages() - 1;
     pager.number.max = pages();
     pager.number.value = state.page + 1;
     pager.of.textContent = `of ${count(pages())}`;
@@ -169,20 +169,20 @@ const pixmorph = (() => {
     const examples = state.summary.examples;
     const heading = label => {
       const file = examples[label.replace('fake_B', 'style')];
-      return element('th', { scope: 'col' }, ...(file ? [element('img', { src: url(file), alt: `example of the style of ${label}` })] : []),
+      return element('th', { scope: 'col' }, ...(file ? [element('img', { src: url(file), alt: `style image of ${label}` })] : []),
         element('span', {}, label));
     };
     const row = item => element('tr', {}, element('th', { scope: 'row', title: item.stem }, element('span', {}, item.stem)),
       ...labels.map(label => element('td', {}, ...(item.files[label] ? [picture(item, label), element('figcaption', {}, label)] : []))));
-    const box = element('div', { class: 'matrix', tabindex: 0, role: 'region', 'aria-label': 'contents in rows, styles in columns' },
+    const box = element('div', { class: 'matrix', tabindex: 0, role: 'region', 'aria-label': 'content images in rows, styles in columns' },
       element('table', {}, element('thead', {}, element('tr', {}, element('td', {}, 'content \\ style'), ...labels.map(heading))),
         element('tbody', {}, ...items.map(row))));
     box.style.setProperty('--styles', labels.length);
     return box;
   }
 
-  /* Labels stick below the toolbar, or stand below each picture where the grid itself scrolls sideways. */
-  function fit() {
+  /* Column headings stick to the toolbar. If the grid scrolls sideways, the names are below each image instead. */
+  function fitMatrix() {
     const box = view.grid.querySelector('.matrix'), sticks = getComputedStyle(view.tools).position === 'sticky';
     view.grid.style.setProperty('--bar', `${sticks ? view.tools.offsetHeight : 0}px`);
     if (box) box.classList.toggle('wide', box.firstChild.offsetWidth > view.grid.clientWidth);
@@ -190,16 +190,16 @@ const pixmorph = (() => {
 
   // ---- one result
 
-  /* Which image each one was made from: [source, made] of all that a result has. */
-  function made(item) {
+  /* All pairs [source, result] of images of which one was generated from the other. */
+  function sourcePairs(item) {
     const labels = labelsOf(item), input = labels.find(name => !name.startsWith('fake')) || labels[0];
     const source = label => labels.includes('fake_A') && /^(fake_A|rec_B)$/.test(label) ? 'real_B' : input;
     return labels.filter(label => /^(fake|rec)/.test(label)).map(label => [source(label), label]);
   }
 
-  /* The two images to compare when one of them is chosen. */
-  function defaults(item, label) {
-    const labels = labelsOf(item), target = state.summary.target, known = made(item);
+  /* The two images to compare when `label` was clicked. */
+  function defaultPair(item, label) {
+    const labels = labelsOf(item), target = state.summary.target, known = sourcePairs(item);
     if (target && label === target[1]) return target;
     const other = [labels[0], labels[0] === label ? labels[labels.length - 1] : label];
     return known.find(pair => pair[1] === label) || known.find(pair => pair[0] === label && pair[1].startsWith('fake')) || other;
@@ -207,7 +207,7 @@ const pixmorph = (() => {
 
   function openItem(item, label) {
     state.open = state.shown.indexOf(item);
-    [state.left, state.right] = defaults(item, label || labelsOf(item)[0]);
+    [state.left, state.right] = defaultPair(item, label || labelsOf(item)[0]);
     view.range.value = 50;
     drawOpen();
     if (!view.dialog.open) view.dialog.showModal();
@@ -218,7 +218,7 @@ const pixmorph = (() => {
     const item = state.shown[state.open];
     if (!item) return view.dialog.close();
     const labels = labelsOf(item);
-    if (!item.files[state.left] || !item.files[state.right]) [state.left, state.right] = defaults(item, labels[0]);
+    if (!item.files[state.left] || !item.files[state.right]) [state.left, state.right] = defaultPair(item, labels[0]);
     view.name.textContent = item.stem;
     view.place.textContent = `${count(state.open + 1)} of ${count(state.shown.length)}`;
     view.itemScores.replaceChildren(...scores(item));
@@ -238,29 +238,29 @@ const pixmorph = (() => {
       type: 'button', 'aria-pressed': String(left === state.left && right === state.right),
       onclick: () => { [state.left, state.right] = [left, right]; drawOpen(); },
     }, `${left} | ${right}`)));
-    slide();
+    drawSlider();
   }
 
   function pairs(item) {
-    const target = state.summary.target, known = made(item).slice(0, 4);
+    const target = state.summary.target, known = sourcePairs(item).slice(0, 4);
     return [...known, ...(target && item.files[target[1]] && known.length ? [target, [known[0][0], target[1]]] : [])];
   }
 
-  function slide() {
+  function drawSlider() {
     view.stage.style.setProperty('--cut', `${view.range.value}%`);
-    view.range.setAttribute('aria-valuetext', `${view.range.value} % ${state.left}, the rest ${state.right}`);
+    view.range.setAttribute('aria-valuetext', `${view.range.value} % ${state.left}, ${100 - view.range.value} % ${state.right}`);
   }
 
-  function step(by) {
+  function showNeighbor(by) {
     state.open = clamp(state.open + by, 0, state.shown.length - 1);
     drawOpen();
-    for (const near of [1, -1]) {       // the next one is there before it is asked for
+    for (const near of [1, -1]) {       // preload the neighbors
       const item = state.shown[state.open + near];
       if (item) for (const label of [state.left, state.right]) if (item.files[label]) new Image().src = url(item.files[label]);
     }
   }
 
-  function closed() {
+  function onClose() {
     const item = state.shown[state.open];
     if (!item) return;
     state.page = Math.floor(state.open / PER_PAGE);
@@ -274,18 +274,18 @@ const pixmorph = (() => {
   function keys(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const typing = event.target.matches('input:not([type=range]), select, textarea');
-    const handled = view.dialog.open ? keyOfItem(event, typing) : keyOfGrid(event, typing);
+    const handled = view.dialog.open ? keyInDialog(event, typing) : keyInGrid(event, typing);
     if (handled) event.preventDefault();
   }
 
-  function keyOfItem(event, typing) {
+  function keyInDialog(event, typing) {
     const labels = labelsOf(state.shown[state.open]), digit = Number(/^Digit([1-9])$/.exec(event.code)?.[1]);
     if (typing) return false;
-    if (event.key === 'ArrowRight') step(1);
-    else if (event.key === 'ArrowLeft') step(-1);
+    if (event.key === 'ArrowRight') showNeighbor(1);
+    else if (event.key === 'ArrowLeft') showNeighbor(-1);
     else if (event.key === 'ArrowUp' || event.key === 'ArrowDown') {
       view.range.value = Number(view.range.value) + (event.key === 'ArrowUp' ? 5 : -5);
-      slide();
+      drawSlider();
     } else if (digit && labels[digit - 1]) {
       state[event.shiftKey ? 'left' : 'right'] = labels[digit - 1];
       drawOpen();
@@ -293,11 +293,11 @@ const pixmorph = (() => {
     return true;
   }
 
-  function keyOfGrid(event, typing) {
-    if (event.key === 'Escape' && event.target === view.filter) { view.filter.value = ''; refine(); view.filter.blur(); return true; }
+  function keyInGrid(event, typing) {
+    if (event.key === 'Escape' && event.target === view.filter) { view.filter.value = ''; onFilterChange(); view.filter.blur(); return true; }
     if (typing || event.target.matches('input[type=range]')) return false;
     if (event.key === '/') view.filter.focus();
-    else if (event.key === 'ArrowRight' || event.key === 'ArrowLeft') walk(event.key === 'ArrowRight' ? 1 : -1);
+    else if (event.key === 'ArrowRight' || event.key === 'ArrowLeft') moveFocus(event.key === 'ArrowRight' ? 1 : -1);
     else if (/^\d$/.test(event.key) && Number(event.key) <= state.summary.labels.length) {
       view.label.value = state.label = event.key === '0' ? '' : state.summary.labels[event.key - 1];
       draw();
@@ -305,13 +305,13 @@ const pixmorph = (() => {
     return true;
   }
 
-  function walk(by) {
+  function moveFocus(by) {
     const all = [...view.grid.querySelectorAll('.picture')], here = all.indexOf(document.activeElement);
     const next = here < 0 ? (by > 0 ? 0 : all.length - 1) : here + by;
     if (all[next]) return all[next].focus();
     const page = state.page + by;
     if (page < 0 || page >= pages()) return;
-    turn(page);
+    goToPage(page);
     const now = [...view.grid.querySelectorAll('.picture')];
     now[by > 0 ? 0 : now.length - 1]?.focus();
   }
@@ -324,7 +324,7 @@ const pixmorph = (() => {
       element('b', {}, metric(means[name])), element('span', {}, `mean ${name}`), element('small', {}, notes[name])));
     const parts = [element('h1', {}, title),
       element('dl', { class: 'facts' }, ...Object.entries(facts).map(([name, text]) => element('div', {}, element('dt', {}, name), element('dd', {}, text))))];
-    if (tiles.length) parts.push(element('div', { class: 'tiles' }, ...tiles), element('p', { class: 'quiet' }, `${target[0]} against ${target[1]}`));
+    if (tiles.length) parts.push(element('div', { class: 'tiles' }, ...tiles), element('p', { class: 'quiet' }, `${target[0]} compared with ${target[1]}`));
     if (Object.keys(legend).length) {
       parts.push(element('dl', { class: 'legend' }, ...Object.entries(legend).map(([label, text]) => element('div', {}, element('dt', {}, label), element('dd', {}, text)))));
     }
@@ -337,25 +337,25 @@ const pixmorph = (() => {
   }
 
   function pager() {
-    const number = element('input', { type: 'number', min: 1, 'aria-label': 'page', onchange: () => turn(number.value - 1) });
-    const found = { number, of: element('span'), back: element('button', { type: 'button', 'aria-label': 'previous page', onclick: () => turn(state.page - 1) }, '‹'),
-      on: element('button', { type: 'button', 'aria-label': 'next page', onclick: () => turn(state.page + 1) }, '›') };
-    found.box = element('nav', { class: 'pager', 'aria-label': 'pages' }, found.back, element('span', {}, 'page'), number, found.of, found.on);
+    const number = element('input', { type: 'number', min: 1, 'aria-label': 'page', onchange: () => goToPage(number.value - 1) });
+    const found = { number, of: element('span'), previous: element('button', { type: 'button', 'aria-label': 'previous page', onclick: () => goToPage(state.page - 1) }, '‹'),
+      next: element('button', { type: 'button', 'aria-label': 'next page', onclick: () => goToPage(state.page + 1) }, '›') };
+    found.box = element('nav', { class: 'pager', 'aria-label': 'pages' }, found.previous, element('span', {}, 'page'), number, found.of, found.next);
     return found;
   }
 
   function toolbar() {
     const choice = (name, options, onchange) => element('select', { 'aria-label': name, onchange }, ...options.map(([value, text]) => element('option', { value }, text)));
     const { labels } = state.summary;
-    view.filter = element('input', { type: 'search', placeholder: 'filter by name  ( / )', 'aria-label': 'filter by name', oninput: refine });
-    view.sort = choice('sort by', [['tested', 'as tested'], ['name', 'name'], ...metricNames().map(name => [name, name])], refine);
+    view.filter = element('input', { type: 'search', placeholder: 'filter by name  ( / )', 'aria-label': 'filter by name', oninput: onFilterChange });
+    view.sort = choice('sort by', [['tested', 'test order'], ['name', 'name'], ...metricNames().map(name => [name, name])], onFilterChange);
     view.order = element('button', { type: 'button', 'aria-pressed': 'false', onclick: () => {
       view.order.setAttribute('aria-pressed', String(view.order.getAttribute('aria-pressed') !== 'true'));
-      refine();
+      onFilterChange();
     } });
     view.label = choice('show', [['', 'all images'], ...labels.map((label, k) => [label, `${k < 9 ? `${k + 1} ` : ''}${label}`])], () => { state.label = view.label.value; draw(); });
     view.size = element('input', { type: 'range', min: MIN_SIZE, max: MAX_SIZE, step: 8, 'aria-label': 'size of the images', oninput: () => resize(view.size.value, view.size.value) });
-    view.size.value = isMatrix() ? Math.min(wanted(), Math.max(LEGIBLE, (innerWidth - 200) / labels.length)) : wanted();
+    view.size.value = isMatrix() ? Math.min(initialSize(), Math.max(LEGIBLE_SIZE, (innerWidth - 200) / labels.length)) : initialSize();
     view.found = element('output', { 'aria-live': 'polite' });
     view.pagers = [pager(), pager()];
     describeOrder();
@@ -364,13 +364,13 @@ const pixmorph = (() => {
       element('label', { class: 'size' }, element('span', {}, 'size'), view.size), view.found, view.pagers[0].box);
   }
 
-  const wanted = () => clamp(innerWidth < 640 ? 88 : state.summary.width / 2, MIN_SIZE, MAX_SIZE);
+  const initialSize = () => clamp(innerWidth < 640 ? 88 : state.summary.width / 2, MIN_SIZE, MAX_SIZE);
 
-  /* Pictures as large as the slider says; before it is moved, a grid's shrink with the window to what is legible. */
-  function resize(size = wanted(), least = Math.min(size, LEGIBLE)) {
+  /* Image size as set by the slider; until it is moved, images in a matrix may shrink to the smallest legible size. */
+  function resize(size = initialSize(), least = Math.min(size, LEGIBLE_SIZE)) {
     view.grid.style.setProperty('--size', `${size}px`);
     view.grid.style.setProperty('--least', `${least}px`);
-    fit();
+    fitMatrix();
   }
 
   function dialog() {
@@ -381,31 +381,31 @@ const pixmorph = (() => {
       view[`${side}File`] = element('a', { target: '_blank', rel: 'noopener' });
       view[`${side}Choice`] = element('select', { 'aria-label': `${side} image`, onchange: event => { state[side] = event.target.value; drawOpen(); } });
     }
-    view.range = element('input', { type: 'range', min: 0, max: 100, step: 1, 'aria-label': 'how much of the left image is seen', oninput: slide });
+    view.range = element('input', { type: 'range', min: 0, max: 100, step: 1, 'aria-label': 'share of the left image that is shown', oninput: drawSlider });
     view.stage = element('div', { class: 'stage' }, view.right, view.left, element('div', { class: 'line' }), view.leftLabel, view.rightLabel, view.range);
     view.name = element('h2');
     view.place = element('span', { class: 'quiet' });
     view.itemScores = element('div');
     view.pairs = element('div', { class: 'pairs' });
-    view.dialog = element('dialog', { 'aria-label': 'one result', onclose: closed },
+    view.dialog = element('dialog', { 'aria-label': 'one result', onclose: onClose },
       element('div', { class: 'bar' }, view.name, view.place, button('✕', 'close (Esc)', () => view.dialog.close())),
-      element('div', { class: 'middle' }, button('‹', 'previous (left arrow)', () => step(-1)), view.stage, button('›', 'next (right arrow)', () => step(1))),
+      element('div', { class: 'middle' }, button('‹', 'previous (left arrow)', () => showNeighbor(-1)), view.stage, button('›', 'next (right arrow)', () => showNeighbor(1))),
       element('div', { class: 'bar below' }, view.leftChoice, view.pairs, view.rightChoice),
       element('div', { class: 'bar below' }, view.itemScores, element('span', { class: 'links' }, view.leftFile, view.rightFile)),
-      element('p', { class: 'quiet keys' }, '← → other results · ↑ ↓ slider · 1–9 right image, with Shift left image · Esc closes'));
+      element('p', { class: 'quiet keys' }, '← → previous, next result · ↑ ↓ move the slider · 1–9 choose the right image, with Shift the left image · Esc close'));
     return view.dialog;
   }
 
   function start() {
-    if (!state.summary) return document.documentElement.classList.remove('js');     // results.js is missing: the plain grid
+    if (!state.summary) return document.documentElement.classList.remove('js');     // results.js is missing: show the plain grid
     view.grid = element('section', { 'aria-label': 'results' });
     view.tools = toolbar();
     view.grid.className = isMatrix() ? 'rows' : 'cards';
     view.grid.style.setProperty('--columns', Math.min(3, state.summary.labels.length || 1));
     document.body.append(element('div', { id: 'gallery' }, header(), view.tools, view.grid, view.pagers[1].box,
-      element('p', { class: 'quiet keys' }, '/ filters · ← → walk · Enter opens · 1–9 one kind of image, 0 all')), dialog());
+      element('p', { class: 'quiet keys' }, '/ filter · ← → move · Enter open · 1–9 show one kind of image, 0 show all')), dialog());
     resize();
-    new ResizeObserver(fit).observe(document.documentElement);
+    new ResizeObserver(fitMatrix).observe(document.documentElement);
     document.addEventListener('keydown', keys);
     refresh();
     loadAll();
