@@ -1,8 +1,4 @@
-"""What all models share: making networks, showing them a batch, logging losses, translating. No engine, no files."""
-import copy
-from contextlib import contextmanager
-from pathlib import Path
-
+"""What all models share: making networks, showing them a batch, noting losses. No engine, no files."""
 import torch
 from torch import nn
 
@@ -10,14 +6,13 @@ from models import catalog, networks
 from models.losses import gradient_penalty
 from models.nets.layers import share_batches
 from models.training.optimizer import Adam, Update
+from models.translating import Translating
 from util.errors import SizeError
 from util.image_pool import ImagePool
 from util.images import as_numbers
-from util.machine.memory import memory_explained
-from util.machine.seeding import derive_seed, restore_rng_state, rng_state
 
 
-class BaseModel:
+class BaseModel(Translating):
     """A model is one file: option tables, `__init__`, `forward`, `updates`, `get_current_visuals`.
 
     Networks are attributes named `net*`: `self.netG_A` is saved as `<label>_net_G_A.pth`. Optimizers are
@@ -180,67 +175,6 @@ class BaseModel:
         values = iter(together.tolist())
         return {name: 0.0 if value is None else next(values) for name, value in known.items()}
 
-    # ---- translating
-
-    def translate(self, batch: dict) -> dict:
-        """`translate_batch` in the precision of the run; out of memory is an error that names the sizes."""
-        height, width = batch['A'].shape[-2:]
-        with torch.inference_mode(), self.runtime.autocast(), \
-                memory_explained(self.device, batch_size=len(batch['A']), size=f'{width}x{height}'):
-            return self.translate_batch(batch)
-
-    def translate_batch(self, batch: dict) -> dict:
-        """Translate a batch; every image gives the same result as alone, whatever the batch size.
-
-        Where a network mixes the images of a batch (batch norm in training mode, dropout), they go through one by
-        one, each with its own noise, seeded by --seed and the file name. On a CPU they always do: batches gain
-        nothing there, and the result is the same to the last bit.
-        """
-        mixed = any(networks.mixes_batch(net) for net in self.nets.values())
-        if not mixed and self.device.type != 'cpu':
-            self.set_input(batch)
-            self.forward()
-            return self.get_current_visuals()
-        singles = []
-        for index, path in enumerate(batch['A_paths']):
-            torch.manual_seed(derive_seed(self.opt.seed, Path(path).name))
-            self.set_input({key: value[index:index + 1] for key, value in batch.items() if key != 'failed'})
-            self.forward()
-            singles.append(self.get_current_visuals())
-        return {name: torch.cat([single[name] for single in singles]) for name in singles[0]}
-
-    def preview(self, batch: dict) -> dict:
-        """Visuals of a batch during training, (N, C, H, W) in [-1, 1], with the same noise each time.
-
-        Training is not affected: a copy of the model that shares its networks does the work, and random state and
-        running statistics are restored. Only the process that shows the visuals needs to call this.
-        """
-        with torch.no_grad(), self.runtime.autocast(), self.group.alone(), unchanged_statistics(self.nets.values()):
-            rng = rng_state()
-            torch.manual_seed(derive_seed(self.opt.seed, 'preview'))
-            try:
-                return copy.copy(self).preview_batch(batch)
-            finally:
-                restore_rng_state(rng)
-
-    def preview_batch(self, batch: dict) -> dict:
-        self.set_input(batch)
-        self.forward()
-        return {name: image for name, image in self.get_current_visuals().items() if not name.startswith('idt')}
-
-    def prepare_test(self, read_image, list_images) -> dict:
-        """Called before the first translation, for models that need other images than those of the dataset.
-
-        `read_image(path)` gives (1, C, H, W), `list_images(folder)` sorted paths. Returns images to show above all
-        results, {name: (1, C, H, W)}; None leaves a place empty.
-        """
-        return {}
-
-    def eval(self):
-        """Use the running statistics of batch norms, and no dropout (--eval)."""
-        for net in self.nets.values():
-            net.eval()
-
     def describe_networks(self, verbose: bool = False) -> str:
         """Names and sizes of the networks, with their structure if `verbose`."""
         lines = ['---------- Networks initialized -------------']
@@ -250,18 +184,6 @@ class BaseModel:
                 lines.append(str(net))
             lines.append(f'[Network {name}] Total number of parameters : {count / 1e6:.3f} M')
         return '\n'.join([*lines, '-----------------------------------------------'])
-
-
-@contextmanager
-def unchanged_statistics(nets):
-    """Restores the running statistics of `nets` afterwards."""
-    buffers = [(buffer, buffer.clone()) for net in nets for buffer in net.buffers()]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for buffer, value in buffers:
-                buffer.copy_(value)
 
 
 def memory_format(runtime, training: bool, norm: str, fused_norms: bool) -> torch.memory_format:

@@ -1,16 +1,20 @@
 """A training run and its folder: how it is resumed, what is recorded when it begins, and what it prints at the end."""
+import itertools
 import shlex
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
 from models.nets.layers import BatchNorm2d
-from models.training.dry_run import dry_run
 from models.training.progress import Progress
 from models.training.recovery import Recovery
 from models.training.saving import Checkpoints, NoCheckpoints, SavePolicy
 from models.training.state import TrainingState
 from util.checkpoint import layout, transaction
 from util.console import say, warn
+from util.machine.memory import gigabytes, peak_memory
 from util.machine.signals import Signals
 from util.monitors import loss_log
 from util.monitors.visualizer import NoVisualizer, Visualizer
@@ -146,3 +150,32 @@ def update_lines(trainer) -> list[str]:
     if any(isinstance(layer, BatchNorm2d) for net in model.nets.values() for layer in net.modules()):
         lines.append(f'batch norms have the statistics of {", ".join(scopes)}')
     return lines
+
+
+def dry_run(trainer, batches, images_to_go: int) -> list[str]:
+    """Make two steps and describe them in a few lines; nothing is written. The second step is timed."""
+    device = trainer.model.device
+    for batch in itertools.islice(batches, 2):
+        start = time.monotonic()
+        trainer.step(batch)
+        if device.type != 'cpu':
+            torch.get_device_module(device).synchronize(device)
+        seconds = time.monotonic() - start
+    images = len(batch['A_paths']) * trainer.group.size       # of all processes that share an update
+    rate = images / seconds
+    memory = f'{gigabytes(peak_memory(device))} {"of this process" if device.type == "cpu" else device}'
+    return [f'dry run: {seconds:.3f} s per step of {images} images, {rate:.2f} images/s without loading',
+            f'peak memory: {memory}',
+            f'the whole run: {images_to_go} images, about {as_duration(images_to_go / rate)}',
+            'nothing was written; drop --dry_run to train']
+
+
+def as_duration(seconds: float) -> str:
+    """'3 d 4 h', '2 h 5 min', '40 s'."""
+    if seconds < 120:
+        return f'{seconds:.0f} s'
+    hours, minutes = divmod(round(seconds / 60), 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f'{days} d {hours} h'
+    return f'{hours} h {minutes} min' if hours else f'{minutes} min'

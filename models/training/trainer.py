@@ -4,9 +4,10 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from models.training.guard import FiniteGuard, StepUndo
+from models.training.guard import FiniteGuard
 from models.training.optimizer import Update, WeightAverages, set_learning_rate
 from models.training.schedule import Schedule
+from models.training.undo import StepUndo
 from util.machine.memory import memory_explained
 from util.machine.seeding import restore_rng_state, rng_state
 
