@@ -1,7 +1,7 @@
-"""Scores for the drawn demos of datasets/make_demo.py, whose true answers are known: numpy and Pillow only.
+"""Scores for the synthetic demos of datasets/make_demo.py, whose ground truth is known. Needs only NumPy and Pillow.
 
-Images are uint8 (H, W, 3), masks uint8 (H, W) of class numbers. A truth of another size is brought to the size
-of the result.
+Images are uint8 (H, W, 3), masks are uint8 (H, W) of class numbers. Ground truth of another size is resized to the
+result.
 """
 import json
 from dataclasses import dataclass, field
@@ -14,31 +14,34 @@ from PIL import Image
 from util.errors import UserError
 
 VERSION = 1
-# What a trained model has to reach, and the scores of each task in the order of the table.
+# what a trained model must reach
 GATES = {
     'facades': {'class_acc': ('>=', 0.85), 'iou': ('>=', 0.70), 'psnr_gain': ('>=', 4.0)},
     'day2night': {'class_acc': ('>=', 0.54), 'l1': ('<=', 13.5), 'lit': ('>=', 0.30), 'cycle_l1': ('<=', 13.0)},
     'shapes': {'iou': ('>=', 0.60), 'entropy': ('>=', 0.85), 'modes': ('>=', 6), 'pair_l1': ('>=', 20.0),
                'guided': ('>=', 0.95)},
 }
+# all scores of a task, in the order of the table
 SCORES = {
     'facades': ('pixel_acc', 'class_acc', 'iou', 'psnr', 'psnr_gain', 'l1'),
     'day2night': ('class_acc', 'l1', 'lit', 'cycle_l1'),
     'shapes': ('valid', 'iou', 'entropy', 'modes', 'pair_l1', 'guided'),
 }
-# Levels of error in a colour that the classifier forgives: nights are darker and their classes closer.
+# tolerance of the color classifier, in levels: nights are darker, and the colors of their classes closer
 GRAIN = {'facades': 10, 'day2night': 3}
 MAX_TRAINING_PIXELS = 1_000_000
-COLOURED = 60            # chroma, of 255, from which a pixel has a hue
-HALF_COLOURED, ONE_HUE = 0.5, 0.8
-RARE_MODE = 0.02         # share of the samples below which a hue does not count as reached
+COLORED = 60             # smallest chroma, of 255, of a pixel that has a hue
+HALF_COLORED = 0.5       # smallest share of colored pixels in a shape that has a hue,
+ONE_HUE = 0.8            # and smallest length of the mean of their hue vectors
+RARE_MODE = 0.02         # a hue counts as reached from this share of the samples on
 
 
 @dataclass
 class Result:
-    """What a model made of one image, `<folder>/<stem>.png` of a demo.
+    """The outputs for one input, `<folder>/<stem>.png` of a demo.
 
-    `fakes` and the style images some of them were `guided` by go by label; `cycle_l1` is None without a way back.
+    `fakes` is {visual: output}, `guided` {visual: style image} of those guided by one. `cycle_l1` is the L1 of the
+    reconstruction, None without one.
     """
     folder: str
     stem: str
@@ -48,16 +51,18 @@ class Result:
 
 
 class Demo:
-    """A drawn demo on disk; UserError if `root`, or the folder around it, holds none."""
+    """A demo on disk, in `root` or its parent folder; a `UserError` if there is none."""
 
     def __init__(self, root):
         root = Path(root).absolute()
         places = [place for place in (root, root.parent) if (place / 'demo.json').is_file()]
         self.facts = read_json(places[0] / 'demo.json') if places else {}
         if self.facts.get('task') not in GATES or not self.facts.get('complete'):
-            raise UserError(f'{root} holds no finished demo (demo.json); draw one with python datasets/make_demo.py, '
-                            'or name it with --dataroot')
-        self.root, self.task, self.classes = places[0], self.facts['task'], self.facts['classes']
+            raise UserError(f'{root} contains no complete demo (demo.json); make one with python '
+                            'datasets/make_demo.py, or give its folder with --dataroot')
+        self.root = places[0]
+        self.task = self.facts['task']
+        self.classes = self.facts['classes']
 
     def image(self, *parts) -> np.ndarray:
         return read_image(self.root.joinpath(*parts))
@@ -75,7 +80,7 @@ class Demo:
         return np.asarray(mask)
 
     def knows(self, folder: str, stem: str) -> bool:
-        """Whether the true answer to this image is there."""
+        """True if the ground truth of this image exists."""
         wanted = {'facades': 'masks/{}/{}.png', 'day2night': '{}_as_B/{}.png', 'shapes': 'masks/{}/{}.png'}
         return (self.root / 'truth' / wanted[self.task].format(folder, stem)).is_file()
 
@@ -84,44 +89,45 @@ class Demo:
 
     @cached_property
     def training(self) -> list:
-        """(image, mask) of the domain to be reached, as many as the classifier needs."""
-        folder, read = ('train', self.photo) if self.task == 'facades' else \
-            ('trainB', lambda folder, stem: self.image(folder, f'{stem}.png'))
+        """(image, mask) pairs of the target domain, as many as the classifier needs."""
+        folder = 'train' if self.task == 'facades' else 'trainB'
         stems = self.stems(folder)[:max(16, MAX_TRAINING_PIXELS // self.facts['size'] ** 2)]
-        return [(read(folder, stem), self.mask(folder, stem)) for stem in stems]
+        if self.task == 'facades':
+            return [(self.photo(folder, stem), self.mask(folder, stem)) for stem in stems]
+        return [(self.image(folder, f'{stem}.png'), self.mask(folder, stem)) for stem in stems]
 
     @cached_property
-    def classifier(self) -> 'ColourClassifier':
-        return ColourClassifier(self.training, len(self.classes), GRAIN[self.task])
+    def classifier(self) -> 'ColorClassifier':
+        return ColorClassifier(self.training, len(self.classes), GRAIN[self.task])
 
     @cached_property
     def mean_photo(self) -> np.ndarray:
         return np.mean([image for image, _ in self.training], 0).round().astype(np.uint8)
 
 
-class ColourClassifier:
-    """One Gaussian per class over the colour of a pixel and of its 3x3 neighbourhood: an FCN score in small."""
+class ColorClassifier:
+    """One Gaussian per class over the color of a pixel and the mean color around it: a substitute for the FCN score."""
 
     def __init__(self, training, n_classes: int, grain: float):
-        colours = np.concatenate([colour_features(image) for image, _ in training])
+        colors = np.concatenate([color_features(image) for image, _ in training])
         labels = np.concatenate([mask.ravel() for _, mask in training])
         self.classes = [k for k in range(n_classes) if (labels == k).sum() > 6]
-        groups = [colours[labels == k] for k in self.classes]
+        groups = [colors[labels == k] for k in self.classes]
         self.means = [group.mean(0) for group in groups]
         covariances = [np.cov(group.T) + grain ** 2 * np.eye(6) for group in groups]
         self.whitening = [np.linalg.cholesky(np.linalg.inv(covariance)) for covariance in covariances]
         self.offsets = [np.linalg.slogdet(covariance)[1] for covariance in covariances]
 
     def predict(self, image: np.ndarray) -> np.ndarray:
-        """(H, W) class of every pixel, all classes being equally likely beforehand."""
-        colours = colour_features(image)
-        misfits = [(((colours - mean) @ white) ** 2).sum(1) + offset
+        """(H, W) class of every pixel, with equal prior probabilities."""
+        colors = color_features(image)
+        misfits = [(((colors - mean) @ white) ** 2).sum(1) + offset
                    for mean, white, offset in zip(self.means, self.whitening, self.offsets, strict=True)]
         return np.array(self.classes)[np.argmin(misfits, 0)].reshape(image.shape[:2])
 
 
-def colour_features(image: np.ndarray) -> np.ndarray:
-    """(H * W, 6): colour of the pixel, mean colour of the 3x3 around it."""
+def color_features(image: np.ndarray) -> np.ndarray:
+    """(H * W, 6): color of each pixel and mean color of the 3x3 pixels around it."""
     height, width = image.shape[:2]
     padded = np.pad(image.astype(np.float32), ((1, 1), (1, 1), (0, 0)), mode='edge')
     around = sum(padded[y:y + height, x:x + width] for y in range(3) for x in range(3)) / 9
@@ -134,7 +140,7 @@ def open_image(path) -> Image.Image:
             image.load()
             return image
     except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f'{path} cannot be read ({error}); draw the demo or run test.py again')
+        raise UserError(f'{path} cannot be read ({error}); make the demo or run test.py again')
 
 
 def read_image(path) -> np.ndarray:
@@ -142,13 +148,13 @@ def read_image(path) -> np.ndarray:
 
 
 def read_json(path) -> dict:
-    """The dict in a file; UserError if there is none."""
+    """The dict in a JSON file; a `UserError` if there is none."""
     try:
         found = json.loads(Path(path).read_text(encoding='utf-8'))
     except (OSError, ValueError) as error:
         raise UserError(f'{path} cannot be read ({error}); run the command that writes it again')
     if not isinstance(found, dict):
-        raise UserError(f'{path} holds no table of names and values; run the command that writes it again')
+        raise UserError(f'{path} contains no JSON object; run the command that writes it again')
     return found
 
 
@@ -165,26 +171,26 @@ def l1(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def psnr(one: np.ndarray, other: np.ndarray) -> float:
-    """In dB; never above the 59 dB that rounding to 8 bits costs, so that it stays finite."""
+    """In dB; at most 59 dB, the error of rounding to 8 bits, so that it is always finite."""
     error = np.mean((one.astype(np.float64) - resized(other, one.shape)) ** 2)
     return float(10 * np.log10(255 ** 2 / max(error, 1 / 12)))
 
 
 def confusion(predicted: np.ndarray, truth: np.ndarray, n: int) -> np.ndarray:
-    """(n, n) counts of pixels: row = true class, column = predicted class."""
+    """(n, n) pixel counts: row = true class, column = predicted class."""
     return np.bincount(truth.ravel().astype(int) * n + predicted.ravel(), minlength=n * n).reshape(n, n)
 
 
 def segmentation(counts: np.ndarray) -> dict:
-    """The FCN scores over the classes that occur: pixel accuracy, mean class accuracy, mean IoU."""
-    right, true, predicted = np.diag(counts), counts.sum(1), counts.sum(0)
-    there = true > 0
-    return dict(pixel_acc=float(right.sum() / counts.sum()), class_acc=float((right[there] / true[there]).mean()),
-                iou=float((right[there] / (true + predicted - right)[there]).mean()))
+    """Pixel accuracy, mean class accuracy and mean IoU over the classes that occur (the FCN scores)."""
+    present = counts.sum(1) > 0
+    right, true, predicted = np.diag(counts)[present], counts.sum(1)[present], counts.sum(0)[present]
+    return dict(pixel_acc=float(np.diag(counts).sum() / counts.sum()), class_acc=float((right / true).mean()),
+                iou=float((right / (true + predicted - right)).mean()))
 
 
 def classified(demo: Demo, results) -> dict:
-    """The FCN scores of one fake per result."""
+    """`segmentation` scores of the first output of each result."""
     n, counts = len(demo.classes), 0
     for result in results:
         fake = only_fake(result)
@@ -197,7 +203,7 @@ def only_fake(result: Result) -> np.ndarray:
 
 
 def score_facades(demo: Demo, results) -> dict:
-    """Labels to photo: is each thing drawn in the colours of its class, how near is the photo to the true one?"""
+    """Labels to photo: colors by class, and distance to the true photo."""
     pairs = [(only_fake(result), demo.photo(result.folder, result.stem)) for result in results]
     quality = np.mean([psnr(fake, truth) for fake, truth in pairs])
     plain = np.mean([psnr(resized(demo.mean_photo, fake.shape), truth) for fake, truth in pairs])
@@ -206,14 +212,18 @@ def score_facades(demo: Demo, results) -> dict:
 
 
 def score_day2night(demo: Demo, results) -> dict:
-    """Day to night: colours by class, distance to the true night, windows lit, and the way back if it is there."""
-    distances, lit, cycles = [], [], [result.cycle_l1 for result in results if result.cycle_l1 is not None]
+    """Day to night: colors by class, distance to the true night, lit windows, and the reconstruction if any."""
+    cycles = [result.cycle_l1 for result in results if result.cycle_l1 is not None]
+    distances, lit = [], []
     for result in results:
         fake = only_fake(result)
         distances.append(l1(fake, demo.image('truth', f'{result.folder}_as_B', f'{result.stem}.png')))
         lit.append(is_lit(demo, fake[demo.mask(result.folder, result.stem, fake.shape) == window_class(demo)]))
-    return dict(class_acc=classified(demo, results)['class_acc'], l1=float(np.mean(distances)),
-                lit=float(np.concatenate(lit).mean()), **({'cycle_l1': float(np.mean(cycles))} if cycles else {}))
+    scores = dict(class_acc=classified(demo, results)['class_acc'], l1=float(np.mean(distances)),
+                  lit=float(np.concatenate(lit).mean()))
+    if cycles:
+        scores['cycle_l1'] = float(np.mean(cycles))
+    return scores
 
 
 def window_class(demo: Demo) -> int:
@@ -221,7 +231,7 @@ def window_class(demo: Demo) -> int:
 
 
 def is_lit(demo: Demo, panes: np.ndarray) -> np.ndarray:
-    """Which pixels of panes (N, 3) are at least half as bright and half as warm as windows at night."""
+    """(N,) bools: pixels of `panes` (N, 3) at least half as bright and half as warm as windows at night."""
     warmth = np.array([[1, 1, 1], [1, 0, -1]]).T
     typical = np.mean([image[mask == window_class(demo)].mean(0) for image, mask in demo.training
                        if (mask == window_class(demo)).any()], 0)
@@ -229,19 +239,19 @@ def is_lit(demo: Demo, panes: np.ndarray) -> np.ndarray:
 
 
 def hues(image: np.ndarray):
-    """Whether each pixel has a hue at all, and the hue as a unit vector in the colour circle (complex)."""
+    """Two arrays (H, W): True where a pixel has a hue, and the hue as a complex unit vector on the color circle."""
     red, green, blue = np.moveaxis(image.astype(np.float32), 2, 0)
     circle = red - (green + blue) / 2 + 1j * np.sqrt(3) / 2 * (green - blue)
-    coloured = image.max(2).astype(int) - image.min(2) >= COLOURED
-    return coloured, circle / np.maximum(np.abs(circle), 1e-6)
+    colored = image.max(2).astype(int) - image.min(2) >= COLORED
+    return colored, circle / np.maximum(np.abs(circle), 1e-6)
 
 
 def hue_number(image: np.ndarray, mask: np.ndarray) -> int | None:
-    """Which of the six hues the masked part has; None unless it mostly has one."""
-    coloured, circle = hues(image)
+    """Which of the six hues most of the masked part has; None without a dominant hue."""
+    colored, circle = hues(image)
     inside = mask.astype(bool)
-    seen = circle[coloured & inside]
-    if len(seen) < max(1, HALF_COLOURED * inside.sum()) or np.abs(seen.mean()) < ONE_HUE:
+    seen = circle[colored & inside]
+    if len(seen) < max(1, HALF_COLORED * inside.sum()) or np.abs(seen.mean()) < ONE_HUE:
         return None
     return int(np.round(np.angle(seen.mean()) / (2 * np.pi) * 6)) % 6
 
@@ -251,20 +261,20 @@ def hue_of_style(image: np.ndarray) -> int | None:
 
 
 def pair_distance(samples, mask: np.ndarray) -> float:
-    """Mean L1 between the samples of one input, two by two, inside the mask."""
+    """Mean L1 over all pairs of samples of one input, inside the mask."""
     inside = [sample[mask > 0].astype(np.float32) for sample in samples]
     return float(np.mean([np.abs(a - b).mean() for i, a in enumerate(inside) for b in inside[:i]]))
 
 
 def score_shapes(demo: Demo, results) -> dict:
-    """Silhouette to coloured shape: the shape kept, one hue each, all hues over random styles, the hue asked for."""
+    """Silhouette to colored shape: same shape, one hue each, all hues over random styles, hue of the style image."""
     ious, found, guided, distances = [], [], [], []
     for result in results:
         random = []
         for label, fake in result.fakes.items():
             mask = demo.mask(result.folder, result.stem, fake.shape)
-            coloured, hue = hues(fake)[0], hue_number(fake, mask)
-            ious.append((coloured & (mask > 0)).sum() / max(1, (coloured | (mask > 0)).sum()))
+            colored, hue = hues(fake)[0], hue_number(fake, mask)
+            ious.append((colored & (mask > 0)).sum() / max(1, (colored | (mask > 0)).sum()))
             if label in result.guided:
                 guided.append(hue is not None and hue == hue_of_style(result.guided[label]))
             else:
@@ -272,13 +282,15 @@ def score_shapes(demo: Demo, results) -> dict:
                 found.append(hue)
         if len(random) > 1:
             distances.append(pair_distance(random, demo.mask(result.folder, result.stem, random[0].shape)))
-    optional = dict(pair_l1=distances, guided=guided)
-    return dict(iou=float(np.mean(ious)), **variety(found), **{name: float(np.mean(values))
-                                                               for name, values in optional.items() if values})
+    scores = dict(iou=float(np.mean(ious)), **variety(found))
+    for name, values in dict(pair_l1=distances, guided=guided).items():
+        if values:
+            scores[name] = float(np.mean(values))
+    return scores
 
 
 def variety(found: list) -> dict:
-    """How evenly samples spread over the six hues; nothing if no style was random."""
+    """How evenly samples with random styles spread over the six hues; {} without such samples."""
     if not found:
         return {}
     counts = np.bincount([hue for hue in found if hue is not None], minlength=6)
@@ -288,12 +300,12 @@ def variety(found: list) -> dict:
 
 
 def score(demo: Demo, results: list[Result]) -> dict:
-    """The scores of `SCORES` that these results allow, by name."""
+    """{name: value} of the `SCORES` that these results allow."""
     scorers = {'facades': score_facades, 'day2night': score_day2night, 'shapes': score_shapes}
     return scorers[demo.task](demo, results)
 
 
 def failures(task: str, scores: dict) -> list[str]:
-    """The gates missed, in words; a score the results could not give is not asked for."""
+    """The gates that were missed, as text; scores that the results do not allow are not checked."""
     return [f'{name} {scores[name]:.3f} (needs {sign} {limit:g})' for name, (sign, limit) in GATES[task].items()
             if name in scores and not (scores[name] >= limit if sign == '>=' else scores[name] <= limit)]

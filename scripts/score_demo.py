@@ -1,4 +1,4 @@
-"""Score the results of test.py on a drawn demo: PASS, or FAIL and exit code 1.
+"""Score the results of test.py on a synthetic demo dataset: prints PASS, or FAIL with exit code 1.
 
     python scripts/score_demo.py ./results/NAME/test_latest
 """
@@ -25,46 +25,46 @@ from demo_scores import (
 from util.cli import run
 from util.errors import UserError
 
-# fake_B, or one style of it (fake_B_0), or the only output of --model test (fake).
+# fake_B, one of several styles (fake_B_0), or the output of --model test (fake)
 FAKE = re.compile(r'fake(_B(_\w+)?)?$')
 
 
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0], allow_abbrev=False)
-    parser.add_argument('results', type=Path, help='folder written by test.py, with results.json in it')
-    parser.add_argument('--dataroot', type=Path, help='the demo, if it is no longer where test.py found it')
+    parser.add_argument('results', type=Path, help='folder that test.py wrote; contains results.json')
+    parser.add_argument('--dataroot', type=Path, help='folder of the demo, if it was moved since test.py ran')
     parser.add_argument('--verbose', action='store_true', help='show the traceback of an error')
     return parser.parse_args(argv)
 
 
 def read_run(folder: Path) -> dict:
-    """results.json of a run, checked for what is used of it."""
+    """Read and check results.json."""
     path = folder.absolute() / 'results.json'
     if not path.is_file():
-        raise UserError(f'{folder.absolute()} holds no results.json; give the folder that test.py wrote, '
+        raise UserError(f'{folder.absolute()} contains no results.json; give the folder that test.py wrote, '
                         'such as ./results/NAME/test_latest')
     found = read_json(path)
     entries = found.get('images')
     if not (isinstance(entries, list) and entries and all(is_entry(entry) for entry in entries)):
-        raise UserError(f'{path} lists no images with their source and files; run test.py again')
+        raise UserError(f'{path} lists no images with "source" and "files"; run test.py again')
     return found
 
 
 def is_entry(entry) -> bool:
-    """Whether an item of results.json names a source, and a file for each label."""
+    """True if an item of `images` has a source, and a file for each visual."""
     if not isinstance(entry, dict) or not isinstance(entry.get('source'), str):
         return False
     tables = [entry.get('files'), entry.get('styles', {})]
     return all(isinstance(table, dict) and all(isinstance(name, str) for name in table.values()) for table in tables)
 
 
-def mistake_in(folder: Path, entry: dict, demo: Demo) -> str | None:
-    """What keeps an entry of results.json from being scored, in words."""
+def problem_with(folder: Path, entry: dict, demo: Demo) -> str | None:
+    """Why an item of `images` cannot be scored; None if it can."""
     source, files = Path(entry['source']), entry['files']
     if not any(FAKE.match(label) for label in files):
-        return f'{source} has no output among its files ({", ".join(files)}); fake_B or fake is needed: run test.py'
+        return f'{source} has no output among its files ({", ".join(files)}), needs fake_B or fake; run test.py again'
     if not demo.knows(source.parent.name, source.stem):
-        return (f'{source} has no true answer in {demo.root / "truth"}; test with --phase test '
+        return (f'{source} has no ground truth in {demo.root / "truth"}; test with --phase test '
                 f'--direction {demo.facts["direction"]} on this demo')
     missing = [folder / name for name in [*files.values(), *entry.get('styles', {}).values()]
                if not (folder / name).is_file()]
@@ -72,7 +72,7 @@ def mistake_in(folder: Path, entry: dict, demo: Demo) -> str | None:
 
 
 def load(folder: Path, entry: dict) -> Result:
-    """Read the images of one entry; style images count only for the outputs they guided."""
+    """Read the images of one item; only style images of outputs are used."""
     source, files = Path(entry['source']), entry['files']
     fakes = {label: read_image(folder / name) for label, name in files.items() if FAKE.match(label)}
     cycle = None
@@ -83,29 +83,27 @@ def load(folder: Path, entry: dict) -> Result:
 
 
 def check(demo: Demo, found: dict, folder: Path):
-    """All mistakes together, but no more than can be read."""
-    mistakes = [mistake_in(folder, entry, demo) for entry in found['images']]
-    mistakes = [mistake for mistake in mistakes if mistake]
-    if not mistakes and found.get('direction', demo.facts['direction']) != demo.facts['direction']:
-        mistakes = [f'{folder.absolute()} was made with --direction {found["direction"]}; {demo.task} is scored '
-                    f'with --direction {demo.facts["direction"]}']
-    if len(mistakes) > 3:
-        mistakes = [*mistakes[:2], f'{len(mistakes) - 2} more images of {folder.absolute()} have such mistakes; '
-                                   'cure these first']
-    if mistakes:
-        raise UserError(*mistakes)
+    """Report all problems in one `UserError`, at most three lines."""
+    problems = [problem for entry in found['images'] if (problem := problem_with(folder, entry, demo))]
+    if not problems and found.get('direction', demo.facts['direction']) != demo.facts['direction']:
+        problems = [f'{folder.absolute()} was made with --direction {found["direction"]}; {demo.task} needs '
+                    f'--direction {demo.facts["direction"]}']
+    if len(problems) > 3:
+        problems = [*problems[:2], f'{len(problems) - 2} more images of {folder.absolute()} have such problems']
+    if problems:
+        raise UserError(*problems)
 
 
 def check_styles(results: list[Result], folder: Path):
-    """One random style shows no variety; none at all is a guided run."""
+    """Variety needs several random styles per input; with none, all outputs are guided by style images."""
     random = [len(result.fakes) - len(result.guided) for result in results]
     if 1 in random:
-        raise UserError(f'{folder.absolute()} has one random style per input, which shows no variety; '
-                        'test with several styles')
+        raise UserError(f'{folder.absolute()} has only one random style per input, so variety cannot be scored; '
+                        'test with --num_styles 8')
 
 
 def table(task: str, rows: dict) -> str:
-    """One line per row of {name: scores}, with the gate below the first."""
+    """One line for each item of `rows`, {name: scores}, with the gate below the first."""
     names = SCORES[task]
     gate = {name: f'{sign} {limit:g}' for name, (sign, limit) in GATES[task].items()}
     cells = {row: [f'{scores[name]:.3f}' if name in scores else '-' for name in names]

@@ -1,4 +1,4 @@
-"""The drawn demos: the same bytes every time, the layouts train.py reads, scores that know right from wrong."""
+"""The synthetic demos: reproducible bytes, layouts that train.py reads, and scores that tell good results from bad."""
 import json
 import subprocess
 import sys
@@ -50,7 +50,7 @@ def contents(folder):
             if path.is_file()}
 
 
-def test_same_call_same_bytes(demo, tmp_path):
+def test_the_same_command_writes_the_same_bytes(demo, tmp_path):
     again = draw(tmp_path / 'again', demo.task)
     assert contents(again) == contents(demo.root)
 
@@ -80,20 +80,20 @@ def test_layout(demo):
         assert {demo.image(folder, f'{stem}.png').shape for stem in demo.stems(folder)} == {(64, width, 3)}
 
 
-def test_no_two_scenes_are_alike(demo):
+def test_all_scenes_are_different(demo):
     folders = [folder for folder in (demo.root / 'truth' / 'masks').iterdir()]
     masks = [demo.mask(folder.name, path.stem).tobytes() for folder in folders for path in folder.glob('*.png')]
     assert len(set(masks)) == len(masks)
 
 
-def test_facades_labels_are_the_mask_in_colours(demos):
+def test_facades_labels_are_the_colored_mask(demos):
     palette = make_demo.demo_facades.PALETTE
     right = demos['facades'].image('test', '0001.png')[:, 64:]
     np.testing.assert_array_equal(right, palette[demos['facades'].mask('test', '0001')])
     assert len({tuple(colour) for colour in palette}) == 8
 
 
-def test_windows_invert_at_night(demos):
+def test_windows_are_dark_by_day_and_lit_at_night(demos):
     demo = demos['day2night']
     for stem in demo.stems('testA'):
         panes = demo.mask('testA', stem) == demo.classes.index('window')
@@ -103,7 +103,7 @@ def test_windows_invert_at_night(demos):
         assert back.mean() > 2 * demo.image('testB', f'{stem}.png').mean()
 
 
-def test_hues_on_file_are_the_hues_drawn(demos):
+def test_hues_json_matches_the_images(demos):
     demo = demos['shapes']
     table = json.loads((demo.root / 'truth' / 'hues.json').read_text(encoding='utf-8'))
     assert len(table) == 18 and len(set(table.values())) == 6
@@ -127,14 +127,14 @@ def test_outlines_are_hollow(demos, tmp_path):
     assert 0 < ink[0].sum() < 0.6 * ink[1].sum()
 
 
-def test_the_same_demo_is_left_alone(demo, capsys):
+def test_an_existing_demo_is_not_written_again(demo, capsys):
     before = {path: path.stat().st_mtime_ns for path in demo.root.rglob('*')}
     draw(demo.root, demo.task)
     assert 'already holds' in capsys.readouterr().out
     assert before == {path: path.stat().st_mtime_ns for path in demo.root.rglob('*')}
 
 
-def test_an_interrupted_demo_is_drawn_again(demo, tmp_path):
+def test_an_incomplete_demo_is_written_again(demo, tmp_path):
     out = draw(tmp_path / 'demo', demo.task)
     (out / 'demo.json').write_text(json.dumps(demo.facts | {'complete': False}), encoding='utf-8')
     next(out.glob('test*/*.png')).unlink()
@@ -147,15 +147,15 @@ def test_an_interrupted_demo_is_drawn_again(demo, tmp_path):
     (['--size', '100', '--seed', '-1'], ['--seed is -1', '--size 100', '64, 128, 256']),
     (['--size', '32'], ['--size 32']),
     (['--outline'], ['--outline'])])
-def test_mistakes_are_told_together(tmp_path, capsys, arguments, words):
+def test_all_mistakes_are_reported_at_once(tmp_path, capsys, arguments, words):
     assert run(make_demo.main, ['--task', 'facades', '--out', str(tmp_path / 'new'), *arguments]) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert all(line.startswith('error: ') for line in told)
-    assert all(word in '\n'.join(told) for word in words)
+    lines = capsys.readouterr().err.splitlines()
+    assert all(line.startswith('error: ') for line in lines)
+    assert all(word in '\n'.join(lines) for word in words)
     assert not (tmp_path / 'new').exists()
 
 
-def test_other_contents_of_out_are_never_touched(demos, tmp_path, capsys):
+def test_other_files_in_out_are_never_touched(demos, tmp_path, capsys):
     (tmp_path / 'thesis.txt').write_text('mine', encoding='utf-8')
     (tmp_path / 'file').write_text('', encoding='utf-8')
     mistakes = {str(tmp_path): 'other files', str(tmp_path / 'file'): 'is a file',
@@ -167,14 +167,14 @@ def test_other_contents_of_out_are_never_touched(demos, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ['file', 'thesis.txt']
 
 
-def test_baselines_lie_on_the_right_sides_of_the_gate(demo):
+def test_only_the_truth_passes_the_gate_among_the_baselines(demo):
     baselines = json.loads((demo.root / 'baselines.json').read_text(encoding='utf-8'))
     assert len(baselines) == 4
     for name, scores in baselines.items():
         assert bool(failures(demo.task, scores)) == (name != 'truth'), name
 
 
-def test_class_accuracies_of_the_truth_and_of_simple_answers(demos):
+def test_scores_of_the_truth_and_of_simple_baselines(demos):
     read = {task: json.loads((demos[task].root / 'baselines.json').read_text(encoding='utf-8')) for task in demos}
     facades, nights, shapes = read['facades'], read['day2night'], read['shapes']
     assert facades['truth']['class_acc'] > 0.97 and facades['another photo']['class_acc'] < 0.55
@@ -193,8 +193,8 @@ def test_segmentation_scores_by_hand():
 
 
 def test_psnr_by_hand():
-    black, grey = np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 51, np.uint8)
-    assert psnr(black, grey) == pytest.approx(20 * np.log10(5))
+    black, gray = np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 51, np.uint8)
+    assert psnr(black, gray) == pytest.approx(20 * np.log10(5))
     assert np.isfinite(psnr(black, black))
 
 
@@ -204,7 +204,7 @@ def answer_with(demo, answer):
     return [Result(folder, stem, answer(stem)) for stem in demo.stems(folder)]
 
 
-def test_dark_windows_fail_however_good_the_rest(demos):
+def test_dark_windows_fail_even_if_the_rest_is_perfect(demos):
     demo = demos['day2night']
 
     def switched_off(stem):
@@ -215,7 +215,7 @@ def test_dark_windows_fail_however_good_the_rest(demos):
     assert len(missed) == 1 and missed[0].startswith('lit 0.000')
 
 
-def test_a_lost_way_back_fails(demos):
+def test_a_bad_reconstruction_fails(demos):
     demo = demos['day2night']
     results = answer_with(demo, lambda stem: {'fake_B': demo.image('truth', 'testA_as_B', f'{stem}.png')})
     for result in results:
@@ -223,7 +223,7 @@ def test_a_lost_way_back_fails(demos):
     assert failures(demo.task, score(demo, results)) == ['cycle_l1 28.000 (needs <= 13)']
 
 
-def test_results_may_have_another_size(demos):
+def test_results_of_another_size_can_be_scored(demos):
     for task, limit in (('facades', 0.9), ('day2night', 0.9)):
         demo = demos[task]
 
@@ -235,16 +235,16 @@ def test_results_may_have_another_size(demos):
         assert scores['class_acc'] > limit and scores['l1'] < 1 and not failures(task, scores)
 
 
-def write_run(folder, demo, labels, direction=None, **extra):
-    """A folder as test.py writes it: `labels` gives {label: image} for a stem."""
+def write_run(folder, demo, visuals, direction=None, **extra):
+    """A results folder as test.py writes it; `visuals(stem)` gives {name: image}."""
     (folder / 'images').mkdir(parents=True)
     source_folder = 'test' if demo.task == 'facades' else 'testA'
     entries = []
     for stem in demo.stems(source_folder):
-        images = labels(stem)
-        files = {label: f'images/{stem}_{label}.png' for label in images}
-        for label, image in images.items():
-            Image.fromarray(image).save(folder / files[label])
+        images = visuals(stem)
+        files = {name: f'images/{stem}_{name}.png' for name in images}
+        for name, image in images.items():
+            Image.fromarray(image).save(folder / files[name])
         entries.append(dict(stem=stem, source=str(demo.root / source_folder / f'{stem}.png'), files=files, **extra))
     found = dict(name='run', model='x', direction=direction or demo.facts['direction'], phase='test',
                  epoch='latest', dataroot=str(demo.root), images=entries)
@@ -303,32 +303,32 @@ def test_command_line_scores_styles(demos, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == 'FAIL: guided 0.000 (needs >= 0.95)'
 
 
-def test_one_style_shows_no_variety(demos, tmp_path, capsys):
+def test_one_style_is_not_enough_for_variety(demos, tmp_path, capsys):
     demo = demos['shapes']
     folder = write_run(tmp_path / 'run', demo, lambda stem: {'fake_B': demo.image('testA', f'{stem}.png')})
     assert run(score_demo.main, [str(folder)]) == 2
-    assert 'several styles' in capsys.readouterr().err
+    assert '--num_styles' in capsys.readouterr().err
 
 
 def broken(kind, folder, demo):
-    """Damage a good results folder; the words the user should read."""
+    """Damage a good results folder; returns a part of the expected message."""
     path = folder / 'results.json'
     table = json.loads(path.read_text(encoding='utf-8'))
     if kind == 'no list':
         path.unlink()
-        return 'holds no results.json'
+        return 'results.json'
     if kind == 'no json':
         path.write_text('{', encoding='utf-8')
-        return 'cannot be read'
+        return 'results.json'
     if kind == 'lost image':
         (folder / table['images'][0]['files']['fake_B']).unlink()
-        return 'is missing'
+        return table['images'][0]['files']['fake_B']
     if kind == 'torn image':
         (folder / table['images'][0]['files']['fake_B']).write_bytes(b'\x89PNG')
-        return 'cannot be read'
-    changes = {'empty': ({'images': []}, 'lists no images'), 'direction': ({'direction': 'AtoB'}, '--direction BtoA'),
-               'strange source': ({'images': [e | {'source': '/x/y.png'} for e in table['images']]}, 'no true answer'),
-               'no output': ({'images': [e | {'files': {}} for e in table['images']]}, 'no output')}
+        return table['images'][0]['files']['fake_B']
+    changes = {'empty': ({'images': []}, 'results.json'), 'direction': ({'direction': 'AtoB'}, '--direction BtoA'),
+               'strange source': ({'images': [e | {'source': '/x/y.png'} for e in table['images']]}, '/x/y.png'),
+               'no output': ({'images': [e | {'files': {}} for e in table['images']]}, 'fake_B')}
     change, words = changes[kind]
     path.write_text(json.dumps(table | change), encoding='utf-8')
     return words
@@ -336,9 +336,9 @@ def broken(kind, folder, demo):
 
 @pytest.mark.parametrize('kind', ['no list', 'no json', 'lost image', 'torn image', 'empty', 'direction',
                                   'strange source', 'no output'])
-def test_bad_results_are_told_in_a_sentence(demos, tmp_path, capsys, kind):
+def test_bad_results_are_reported_in_at_most_three_lines(demos, tmp_path, capsys, kind):
     folder = write_run(tmp_path / 'run', demos['facades'], photos(demos['facades']))
     words = broken(kind, folder, demos['facades'])
     assert run(score_demo.main, [str(folder)]) == 2
-    told = capsys.readouterr().err
-    assert words in told and len(told.splitlines()) <= 3 and 'Traceback' not in told
+    err = capsys.readouterr().err
+    assert words in err and len(err.splitlines()) <= 3 and 'Traceback' not in err

@@ -1,4 +1,4 @@
-"""The demo tasks are learned, and their gates fail when learning is broken on purpose. Minutes on a CPU."""
+"""Models learn the demo tasks, and the gates fail when training is broken on purpose. Takes minutes on a CPU."""
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +29,7 @@ def demo(folder, task, size=64):
 
 
 def score(tmp_path, dataroot, training, testing=(), program='train.py'):
-    """The exit code of score_demo.py after training and testing."""
+    """Train, test and score; returns the exit code of score_demo.py."""
     places = ['--name', 'run', '--checkpoints_dir', tmp_path / 'checkpoints']
     common = ['--load_size', 64, '--crop_size', 64, '--seed', 1, '--num_threads', 0, '--display_id', -1, '--no_html']
     assert run(program, '--dataroot', dataroot, *places, *common, *training) == 0
