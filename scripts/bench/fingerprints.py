@@ -1,12 +1,12 @@
-"""Hashes of what short trainings and tests compute, to show that a change of the code changes no number.
+"""Hashes of everything that short trainings and tests compute, to show that a refactoring changes no number.
 
     python scripts/bench/fingerprints.py --out before.json
     git switch my-refactoring
     python scripts/bench/fingerprints.py --out after.json
     python scripts/bench/fingerprints.py --compare before.json after.json
 
-Every run is a real command line: 20 iterations on the CPU with tiny networks and drawn images. Hashes are comparable on
-one machine and one version of PyTorch only.
+Every run is a real command line: 20 iterations on the CPU with tiny networks and synthetic images. Compare hashes only
+on the same machine with the same version of PyTorch.
 """
 import argparse
 import hashlib
@@ -30,10 +30,10 @@ MODELS = {
     'cyclegan': ('unaligned', ('--netG', 'resnet_6blocks')),
     'pix2pix': ('aligned', ('--netG', 'unet_32')),
     'colorization': ('photos', ('--netG', 'unet_32')),
-    'munit': ('unaligned', ('--n_downsample_style', '2', '--n_res', '2', '--num_scales_D', '1', '--n_layers_D', '2',
-                            '--num_styles', '2')),
+    'munit': ('unaligned', ('--n_downsample_style', '2', '--n_res', '2', '--num_scales_D', '1', '--n_layers_D', '2')),
     'template': ('aligned', ('--netG', 'unet_32')),
 }
+TEST_OPTIONS = {'munit': ('--num_styles', '2')}
 VARIANTS = {
     'batch1': (),
     'batch2': ('--batch_size', '2'),
@@ -48,7 +48,7 @@ VARIANTS = {
     '2 processes, accumulate2': ('--accumulate', '2'),
     'twin': ('--parallel', 'twin'),
 }
-ONLY = {    # variants that not every model has
+ONLY = {    # models of the variants that not every model has
     'batch_norm': ('cyclegan', 'pix2pix', 'colorization'),
     'wgangp': ('cyclegan', 'pix2pix'),
     'grad_checkpoint': ('cyclegan', 'munit'),
@@ -57,7 +57,7 @@ ONLY = {    # variants that not every model has
 
 
 def draw_data(folder: Path):
-    """Photos, pairs and two domains of 5 training and 3 test images each."""
+    """Write single photos, aligned pairs and two domains: 5 training, 3 test and 2 validation images each."""
     rng = np.random.default_rng(0)
     for kind, sub, size in (('aligned', '', (80, 40)), ('photos', '', (40, 40)), ('unaligned', 'A', (40, 40)),
                             ('unaligned', 'B', (40, 40))):
@@ -70,7 +70,7 @@ def draw_data(folder: Path):
 
 
 def call(tree: Path, command, processes: int = 1):
-    """Run a program of `tree`; a RuntimeError with its output if it fails."""
+    """Run a program of `tree`; raises RuntimeError with its output if it fails."""
     launcher = [] if processes == 1 else ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node',
                                           str(processes), '--']
     done = subprocess.run([sys.executable, *launcher, *map(str, command)], cwd=tree, capture_output=True, text=True)
@@ -79,13 +79,14 @@ def call(tree: Path, command, processes: int = 1):
 
 
 def hash_of(tree) -> str:
-    """One hash of all numbers in dicts and lists of tensors, in the order of their names."""
+    """One hash of nested dicts and lists of tensors and values, in the order of their names."""
     digest = hashlib.sha256()
 
     def add(value, name=''):
         if isinstance(value, torch.Tensor):
             digest.update(f'{name}{value.dtype}{tuple(value.shape)}'.encode())
-            digest.update(value.contiguous().view(-1).view(torch.uint8).numpy().tobytes() if value.numel() else b'')
+            if value.numel():
+                digest.update(value.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
         elif isinstance(value, dict):
             for key in sorted(value, key=str):
                 add(value[key], f'{name}.{key}')
@@ -99,7 +100,7 @@ def hash_of(tree) -> str:
 
 
 def hashes_of_run(folder: Path) -> dict:
-    """Hashes of all weights, of what only training needs, and of the losses of every step."""
+    """Hashes of the weights, of the training state (optimizers, pools, ...), and of the losses of every step."""
     found = {path.name: hash_of(torch.load(path, map_location='cpu', weights_only=True))
              for path in sorted(folder.glob('latest_net_*.pth'))}
     training = torch.load(folder / 'latest_training.pth', map_location='cpu', weights_only=True)
@@ -115,29 +116,28 @@ def hashes_of_images(folder: Path) -> dict:
 
 
 def fingerprint(tree: Path, data: Path, work: Path, model: str, variant: str) -> dict:
-    """Train, test the generators, stop in the middle and resume: the hashes of all three."""
+    """Hashes of a training, of its test, and of the same training stopped in the middle and resumed."""
     kind, options = MODELS[model]
     name = f'{model}_{variant}'.replace(' ', '_').replace(',', '')
     places = ('--checkpoints_dir', work / 'checkpoints', '--dataroot', data / kind, '--name', name)
     processes = 2 if '2 processes' in variant or variant == 'twin' else 1
-    train = ['train.py', *places, '--model', model, *TRAINING, *options[:-2 if model == 'munit' else None],
-             *VARIANTS[variant]]
+    train = ['train.py', *places, '--model', model, *TRAINING, *options, *VARIANTS[variant]]
     found = {}
     call(tree, [*train, '--max_iters', STEPS], processes)
     found['train'] = hashes_of_run(work / 'checkpoints' / name)
     if variant in ('batch1', 'ema', 'bf16'):
         call(tree, ['test.py', *places, '--results_dir', work / 'results', '--gpu_ids', '-1', '--num_threads', '0',
-                    '--cpu_threads', '1', *(('--num_styles', '2') if model == 'munit' else ())])
+                    '--cpu_threads', '1', *TEST_OPTIONS.get(model, ())])
         found['test'] = hashes_of_images(work / 'results' / name)
     if variant in ('batch1', 'accumulate2', 'ema'):
-        call(tree, [*train[:-len(VARIANTS[variant]) or None], *VARIANTS[variant], '--max_iters', STEPS // 2 - 3,
-                    '--overwrite'], processes)
+        call(tree, [*train, '--max_iters', STEPS // 2 - 3, '--overwrite'], processes)
         call(tree, ['train.py', *places, '--continue_train', '--max_iters', STEPS], processes)
         found['resumed'] = hashes_of_run(work / 'checkpoints' / name)
     return found
 
 
 def measure(tree: Path, jobs: int) -> dict:
+    """{'model, variant': hashes} of all cases, `jobs` at a time."""
     cases = [(model, variant) for model in MODELS for variant in VARIANTS if model in ONLY.get(variant, MODELS)]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
         data, work = Path(folder) / 'data', Path(folder) / 'work'
@@ -155,6 +155,7 @@ def measure(tree: Path, jobs: int) -> dict:
 
 
 def flat(tree: dict, prefix: str = '') -> dict:
+    """Nested dicts as one: {'a / b': value}."""
     lines = {}
     for key, value in tree.items():
         lines.update(flat(value, f'{prefix}{key} / ') if isinstance(value, dict) else {f'{prefix}{key}': value})
@@ -162,7 +163,7 @@ def flat(tree: dict, prefix: str = '') -> dict:
 
 
 def compare(before: dict, after: dict) -> int:
-    """Print what differs; returns how much."""
+    """Print the hashes that differ; returns their number."""
     before, after = flat(before), flat(after)
     differing = [name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
     for name in differing:
@@ -173,10 +174,11 @@ def compare(before: dict, after: dict) -> int:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--tree', type=Path, default=ROOT, help='folder of the code to run')
+    parser.add_argument('--tree', type=Path, default=ROOT, help='folder of the project to run')
     parser.add_argument('--out', type=Path, help='file for the hashes')
-    parser.add_argument('--jobs', type=int, default=2, help='runs at a time')
-    parser.add_argument('--compare', type=Path, nargs=2, metavar=('BEFORE', 'AFTER'), help='compare two files instead')
+    parser.add_argument('--jobs', type=int, default=2, help='number of runs at the same time')
+    parser.add_argument('--compare', type=Path, nargs=2, metavar=('BEFORE', 'AFTER'),
+                        help='compare two files of hashes instead of running')
     args = parser.parse_args()
     if args.compare:
         return min(1, compare(*(json.loads(path.read_text(encoding='utf-8')) for path in args.compare)))

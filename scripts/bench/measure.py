@@ -1,7 +1,9 @@
-"""The clocks and counters of scripts/benchmark.py: times of alternating runs, FLOPs, matrix rate, rate of loading."""
+"""Measurements of scripts/benchmark.py: time of alternating runs, memory, FLOPs, and test images to load."""
+import itertools
 import random
 import statistics
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 class Clock:
-    """Seconds of a GPU, or seconds that this process computes on a CPU, which other programs do not lengthen."""
+    """Wall time on a GPU; CPU time of this process on a CPU, which other programs do not affect."""
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -29,7 +31,7 @@ class Clock:
         return time.perf_counter() - start
 
     def peak_of(self, work) -> float | None:
-        """GiB that `work` needs at most, with all that is there; None on a CPU, which keeps no such account."""
+        """Peak GPU memory in GiB while `work` runs, including what is allocated before; None on a CPU."""
         if self.backend is None:
             work()
             return None
@@ -39,36 +41,41 @@ class Clock:
         return self.backend.max_memory_allocated() / 2**30
 
 
-def alternate(clock: Clock, works: dict, rounds: int, repeats: int = 1) -> dict[str, list[float]]:
-    """Seconds of each work in each round; in every round all of them run once, in a new order.
+def repeat(work, times: int):
+    for _ in range(times):
+        work()
 
-    On a CPU each has a turn before that does not count: what it finds in caches and memory is then its own.
+
+def alternate(clock: Clock, works: dict, rounds: int, repeats: int = 1) -> dict[str, list[float]]:
+    """Seconds of each work in each round; in every round each runs once, in random order.
+
+    On a CPU each runs once more before it is measured, so that caches and memory hold its own data.
     """
     times, order = {name: [] for name in works}, random.Random(0)
     for _ in range(rounds):
         for name in order.sample(list(works), len(works)):
             if clock.backend is None:
                 works[name]()
-            taken = clock.seconds(lambda work=works[name]: [work() for _ in range(repeats)])
-            times[name].append(taken / repeats)
+            times[name].append(clock.seconds(partial(repeat, works[name], repeats)) / repeats)
     return times
 
 
 def summary(times: list[float], plain: list[float]) -> dict:
-    """Median seconds with their spread, and how many times faster than `plain` in the same rounds."""
+    """Median, lowest and highest seconds, and speed-up over `plain` in the same rounds."""
     ratios = [b / a for a, b in zip(times, plain, strict=True)]
     return dict(seconds=statistics.median(times), fastest=min(times), slowest=max(times),
                 speedup=statistics.median(ratios), speedup_lowest=min(ratios), speedup_highest=max(ratios))
 
 
 def flops_of(work) -> int:
+    """Floating point operations of `work`, as PyTorch counts them."""
     with FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops()
 
 
 def matrix_rate(clock: Clock, size: int) -> float:
-    """FLOP/s of a bfloat16 matrix product, the best of some: the roof of the roofline."""
+    """FLOP/s of a bfloat16 matrix product, the best of ten: the roof of the roofline."""
     a, b = torch.randn(2, size, size, device=clock.device).bfloat16()
     torch.mm(a, b)
     return 2 * size**3 / min(clock.seconds(lambda: torch.mm(a, b)) for _ in range(10))
@@ -77,7 +84,7 @@ def matrix_rate(clock: Clock, size: int) -> float:
 # ---- loading images
 
 def write_images(folder: Path, count: int, size: tuple[int, int]) -> Path:
-    """Smooth random photographs as JPEG, in `<folder>/train`, `trainA` and `trainB`."""
+    """Write smooth random JPEG images to `<folder>/train`, `trainA` and `trainB`; returns the folder."""
     rng = np.random.default_rng(0)
     for name in ('train', 'trainA', 'trainB'):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -89,18 +96,19 @@ def write_images(folder: Path, count: int, size: tuple[int, int]) -> Path:
 
 
 def plain_pairs(folder: Path, load_size: int, crop_size: int):
-    """A function that loads one aligned pair after the other in the usual way: PIL, then float arithmetic."""
-    paths, turn = sorted((folder / 'train').iterdir()), iter(range(10**9))
+    """A function that loads the next aligned pair the usual way: Pillow, then float arithmetic."""
+    paths = itertools.cycle(sorted((folder / 'train').iterdir()))
 
     def prepared(image, left, top, mirrored):
         image = image.resize((load_size, load_size), Image.Resampling.BICUBIC)
         image = image.crop((left, top, left + crop_size, top + crop_size))
-        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else image
+        if mirrored:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div(255)
         return tensor.sub(0.5).div(0.5)
 
     def load():
-        pair = Image.open(paths[next(turn) % len(paths)]).convert('RGB')
+        pair = Image.open(next(paths)).convert('RGB')
         width, height = pair.size
         left, top = (random.randint(0, load_size - crop_size) for _ in range(2))
         mirrored = random.random() > 0.5

@@ -1,18 +1,18 @@
-"""Measure training, translation and loading against a plain formulation of the same work.
+"""Benchmark training, translation and loading against a plain implementation of the same work (plain.py).
 
     python scripts/benchmark.py --quick                          a few minutes, also on a CPU
     python scripts/benchmark.py --all --out docs/benchmarks      every model, engine, precision and batch size
 
-All variants of a case run in one process in turns; the numbers are medians of the turns. On a CPU they are seconds
-that one thread computes. Writes benchmark_<device>.json and .md.
+The variants of a case alternate in one process; results are medians over the rounds. On a CPU, time is the CPU time
+of one thread. Writes benchmark_<device>.json and .md.
 """
 import argparse
+import itertools
 import json
 import os
 import platform
 import tempfile
 import time
-from itertools import product
 from pathlib import Path
 
 import torch
@@ -20,49 +20,62 @@ import torch
 from bench import measure
 from bench.plain import FORMULATIONS, plain_network
 from data import create_dataset
-from models import create_model
+from models import create_model, create_trainer
 from options import TrainOptions
 from util.files import atomic_write
 from util.machine.runtime import choose_device, choose_precision, keep_freed_memory, start_runtime
 
-SIDES = {'gpu': 256, 'cpu': 128}
+SIDES = {'gpu': 256, 'cpu': 128}        # image size
 SIDES_OF = {('pix2pix', 'cpu'): 256, ('colorization', 'cpu'): 256}
-EXTRA = {'pix2pix': ['--no_dropout'], 'colorization': ['--no_dropout'], 'munit': ['--dataset_mode', 'unaligned']}
+EXTRA_OPTIONS = {'pix2pix': ['--no_dropout'], 'colorization': ['--no_dropout'],
+                 'munit': ['--dataset_mode', 'unaligned']}
 GENERATORS = {'resnet_9blocks': 'cyclegan', 'unet_256': 'pix2pix'}
 
 
 def options_of(model: str, side: int, batch: int, root, *argv):
     return TrainOptions().parse(['--dataroot', str(root), '--model', model, '--preprocess', 'resize_and_crop',
                                  '--load_size', str(side + 30), '--crop_size', str(side), '--batch_size', str(batch),
-                                 '--num_threads', '0', '--seed', '1', *EXTRA.get(model, []), *argv])
+                                 '--num_threads', '0', '--seed', '1', *EXTRA_OPTIONS.get(model, []), *argv])
 
 
 class Bench:
-    """Runs cases until they are done or the time is over, and collects rows."""
+    """Runs cases until the time is over, and collects the rows of the table.
+
+    Args:
+        device: auto, cpu or gpu.
+        rounds: measurements of each variant.
+        minutes: no case starts after this time.
+        root: folder for test images.
+    """
 
     def __init__(self, device: str, rounds: int, minutes: float, root: Path):
         self.device = choose_device('-1' if device == 'cpu' else '0', device == 'gpu')[0]
         self.kind = 'cpu' if self.device.type == 'cpu' else 'gpu'
         if self.kind == 'cpu':
             torch.set_num_threads(1)
-        self.clock, self.rounds, self.root = measure.Clock(self.device), rounds, root
+        self.clock = measure.Clock(self.device)
+        self.rounds = rounds
+        self.root = root
         self.end = time.monotonic() + 60 * minutes
-        self.rows, self.left_out = [], []
-        self.keeps_memory = True        # as start_runtime has it
-        self.roof = measure.matrix_rate(self.clock, 8192 if self.kind == 'gpu' else 1024)
+        self.rows = []
+        self.left_out = []
+        self.keeps_memory = True        # as start_runtime sets it
+        self.roof = measure.matrix_rate(self.clock, 8192 if self.kind == 'gpu' else 1024)       # FLOP/s
 
     def runtime(self, precision: str):
         gpu_ids, threads = ('-1', 1) if self.kind == 'cpu' else ('0', 0)
         return start_runtime(gpu_ids, threads, seed=1, precision=precision)
 
-    def in_time(self, name: str) -> bool:
+    def start(self, name: str, case, *arguments):
+        """Run a case, or note that it was left out because the time is over."""
         if time.monotonic() < self.end:
             print(f'{name} ...', flush=True)
-            return True
-        self.left_out.append(name)
-        return False
+            case(*arguments)
+        else:
+            self.left_out.append(name)
 
-    def keep(self, case: dict, times: dict, flops: int = 0, memory: dict | None = None, images: int = 1):
+    def add_rows(self, case: dict, times: dict, flops: int = 0, memory: dict | None = None, images: int = 1):
+        """Add a row for each variant in `times`; the first variant is the plain implementation."""
         plain = next(iter(times))
         for name, taken in times.items():
             row = dict(case, variant=name, **measure.summary(taken, times[plain]), peak_gib=(memory or {}).get(name))
@@ -74,35 +87,32 @@ class Bench:
 
     # ---- training
 
-    def train(self, model: str, batch: int, variants):
-        side = SIDES_OF.get((model, self.kind), SIDES[self.kind])
-        name = f'train {model} {side} px, batch {batch}'
-        if not self.in_time(name):
-            return
+    def train(self, model: str, side: int, batch: int, variants):
         A, B = self.images(model, batch, side)
         inputs = {'A': A, 'B': B, 'A_paths': ['none'] * batch}
         base = 'fp32' if self.kind == 'cpu' else 'tf32'
-        works, own = {}, None
+        works = {}
         for precision, engine in variants:
             opt = options_of(model, side, batch, self.root, '--engine', engine)
-            own = create_model(opt, self.runtime(precision))
+            trainer = create_trainer(opt, create_model(opt, self.runtime(precision)))
             if not works:
-                plain = FORMULATIONS[model](own)
+                plain = FORMULATIONS[model](trainer.model)
                 works[f'plain {base}'] = self.prepared(base, lambda plain=plain: plain.step(A, B), True)
-            works[f'{engine} {precision}'] = self.prepared(precision, lambda own=own: own.train_step(inputs))
+            works[f'{engine} {precision}'] = self.prepared(precision, lambda step=trainer.step: step(inputs))
         memory = {name: self.clock.peak_of(work) for name, work in works.items()}
-        for work in list(works.values()) * (5 if self.kind == 'gpu' else 0):    # algorithms chosen, graphs captured
-            work()
+        if self.kind == 'gpu':      # warm up: cuDNN chooses algorithms, graphs are captured
+            for work in works.values():
+                measure.repeat(work, 5)
         flops = measure.flops_of(lambda: plain.step(A, B))
         times = measure.alternate(self.clock, works, self.rounds, 5 if self.kind == 'gpu' else 1)
-        self.keep(dict(kind='train', model=model, side=side, batch=batch), times, flops, memory, batch)
+        self.add_rows(dict(kind='train', model=model, side=side, batch=batch), times, flops, memory, batch)
 
     def images(self, model: str, batch: int, side: int):
         channels = (1, 2) if model == 'colorization' else (3, 3)
         return [torch.rand(batch, nc, side, side, device=self.device) * 2 - 1 for nc in channels]
 
     def prepared(self, precision: str, work, plain: bool = False):
-        """The work, behind the switches of its precision and of memory, which are global."""
+        """`work`, after setting the global switches of its precision and of memory."""
         def do():
             choose_precision(precision, self.device)
             if self.kind == 'cpu' and plain == self.keeps_memory:
@@ -111,12 +121,9 @@ class Bench:
             work()
         return do
 
-    # ---- translating
+    # ---- translation
 
     def translate(self, generator: str, side: int, precisions):
-        name = f'translate {generator} {side} px'
-        if not self.in_time(name):
-            return
         opt = options_of(GENERATORS[generator], side, 1, self.root, '--netG', generator)
         opt = opt.replace(model='test', isTrain=False, phase='test', trained_direction='')
         image = torch.rand(1, 3, side, side, device=self.device) * 2 - 1
@@ -130,39 +137,37 @@ class Bench:
             work()
         flops = measure.flops_of(torch.no_grad()(lambda: net(image)))
         times = measure.alternate(self.clock, works, self.rounds, 20 if self.kind == 'gpu' else 1)
-        self.keep(dict(kind='translate', model=generator, side=side, batch=1), times, flops)
+        self.add_rows(dict(kind='translate', model=generator, side=side, batch=1), times, flops)
 
     # ---- loading
 
     def load(self, count: int = 60):
-        if not self.in_time('load aligned pairs 256 px'):
-            return
         folder = measure.write_images(self.root / 'images', 20, (300, 300))
         opt = options_of('pix2pix', 256, 1, folder)
-        dataset, numbers = create_dataset(opt), iter(range(10**9))
+        dataset, numbers = create_dataset(opt), itertools.count()
         plain = measure.plain_pairs(folder, 286, 256)
         works = {'plain': lambda: [plain() for _ in range(count)],
                  'dataset': lambda: [dataset[next(numbers) % len(dataset)] for _ in range(count)]}
         times = measure.alternate(measure.Clock(torch.device('cpu')), works, self.rounds)
-        self.keep(dict(kind='load', model='aligned', side=256, batch=1), times, images=count)
+        self.add_rows(dict(kind='load', model='aligned', side=256, batch=1), times, images=count)
 
 
 def run(bench: Bench, models, everything: bool):
     gpu = bench.kind == 'gpu'
     precisions = ('tf32', 'bf16') if gpu else ('fp32', 'bf16')
     engines = ('eager', 'graph') if gpu else ('eager',)
-    variants = [(precision, engine) for engine, precision in product(engines, precisions)]
+    variants = [(precision, engine) for engine, precision in itertools.product(engines, precisions)]
     if gpu:
         variants.insert(0, ('fp32', 'eager'))
     for generator in GENERATORS:
-        bench.translate(generator, 256, precisions)
-    bench.load()
-    for batch in ((1, 8) if gpu and everything else (1,)):
-        for model in models:
-            bench.train(model, batch, variants)
+        bench.start(f'translate {generator} 256 px', bench.translate, generator, 256, precisions)
+    bench.start('load aligned pairs 256 px', bench.load)
+    cases = [(model, batch, variants) for batch in ((1, 8) if gpu and everything else (1,)) for model in models]
     if everything and gpu:
-        for model in ('cyclegan', 'pix2pix'):
-            bench.train(model, 1, [('tf32', 'compile'), ('bf16', 'compile')])
+        cases += [(model, 1, [('tf32', 'compile'), ('bf16', 'compile')]) for model in ('cyclegan', 'pix2pix')]
+    for model, batch, chosen in cases:
+        side = SIDES_OF.get((model, bench.kind), SIDES[bench.kind])
+        bench.start(f'train {model} {side} px, batch {batch}', bench.train, model, side, batch, chosen)
 
 
 def machine(bench: Bench) -> dict:
@@ -181,9 +186,10 @@ def processor() -> str:
 
 def as_markdown(facts: dict, rows: list[dict]) -> str:
     lines = [f'# Measured on {facts["device"]}', '',
-             f'PyTorch {facts["torch"]}, medians of {facts["rounds"]} alternating rounds; bf16 matrix product: '
-             f'{facts["bf16_matmul_tflops"]:.3f} TFLOP/s. "plain": the same step in the plain formulation '
-             f'(scripts/bench/plain.py). Speed-ups are of the same round, with the lowest and highest in brackets.',
+             f'PyTorch {facts["torch"]}, medians of {facts["rounds"]} alternating rounds. "plain" is the same step in '
+             f'the plain implementation (scripts/bench/plain.py). The speed-up compares times of the same round; the '
+             f'lowest and highest are in brackets. "of the roof": FLOP/s as a share of a bf16 matrix product, '
+             f'{facts["bf16_matmul_tflops"]:.3f} TFLOP/s.',
              '', '| what | variant | ms | images/s | speed-up | peak GiB | of the roof |',
              '|---|---|---|---|---|---|---|']
     for row in rows:
@@ -194,19 +200,19 @@ def as_markdown(facts: dict, rows: list[dict]) -> str:
                      f'{row["speedup"]:.2f} [{row["speedup_lowest"]:.2f} .. {row["speedup_highest"]:.2f}] | {peak} | '
                      f'{roof} |')
     if facts['left_out']:
-        lines += ['', f'Left out, because the time was over: {", ".join(facts["left_out"])}.']
+        lines += ['', f'Left out because the time was over: {", ".join(facts["left_out"])}.']
     return '\n'.join(lines) + '\n'
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--all', action='store_true', help='every model, and on a GPU every engine and batch size')
+    parser.add_argument('--all', action='store_true', help='all models; on a GPU also all engines and batch sizes')
     parser.add_argument('--quick', action='store_true', help='fewer rounds, CycleGAN and pix2pix only')
-    parser.add_argument('--models', nargs='+', choices=sorted(FORMULATIONS), help='train only these')
+    parser.add_argument('--models', nargs='+', choices=sorted(FORMULATIONS), help='train only these models')
     parser.add_argument('--device', default='auto', choices=('auto', 'cpu', 'gpu'))
     parser.add_argument('--rounds', type=int, default=0, help='default: 7; 3 with --quick')
-    parser.add_argument('--minutes', type=float, default=9, help='begin no new case after this time')
-    parser.add_argument('--out', metavar='DIR', default='.', help='where the two files are written')
+    parser.add_argument('--minutes', type=float, default=9, help='start no case after this time')
+    parser.add_argument('--out', metavar='DIR', default='.', help='folder for the two files')
     args = parser.parse_args(argv)
     models = args.models or (sorted(FORMULATIONS) if args.all else ['cyclegan', 'pix2pix'])
     with tempfile.TemporaryDirectory() as folder:
