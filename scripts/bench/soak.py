@@ -1,11 +1,12 @@
-"""Long tests of reliability: kills, mixed faults, exact resume, lost processes, memory over many steps, and a fuzz.
+"""Long reliability tests: kills, mixed faults, exact resume, lost processes, memory over many steps, and fuzzing.
 
-Minutes to an hour on a CPU.
+Takes minutes to an hour on a CPU.
 
     python scripts/soak.py --out docs/benchmarks/reliability.json
     python scripts/soak.py --kills 1000 --steps 0 --fuzz 0 --seed 5
 
-Without any of --points, --kills, --faults, --resume, --ranks, --steps, --fuzz all are done. Needs what the tests need.
+Runs all jobs unless some of --points, --kills, --faults, --resume, --ranks, --steps, --fuzz are given. Needs
+requirements-dev.txt, like the tests.
 """
 import argparse
 import collections
@@ -36,27 +37,27 @@ from test_distributed import children_of, read_until, torchrun
 from tqdm import tqdm
 
 JOBS = ('points', 'kills', 'faults', 'resume', 'ranks', 'steps', 'fuzz')
-STOPS = ((3, 'SIGTERM'), (4, 'SIGINT'), (6, 'SIGKILL'), (8, 'SIGHUP'), (12, 'SIGTERM'))     # 3 epochs of 4 steps
-ENDING = {'SIGTERM': 143, 'SIGINT': 130, 'SIGKILL': -9, 'killed operation': -9, 'torn write': -9}   # exit codes
-OTHERS = {'ENOSPC': 4, 'EIO': 4, 'SIGSTOP': 0, 'killed worker': 0}      # 4: where there is no going on without the file
-SAVED_EVERY = 8         # images, of the run of two processes
-NO_LOG = '^(?!loss|web)'    # logs and pages that the disk refuses are given up, which is told: not to be compared
-GAP = 12                # steps from one fault to the next, at most; workers are some 8 images ahead
-LIMIT = 600             # seconds, then a run hangs
-WARM_UP = 0.2           # share of the steps whose memory does not count: caches fill
+STOPS = ((3, 'SIGTERM'), (4, 'SIGINT'), (6, 'SIGKILL'), (8, 'SIGHUP'), (12, 'SIGTERM'))     # in 3 epochs of 4 steps
+ENDING = {'SIGTERM': 143, 'SIGINT': 130, 'SIGKILL': -9, 'killed operation': -9, 'torn write': -9}   # {fault: exit code}
+OTHERS = {'ENOSPC': 4, 'EIO': 4, 'SIGSTOP': 0, 'killed worker': 0}      # 4 if the run cannot continue without the file
+SAVED_EVERY = 8         # images between two saves of the run with two processes
+NO_LOG = '^(?!loss|web)'    # no disk errors in logs and pages: the run continues without them, so they would differ
+GAP = 12                # most steps between two faults; workers load about 8 images ahead
+LIMIT = 600             # seconds after which a run counts as hanging
+WARM_UP = 0.2           # first share of the steps, in which caches fill; its memory is not counted
 
 
 def parse(argv) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--points', type=int, nargs='?', const=1, help='the operations of a save; N: of N saves')
-    parser.add_argument('--kills', type=int, help='so many kills at random moments')
-    parser.add_argument('--faults', type=int, help='so many faults of all kinds, several in each start of a run')
-    parser.add_argument('--resume', type=int, nargs='?', const=5, help='models x 0 and 2 workers x N stops')
-    parser.add_argument('--ranks', type=int, help='so many runs of two processes, one of which is killed')
-    parser.add_argument('--steps', type=int, help='memory, open files and threads over so many steps')
-    parser.add_argument('--fuzz', type=int, help='so many command lines, and as many damaged images and checkpoints')
+    parser.add_argument('--points', type=int, nargs='?', const=1, help='kill at the file operations of N saves (1)')
+    parser.add_argument('--kills', type=int, help='number of kills at random moments')
+    parser.add_argument('--faults', type=int, help='number of faults of all kinds, several in each start of a run')
+    parser.add_argument('--resume', type=int, nargs='?', const=5, help='N stops (5) per model, with 0 and 2 workers')
+    parser.add_argument('--ranks', type=int, help='number of runs with two processes, one of which is killed')
+    parser.add_argument('--steps', type=int, help='number of steps while memory, files and threads are measured')
+    parser.add_argument('--fuzz', type=int, help='number of random command lines, and of damaged files')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--out', type=Path, help='JSON file of the figures; those of other jobs in it stay')
+    parser.add_argument('--out', type=Path, help='JSON file for the figures; figures of other jobs in it are kept')
     opt = parser.parse_args(argv)
     if all(getattr(opt, job) is None for job in JOBS):
         opt.points, opt.kills, opt.faults, opt.resume, opt.ranks, opt.steps, opt.fuzz = 1, 200, 200, 5, 20, 10_000, 500
@@ -64,7 +65,7 @@ def parse(argv) -> argparse.Namespace:
 
 
 class Soak:
-    """Each method is a job: it takes the size of the job and returns its figures."""
+    """Each job is a method that takes the size of the job and returns its figures."""
 
     def __init__(self, server, folder: Path, seed: int):
         self.server, self.folder, self.seed = server, folder, seed
@@ -72,11 +73,12 @@ class Soak:
         self.runs = tiny_runs.Runs(server, self.home, folder / 'runs')
 
     def unbroken(self, model: str, *words, **limit):
-        done = self.anew().begin(model, 'run', *words, **limit)
+        """Train without a fault; returns the final state of the run folder, and the finished process."""
+        done = self.fresh_runs().begin(model, 'run', *words, **limit)
         assert done.code == 0, done.err
         return states.everything(self.runs.folder / 'run'), done
 
-    def anew(self):
+    def fresh_runs(self):
         shutil.rmtree(self.runs.folder, ignore_errors=True)
         return self.runs
 
@@ -90,7 +92,7 @@ class Soak:
         points = [point for save in range(min(saves, len(numbers))) for point in crash_points(done.operations, save, 3)]
         lost, different = 0, 0
         for number in tqdm(points, 'crash points'):
-            killed = self.anew().begin(MODEL, 'run', *FREQUENT, rules=[kill_at(number)])
+            killed = self.fresh_runs().begin(MODEL, 'run', *FREQUENT, rules=[kill_at(number)])
             assert killed.code == -9, killed.err
             code = self.runs.begin(MODEL, 'run', *FREQUENT, '--continue_train', 'auto').code
             lost += code != 0
@@ -103,15 +105,17 @@ class Soak:
         draw, kills, starts, finished, different, lost = random.Random(self.seed), 0, 0, 0, 0, []
         with tqdm(total=wanted, desc='kills') as bar:
             while kills < wanted:
-                self.anew()
+                self.fresh_runs()
                 code = None
                 while code != 0:
                     limit = dict(kill_after=draw.uniform(0.1, 1) * done.seconds) if kills < wanted else {}
                     again = self.runs.begin(MODEL, 'run', *FREQUENT, '--continue_train', 'auto', **limit)
                     code = again.code
-                    starts, kills = starts + 1, kills + (code == -9)
-                    bar.update(code == -9)
-                    if code not in (0, -9):
+                    starts += 1
+                    if code == -9:
+                        kills += 1
+                        bar.update()
+                    elif code != 0:
                         lost.append(f'exit code {code}: {again.err}')
                         break
                 finished += 1
@@ -120,9 +124,9 @@ class Soak:
         return dict(kills=kills, starts=starts, runs=finished, lost=len(lost), different=different)
 
     def faults(self, wanted: int) -> dict:
-        """Each start of a run meets several faults, the last of which ends it; then the same command again.
+        """Each start of a run has several faults, the last of which ends it; then the same command is repeated.
 
-        The run is so long that one meets all of them, and its epochs so long that workers have not read all of one.
+        The run is long enough for all faults, and its epochs are so long that workers never load a whole one ahead.
         """
         root, steps = self.folder / 'forty', GAP * wanted
         for name in ('trainA', 'trainB', 'testA', 'testB'):
@@ -134,7 +138,7 @@ class Soak:
         draw, found, starts, finished, different, lost = random.Random(self.seed), collections.Counter(), 0, 0, 0, []
         with tqdm(total=wanted, desc='faults') as bar:
             while found.total() < wanted:
-                self.anew()
+                self.fresh_runs()
                 code, step = None, 0
                 while code != 0:
                     plan = drawn_faults(draw, step, per_step) if found.total() < wanted else {}
@@ -155,29 +159,32 @@ class Soak:
 
     def resume(self, stops: int) -> dict:
         words, equal, cases, wrong = ['--save_latest_freq', 3, '--display_freq', 2], 0, 0, []
-        models = [model for model in tiny_runs.MODELS if model != 'template']
+        models = tiny_runs.MODELS.keys() - {'template'}
         with tqdm(total=len(models) * 2 * stops, desc='resume') as bar:
-            for model in models:
+            for model in sorted(models):
                 end, _ = self.unbroken(model, *words)
                 for workers in (0, 2):
                     for step, name in STOPS[:stops]:
-                        self.anew().begin(model, 'run', *words, '--num_threads', workers, signals_at={step: name})
+                        self.fresh_runs().begin(model, 'run', *words, '--num_threads', workers, signals_at={step: name})
                         code = self.runs.go_on('run').code
-                        same = code == 0 and self.is_equal(end)
-                        wrong += [] if same else [f'{model} {workers} workers {name} at {step}: exit code {code}']
-                        equal, cases = equal + same, cases + 1
+                        cases += 1
+                        if code == 0 and self.is_equal(end):
+                            equal += 1
+                        else:
+                            wrong.append(f'{model} {workers} workers {name} at {step}: exit code {code}')
                         bar.update()
         return dict(cases=cases, equal=equal, wrong=wrong)
 
     def ranks(self, repetitions: int) -> dict:
-        """One of two processes is killed at some step, by turns; torchrun starts both again."""
+        """Kill one of two processes at a random step, alternating between them; torchrun restarts both."""
         words = self.runs.words('pix2pix', 'run', '--n_epochs', 40, '--save_latest_freq', SAVED_EVERY)
         process, _, err = torchrun(*words)
         assert process.returncode == 0, err
         end, draw = states.everything(self.runs.folder / 'run'), random.Random(self.seed)
-        finished, wrong, ended, went_on, again = 0, [], [], [], []
+        finished, wrong = 0, []
+        end_seconds, resume_seconds, repeated_images = [], [], []
         for number in tqdm(range(repetitions), 'ranks'):
-            self.anew()
+            self.fresh_runs()
             process = torchrun(*words, '--continue_train', 'auto', restarts=3, wait=False)
             watch = threading.Timer(LIMIT, process.terminate)
             watch.start()
@@ -188,30 +195,31 @@ class Soak:
             begin = time.monotonic()
             while set(children) & set(children_of(process)):
                 time.sleep(0.05)
-            ended.append(time.monotonic() - begin)
+            end_seconds.append(time.monotonic() - begin)
             read_until(process, 'The number of training images')
             read_until(process, '(epoch: ')
-            went_on.append(time.monotonic() - begin)
+            resume_seconds.append(time.monotonic() - begin)
             process.communicate()
             watch.cancel()
             finished += process.returncode == 0
-            same = process.returncode == 0 and self.is_equal(end)
-            wrong += [] if same else [f'process {number % 2} killed at {place}: exit code {process.returncode}']
+            if process.returncode != 0 or not self.is_equal(end):
+                wrong.append(f'process {number % 2} killed at {place}: exit code {process.returncode}')
             dropped = set(self.runs.folder.glob('*/losses.jsonl*')) - {self.runs.folder / 'run' / 'losses.jsonl'}
-            again.append(2 * sum(len(path.read_text(encoding='utf-8').splitlines()) for path in dropped))
+            repeated_images.append(2 * sum(len(path.read_text(encoding='utf-8').splitlines()) for path in dropped))
         return dict(repetitions=repetitions, finished=finished, equal=repetitions - len(wrong), wrong=wrong,
-                    saved_every_images=SAVED_EVERY, most_images_again=max(again),
-                    slowest_end_s=round(max(ended), 1), slowest_going_on_s=round(max(went_on), 1))
+                    saved_every_images=SAVED_EVERY, most_images_again=max(repeated_images),
+                    slowest_end_s=round(max(end_seconds), 1), slowest_going_on_s=round(max(resume_seconds), 1))
 
     def steps(self, steps: int) -> dict:
-        """Memory with pages, logs and saves going on; the slope is that of a line through all of it after a while."""
-        root, every = self.folder / 'hundred', max(1, steps // 40)
+        """Memory of a training with pages, logs and saves; the slope is a linear fit after the warm-up."""
+        root = self.folder / 'hundred'
+        every = max(1, steps // 40)
         draw_images(root / 'train', 100, (80, 40))
         words = ['--dataroot', root, '--max_dataset_size', 100, '--max_iters', steps, '--print_freq', 10,
                  '--display_freq', 50, '--save_latest_freq', 500]
         begin = time.monotonic()
         print(f'{steps} steps ...', flush=True)
-        done = self.anew().begin('pix2pix', 'run', *words, usage_every=every, limit=3600)
+        done = self.fresh_runs().begin('pix2pix', 'run', *words, usage_every=every, limit=3600)
         assert done.code == 0, done.err
         lines = [list(map(int, line.split()[1:])) for line in done.err.splitlines() if line.startswith('usage')]
         usage = np.array([line for line in lines if line[0] > WARM_UP * steps], dtype=float)
@@ -226,21 +234,24 @@ class Soak:
         for kind, count in (('options', cases), ('images', cases // 2), ('checkpoints', cases - cases // 2)):
             fuzz.codes, wrong = {}, []
             for number in tqdm(range(count), kind):
-                wrong += [text] if (text := getattr(fuzz, kind)(number)) else []
+                complaint = getattr(fuzz, kind)(number)
+                if complaint:
+                    wrong.append(complaint)
             print(*wrong, sep='\n')
             found[kind] = dict(cases=count, wrong=len(wrong), exit_codes=dict(sorted(fuzz.codes.items(), key=str)))
         return found
 
 
 def operations_of(done, path: str = '') -> collections.Counter:
-    """How often each storage operation was done, of files whose name fits."""
+    """Number of operations of each kind on files whose names match `path`."""
     return collections.Counter(op for _, op, name in done.operations if re.search(path, name))
 
 
 def drawn_faults(draw, step: int, per_step: dict) -> dict:
-    """Faults of one start, from a step on: {kind: step, or rule of `injected.Storage`}; the last one ends it."""
+    """Random faults after `step`, {kind: step, or rule of `injected.Storage`}; the last one ends the run."""
     plan = {}
-    for kind in [*draw.sample(sorted(OTHERS), draw.randrange(len(OTHERS))), draw.choice(sorted(ENDING))]:
+    kinds = [*draw.sample(sorted(OTHERS), draw.randrange(len(OTHERS))), draw.choice(sorted(ENDING))]
+    for kind in kinds:
         step += draw.randint(1, GAP)
         plan[kind] = step
         if kind in ('ENOSPC', 'EIO', 'killed operation', 'torn write'):
@@ -252,7 +263,7 @@ def drawn_faults(draw, step: int, per_step: dict) -> dict:
 
 
 def as_arguments(plan: dict) -> dict:
-    """Of `faults.Server.run`."""
+    """The faults as arguments of `faults.Server.run`."""
     return dict(limit=LIMIT, usage_every=1, values_of={'models.training.saving.RETRY_SECONDS': 0},
                 signals_at={plan[kind]: kind for kind in plan.keys() & {'SIGTERM', 'SIGINT', 'SIGKILL'}},
                 halted_at={plan[kind]: 0.2 for kind in plan.keys() & {'SIGSTOP'}},
@@ -261,9 +272,9 @@ def as_arguments(plan: dict) -> dict:
 
 
 def was_met(kind: str, fault, done, last_step: int) -> bool:
-    """Did a start that ended get as far as one of its faults?"""
-    if kind == 'killed worker':     # and needed it afterwards
-        return 'a process that loads images died' in done.err
+    """True if a finished start reached this fault."""
+    if kind == 'killed worker':     # and the loader noticed
+        return 'process that loads images died' in done.err
     if ENDING.get(kind) == -9:
         return done.code == -9
     if isinstance(fault, dict):
