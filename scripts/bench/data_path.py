@@ -217,15 +217,16 @@ def cpu_name() -> str:
 
 TITLES = {'pairs': 'Aligned pairs: from the file to a batch of one pair',
           'decoders': 'Decoders: from the bytes of a JPEG to an array',
-          'messages': 'Messages: what the main process spends on a sample that a worker process made'}
+          'messages': 'Messages: time of the main process to receive a sample from a worker process'}
 
 
 def as_markdown(results: dict) -> str:
     machine = ', '.join(f'{name} {value}' for name, value in results['machine'].items())
-    lines = ['# Loading images', '', f'{machine}. CPU time of one thread, median of {results["rounds"]} alternating '
-             f'rounds of {results["count"]} samples, range in brackets; made by `python scripts/benchmark_data.py`.']
+    lines = ['# Loading images', '', f'{machine}. CPU time of one thread: median of {results["rounds"]} alternating '
+             f'rounds of {results["count"]} samples, with the range in brackets. Measured by '
+             f'`python scripts/benchmark_data.py`.']
     for part, title in TITLES.items():
-        lines += ['', f'## {title}', '', '| way | ms | per second | times as fast | pixels |', '|---|---|---|---|---|']
+        lines += ['', f'## {title}', '', '| method | ms | per second | speed-up | pixels |', '|---|---|---|---|---|']
         for entry in results[part]:
             low, high = entry['ms_range']
             slow, fast = entry['times_range']

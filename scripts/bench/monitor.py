@@ -164,16 +164,17 @@ def markdown(results, opt) -> str:
     widest = max(high - low for low, high in (row['ratio_quartiles'] for row in results.values()))
     return '\n'.join([
         '# What monitors cost a training step', '',
-        f'A small network on one CPU thread, losses every {REPORT_EVERY} steps and {len(PICTURES)} pictures of 256x256 '
-        f'every {SHOW_EVERY}: far more often than training does. {opt.rounds} turns of {opt.steps} steps of each case, '
-        'one after the other, forwards and backwards. A step is the lower quartile of all steps of a case, since other '
-        'programs ran on the machine; the spread is that of the ratios of neighbouring turns, so of the machine too. '
-        'The calls are what training itself does for a monitor, the rest happens in other threads.', '',
-        '| case | step (ms) | ratio to no monitor | quartiles of the turns | share of the calls | longest call (ms) |',
+        f'A small network on one CPU thread, with losses every {REPORT_EVERY} steps and {len(PICTURES)} images of '
+        f'256x256 every {SHOW_EVERY} steps, far more often than in real training. Each case runs {opt.rounds} rounds of '
+        f'{opt.steps} steps; the cases alternate, in forward and backward order. "step" is the lower quartile of all '
+        'steps of a case, because other programs ran on the machine. "quartiles of the rounds" are those of the ratios '
+        'of neighboring rounds, so they include the noise of the machine. "calls" is the time the training thread '
+        'spends in the monitor; the rest of the work is done by other threads.', '',
+        '| case | step (ms) | ratio to no monitor | quartiles of the rounds | share of calls | longest call (ms) |',
         '| --- | --- | --- | --- | --- | --- |', *rows, '',
-        f'The quartiles are up to {widest:.2f} apart: a ratio that differs from 1 by less than half of that says '
-        'nothing about the monitor. The last two columns suffer less from it.', '',
-        f'Python {platform.python_version()}, torch {torch.__version__}, {platform.machine()}. Again with '
+        f'The quartiles are up to {widest:.2f} apart, so a ratio that differs from 1 by less than half of that is '
+        'noise. The last two columns are less affected.', '',
+        f'Python {platform.python_version()}, torch {torch.__version__}, {platform.machine()}. Repeat with '
         '`python scripts/benchmark_monitor.py --out docs/benchmarks/monitoring`.', ''])
 
 
