@@ -1,26 +1,26 @@
-"""Pairs: side by side in one image, A left and B right, in <dataroot>/<phase>, or in two folders by their names."""
+"""Pairs: side by side in one image of <dataroot>/<phase>, A left and B right, or in two folders by file name."""
 from util.console import note, say
 
 from .base_dataset import BaseDataset
-from .checking.problems import Problem, about_pairs, about_squares, all_square, listing
+from .checking.problems import Problem, all_square, listing, pair_problems, square_problem
 from .image_folder import ImageError, list_images
 from .pairs import pair_by_name
-from .transforms import as_channels, part, size_of
+from .transforms import as_channels, crop, size_of
 
 
 class AlignedDataset(BaseDataset):
-    """A and B are cut and mirrored alike. The left half is A; with an odd width B has one column more.
+    """A and B get the same crop and flip. The left half is A; if the width is odd, B has one column more.
 
-    Where there is no <phase>, partners come from <phase>A and <phase>B, or A/<phase> and B/<phase>.
+    If there is no folder <phase>, pairs are read from <phase>A and <phase>B, or A/<phase> and B/<phase>.
     """
 
     options = {
         'allow_unmatched': (False, 'pairs in two folders: leave out images without partner'),
     }
-    any_device = True
     train_options = {
         'square_pairs': (False, 'square images are pairs of tall halves'),
     }
+    any_device = True
 
     def __init__(self, opt):
         super().__init__(opt)
@@ -31,10 +31,10 @@ class AlignedDataset(BaseDataset):
         else:
             self.paths = self.partners = self.list_folder(self.phase)
             if self.inspection and not opt.square_pairs and all_square(self.inspection.headers):
-                self.inspection.problems += about_squares(self.inspection.headers, self.dataroot / self.phase)
+                self.add_problem(square_problem(self.inspection.headers, self.dataroot / self.phase))
 
     def two_folders(self):
-        """The folders of A and B, or None where pairs are side by side."""
+        """The folders of A and B, or None if pairs are side by side."""
         root, phase = self.dataroot, self.phase
         if (root / phase).is_dir():
             return None
@@ -44,59 +44,60 @@ class AlignedDataset(BaseDataset):
         return None
 
     def list_pairs(self, folder_A, folder_B, allow_unmatched: bool) -> tuple[list[str], list[str]]:
-        """Files of A and their partners of B, at most --max_dataset_size."""
+        """Files of A and their partners in B, at most --max_dataset_size."""
         A, B = list_images(folder_A), list_images(folder_B)
-        pairs, alone = pair_by_name(A, folder_A, B, folder_B)
-        if alone:
-            cure = 'they are left out' if allow_unmatched else 'add partners, or leave them out with --allow_unmatched'
-            self.report(Problem(
-                'no partner', f'{len(alone)} of {len(A) + len(B)} images in {folder_A.absolute()} and {folder_B.name} '
-                f'have no partner of the same name: {listing(dict.fromkeys(alone, ""))}; {cure} '
-                f'(images that are no pairs are for --model cyclegan --dataset_mode unaligned)',
-                dict.fromkeys(alone, 'no partner'), fatal=not (allow_unmatched and pairs)))
+        pairs, unmatched = pair_by_name(A, folder_A, B, folder_B)
+        if unmatched:
+            cure = ('they are left out' if allow_unmatched
+                    else 'add their partners, or leave them out with --allow_unmatched')
+            self.add_problem(Problem(
+                'no partner', f'{len(unmatched)} of {len(A) + len(B)} images in {folder_A.absolute()} and '
+                f'{folder_B.name} have no partner of the same name: {listing(dict.fromkeys(unmatched, ""))}; {cure} '
+                f'(for unpaired images, use --dataset_mode unaligned and a --model for it)',
+                dict.fromkeys(unmatched, 'no partner'), fatal=not (allow_unmatched and pairs)))
         pairs = pairs[:int(min(self.limit, len(pairs)))]
-        told = f'paired by file name: {len(pairs)} pairs in {folder_A.absolute()} and {folder_B.name}'
+        message = f'paired by file name: {len(pairs)} pairs in {folder_A.absolute()} and {folder_B.name}'
         if self.training:
-            note(f'{told}; images of these two folders with the same names are taken for pairs (images that are no '
-                 f'pairs are for --model cyclegan)')
+            note(f'{message}; if images with the same name are not pairs, choose a --model for unpaired images')
         else:
-            say(told)
+            say(message)
         pairs = self.usable_pairs(pairs)
         return [path for path, _ in pairs], [path for _, path in pairs]
 
     def usable_pairs(self, pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        kept = {path for paths, folder in zip(zip(*pairs, strict=True), self.folders, strict=False)
-                for path in self.usable(list(paths), folder)}
+        usable = set()
+        for paths, folder in zip(zip(*pairs, strict=True), self.folders, strict=False):
+            usable.update(self.usable(list(paths), folder))
         if self.inspection:
-            self.inspection.problems += about_pairs(pairs, self.inspection.headers)
-        return [pair for pair in pairs if kept.issuperset(pair)]
+            self.inspection.problems += pair_problems(pairs, self.inspection.headers)
+        return [pair for pair in pairs if usable.issuperset(pair)]
 
     def load(self, index, rng):
         A_path, B_path = paths = self.paths[index], self.partners[index]
         pair = self.kept(self.read_pair, *paths)
         draw = self.prepare.draw(size_of(pair[0]), rng)
-        A, B = (self.prepare.cut(half, draw, path) for half, path in zip(pair, paths, strict=True))
+        A, B = (self.prepare.cut(image, draw, path) for image, path in zip(pair, paths, strict=True))
         return self.directed({'A': A, 'B': B, 'A_paths': A_path, 'B_paths': B_path})
 
     def read_pair(self, A_path, B_path) -> tuple:
-        halves = self.open_pair(A_path, B_path) if self.folders else self.open_halves(A_path)
-        return tuple(self.prepare.resize(as_channels(half, channels))
-                     for half, channels in zip(halves, (self.channels_A, self.channels_B), strict=True))
+        pair = self.open_pair(A_path, B_path) if self.folders else self.open_halves(A_path)
+        return tuple(self.prepare.resize(as_channels(image, channels))
+                     for image, channels in zip(pair, (self.channels_A, self.channels_B), strict=True))
 
     def open_halves(self, path):
         pair = self.open_levels(path)
         width, height = size_of(pair)
         middle = width // 2
-        return part(pair, 0, 0, middle, height), part(pair, middle, 0, width - middle, height)
+        return crop(pair, 0, 0, middle, height), crop(pair, middle, 0, width - middle, height)
 
     def open_pair(self, A_path, B_path):
         A, B = self.open_levels(A_path), self.open_levels(B_path)
         if size_of(A) != size_of(B):
             files = {path: '{}x{}'.format(*size_of(image)) for path, image in ((A_path, A), (B_path, B))}
-            raise ImageError(f'a pair of different sizes: {listing(files)}; give both the same size')
+            raise ImageError(f'the images of a pair differ in size: {listing(files)}; give both the same size')
         return A, B
 
     @property
     def folder_A(self):
-        """With two folders the one of the model's A; pairs side by side have but one."""
+        """With two folders, the one of the model's A."""
         return self.folders[self.reversed] if self.folders else super().folder_A

@@ -1,4 +1,4 @@
-"""Colour photographs in <dataroot>/<phase>, split into lightness and colour."""
+"""Color photos in <dataroot>/<phase>, split into lightness and color."""
 import numpy as np
 import torch
 
@@ -22,3 +22,6 @@ class ColorizationDataset(BaseDataset):
         rgb = np.ascontiguousarray(levels.permute(1, 2, 0))
         lab = torch.from_numpy(rgb_to_lab(rgb)).permute(2, 0, 1).contiguous()
         return {'A': lab[:1] / 50 - 1, 'B': lab[1:] / 110, 'A_paths': path, 'B_paths': path}
+
+    def photos_hint(self, name):
+        return f'move them into a sub-folder {name} (or another, named with --phase)'

@@ -1,28 +1,32 @@
-"""Which files of two folders belong together: those of the same name, whatever their endings."""
+"""Which files of two folders are pairs: those of the same name, whatever their extensions."""
 import os
 from collections import defaultdict
+from itertools import chain
 
 
 def pair_by_name(paths_A: list[str], folder_A, paths_B: list[str], folder_B) -> tuple[list[tuple[str, str]], list[str]]:
-    """Pairs in the order of their names, and the files without a partner.
+    """Pairs sorted by name, and the files without a partner.
 
-    `x.jpg` and `x.png` are partners, so are `x_A.png` and `x_B.png`, if there is only one of each on either side.
+    `x.jpg` and `x.png` are a pair, and so are `x_A.png` and `x_B.png`, if each side has only one such file.
     """
-    exact_A, exact_B = named(paths_A, folder_A, 'A', os.path.normpath), named(paths_B, folder_B, 'B', os.path.normpath)
-    pairs = [(exact_A[name][0], exact_B[name][0]) for name in exact_A.keys() & exact_B.keys()]
-    done = {path for pair in pairs for path in pair}
-    rest_A, rest_B = (named([path for path in paths if path not in done], folder, side, os.path.splitext)
-                      for paths, folder, side in ((paths_A, folder_A, 'A'), (paths_B, folder_B, 'B')))
-    pairs += [(rest_A[stem][0], rest_B[stem][0]) for stem in rest_A.keys() & rest_B.keys()
-              if len(rest_A[stem]) == len(rest_B[stem]) == 1]
-    done = {path for pair in pairs for path in pair}
-    return sorted(pairs), [path for path in [*paths_A, *paths_B] if path not in done]
+    by_name_A, by_name_B = by_name(paths_A, folder_A), by_name(paths_B, folder_B)
+    pairs = [(by_name_A[name], by_name_B[name]) for name in by_name_A.keys() & by_name_B.keys()]
+    paired = set(chain.from_iterable(pairs))
+    by_stem_A = by_stem([path for path in paths_A if path not in paired], folder_A, '_A')
+    by_stem_B = by_stem([path for path in paths_B if path not in paired], folder_B, '_B')
+    pairs += [(by_stem_A[stem][0], by_stem_B[stem][0]) for stem in by_stem_A.keys() & by_stem_B.keys()
+              if len(by_stem_A[stem]) == len(by_stem_B[stem]) == 1]
+    paired = set(chain.from_iterable(pairs))
+    return sorted(pairs), [path for path in [*paths_A, *paths_B] if path not in paired]
 
 
-def named(paths: list[str], folder, side: str, split) -> dict[str, list[str]]:
-    """{name below the folder: its files}, the name as it is, or without its ending and a final `_A` or `_B`."""
+def by_name(paths: list[str], folder) -> dict[str, str]:
+    return {os.path.relpath(path, folder): path for path in paths}
+
+
+def by_stem(paths: list[str], folder, suffix: str) -> dict[str, list[str]]:
+    """{name without extension and suffix: files}."""
     found = defaultdict(list)
     for path in paths:
-        name = split(os.path.relpath(path, folder))
-        found[name if isinstance(name, str) else name[0].removesuffix(f'_{side}')].append(path)
+        found[os.path.splitext(os.path.relpath(path, folder))[0].removesuffix(suffix)].append(path)
     return found

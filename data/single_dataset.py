@@ -1,4 +1,4 @@
-"""Images of one domain in the dataroot itself, sub-folders included; there is no target."""
+"""Images of one domain in the dataroot itself, including its sub-folders; there is no target."""
 from .base_dataset import BaseDataset
 
 

@@ -1,4 +1,4 @@
-"""From an image to the 8-bit levels of a sample: geometry with explicit random draws."""
+"""From an image to the uint8 tensor of a sample: resize, crop and flip, with explicit random draws."""
 import os
 import random
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ PREPROCESS = ('resize_and_crop', 'crop', 'scale_width', 'scale_width_and_crop', 
 
 @dataclass(frozen=True)
 class Draw:
-    """Where to cut and whether to mirror: one draw can be shared by A and B."""
+    """Where to crop and whether to flip; A and B of a pair share one draw."""
     x: int
     y: int
     flip: bool
@@ -24,14 +24,15 @@ class Draw:
 
 @dataclass(frozen=True)
 class Preparation:
-    """The geometry of `--preprocess`: resize, then cut a window, then mirror.
+    """The geometry of `--preprocess`: resize, crop, flip.
 
-    resize_and_crop: to load_size x load_size, then a window of crop_size x crop_size; crop: the window alone;
-    scale_width: to a width of load_size and a height of at least crop_size; scale_width_and_crop: then the
-    window; resize: to load_size x load_size; none: each side to the nearest multiple of 4. All of these are
-    bicubic. MUNIT's scale_shortside: the shorter side to load_size, bilinear; scale_shortside_and_crop: then the
-    window. See section 6.1 of the pix2pix paper for jitter and mirroring. An image is one of Pillow, or its levels:
-    uint8 (C, H, W). `fast` resizes with torch, which differs by a level or two in 1 of 200 pixels.
+    resize_and_crop: to load_size x load_size, then crop to crop_size x crop_size; crop: only crop; resize: only
+    resize; scale_width: to a width of load_size and a height of at least crop_size; scale_shortside: the shorter side
+    to load_size, bilinear; with _and_crop: crop after that; none: each side to the nearest multiple of 4. All but
+    scale_shortside are bicubic. For jitter and mirroring see section 6.1 of https://arxiv.org/abs/1611.07004.
+
+    An image is a Pillow image or a uint8 tensor (C, H, W). `fast` resizes with torch; about 1 in 200 values then
+    differs by one or two levels.
     """
 
     preprocess: str
@@ -41,16 +42,18 @@ class Preparation:
     fast: bool = False
 
     def resize(self, image: Image.Image | torch.Tensor) -> Image.Image | torch.Tensor:
-        """The image at the size it is cut from."""
-        size, bilinear = self.resized(*size_of(image)), 'shortside' in self.preprocess
+        """The image at the size it is cropped from."""
+        size = self.resized(*size_of(image))
+        bilinear = 'shortside' in self.preprocess
         if size == size_of(image):
             return image
         if self.fast:
-            levels = to_levels(image)[None].contiguous(memory_format=torch.channels_last)   # 3 times as fast
+            levels = to_levels(image)[None].contiguous(memory_format=torch.channels_last)   # 3x faster
             return interpolate(levels, size[::-1], mode='bilinear' if bilinear else 'bicubic', antialias=True)[0]
         return image.resize(size, Image.Resampling.BILINEAR if bilinear else Image.Resampling.BICUBIC)
 
     def resized(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) of an image after `resize`."""
         if 'resize' in self.preprocess:
             return self.load_size, self.load_size
         if 'scale_width' in self.preprocess and not (width == self.load_size and height >= self.crop_size):
@@ -63,32 +66,32 @@ class Preparation:
         return width, height
 
     def draw(self, size: tuple[int, int], rng: random.Random) -> Draw:
-        """A random window and mirroring for an image of `size` (width, height) after `resize`.
+        """A random crop and flip for an image of `size` (width, height) after `resize`.
 
-        Three numbers are always drawn, whether or not they are used.
+        Three numbers are always drawn, even if they are not used.
         """
         x = rng.randint(0, max(0, size[0] - self.crop_size))
         y = rng.randint(0, max(0, size[1] - self.crop_size))
         return Draw(x, y, rng.random() > 0.5)
 
     def cut(self, image: Image.Image | torch.Tensor, draw: Draw, path: str) -> torch.Tensor:
-        """Levels of the drawn window, mirrored if drawn; `path` is for the message if the image is too small."""
+        """uint8 (C, H, W), cropped and flipped as drawn. Raises a `UserError` with `path` if the image is too small."""
         side = self.crop_size
-        size = width, height = size_of(image)
-        if 'crop' in self.preprocess and size != (side, side):
-            if min(size) < side:
-                raise UserError(f'{os.path.abspath(path)} is {width}x{height} where a window of '
-                                f'--crop_size {side} is cut; use a smaller --crop_size or --preprocess resize_and_crop')
-            image = part(image, draw.x, draw.y, side, side)
+        width, height = size_of(image)
+        if 'crop' in self.preprocess and (width, height) != (side, side):
+            if min(width, height) < side:
+                raise UserError(f'{os.path.abspath(path)} is {width}x{height}, smaller than --crop_size {side}; use a '
+                                f'smaller --crop_size or --preprocess resize_and_crop')
+            image = crop(image, draw.x, draw.y, side, side)
         levels = to_levels(image)
         return levels.flip(-1) if self.flip and draw.flip else levels
 
     def window(self, image: Image.Image | torch.Tensor, rng: random.Random, path: str) -> torch.Tensor:
-        """Levels of a window of a resized image, with a draw of its own."""
+        """`cut` of a resized image, with its own draw."""
         return self.cut(image, self.draw(size_of(image), rng), path)
 
     def apply(self, image: Image.Image, rng: random.Random, path: str, channels: int = 3) -> torch.Tensor:
-        """All steps for an image with a draw of its own: levels, (channels, H, W)."""
+        """All steps for an image, with its own draw: uint8 (channels, H, W)."""
         return self.window(self.resize(as_channels(image, channels)), rng, path)
 
 
@@ -97,7 +100,7 @@ def size_of(image: Image.Image | torch.Tensor) -> tuple[int, int]:
     return image.size if isinstance(image, Image.Image) else (image.shape[-1], image.shape[-2])
 
 
-def part(image: Image.Image | torch.Tensor, x: int, y: int, width: int, height: int):
+def crop(image: Image.Image | torch.Tensor, x: int, y: int, width: int, height: int):
     if isinstance(image, Image.Image):
         return image.crop((x, y, x + width, y + height))
     return image[..., y:y + height, x:x + width]
@@ -109,7 +112,7 @@ def multiple_of_4(side: int) -> int:
 
 
 def as_channels(image: Image.Image | torch.Tensor, channels: int) -> Image.Image | torch.Tensor:
-    """RGB, or grey (ITU-R 601) for one channel."""
+    """RGB, or gray (ITU-R 601) for one channel."""
     if channels != 1:
         return image
     if isinstance(image, torch.Tensor):
@@ -118,7 +121,7 @@ def as_channels(image: Image.Image | torch.Tensor, channels: int) -> Image.Image
 
 
 def to_levels(image: Image.Image | torch.Tensor) -> torch.Tensor:
-    """8-bit pixels as uint8 (C, H, W), in whatever order they lie in memory."""
+    """The pixels as uint8 (C, H, W), in any memory format."""
     if isinstance(image, torch.Tensor):
         return image
     pixels = np.array(image)

@@ -1,28 +1,29 @@
-"""Two folders of images without pairs: <dataroot>/<phase>A and <dataroot>/<phase>B."""
+"""Two folders of unpaired images: <dataroot>/<phase>A and <dataroot>/<phase>B."""
 from util.errors import UserError
 
 from .base_dataset import BaseDataset
 
 
 class UnalignedDataset(BaseDataset):
-    """As long as the larger folder. Each A meets a random B; with --serial_batches they go in step."""
+    """As long as the larger folder. Each A is combined with a random B; with --serial_batches, with the same index."""
 
     any_device = True
 
     def __init__(self, opt):
         super().__init__(opt)
-        self.A_paths, self.B_paths = self.list_domain('A', other='B'), self.list_domain('B', other='A')
+        self.A_paths = self.list_domain('A', other='B')
+        self.B_paths = self.list_domain('B', other='A')
 
     def list_domain(self, domain: str, other: str) -> list[str]:
-        """The images of a domain; a test that has only those of the other one is told how to translate them."""
+        """The images of a domain. If a test has only the other domain, the error says how to translate that one."""
         try:
             return self.list_folder(f'{self.phase}{domain}')
         except UserError as error:
-            there = self.dataroot / f'{self.phase}{other}'
-            if self.training or not there.is_dir():
+            other_folder = self.dataroot / f'{self.phase}{other}'
+            if self.training or not other_folder.is_dir():
                 raise
             raise UserError(f'{error}; or translate {other} alone: --dataset_mode single --direction {other}to{domain} '
-                            f'--dataroot {there.absolute()}')
+                            f'--dataroot {other_folder.absolute()}')
 
     def __len__(self):
         return max(len(self.A_paths), len(self.B_paths))

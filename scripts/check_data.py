@@ -1,10 +1,10 @@
-"""Look at a data set before training on it: what is there, what would fail, and what can be done about it.
+"""Check a dataset before training: what is in it, what would fail, and how to fix it.
 
     python scripts/check_data.py --dataroot ./datasets/maps --dataset_mode unaligned
     python scripts/check_data.py --dataroot ./datasets/facades --model pix2pix --report facades.html
 
-Takes all options of train.py, and checks against them. Every image is decoded; --fast reads headers only, as
-train.py does by itself. Exit code: 0 if training can begin, 1 if it would fail, 2 for a mistake on the command line.
+Takes all options of train.py, and checks against them. Decodes every image; with --fast, reads headers only, as
+train.py does. Exit code: 0 if training can start, 1 if it would fail, 2 for errors in the command line.
 """
 import sys
 from pathlib import Path
@@ -23,92 +23,96 @@ OTHER_PHASES = ('train', 'val', 'test')
 
 
 class CheckOptions(TrainOptions):
-    """The options of a training, and those of this program."""
+    """The options of train.py, and those of this program."""
 
     program = 'scripts/check_data.py'
 
     def add_options(self, parser):
         super().add_options(parser)
         group = parser.add_argument_group('check')
-        group.add_argument('--report', metavar='FILE.html', help='write a page with a picture of every problem')
-        group.add_argument('--fast', action='store_true', help='headers only: nothing is decoded or compared')
+        group.add_argument('--report', metavar='FILE.html', help='write a page with a thumbnail of every problem')
+        group.add_argument('--fast', action='store_true', help='read headers only; decode and compare nothing')
 
 
-def look_at(opt):
-    """The data set of the options with its folders and problems, all found before anything is raised."""
+def inspected(opt):
+    """The dataset of the options; unlike `create_dataset`, problems are collected and not raised."""
     import data
-    dataset = data.registry.load(opt.dataset_mode)(opt)
-    return dataset, dataset.inspection.all_problems(dataset.halves)
+    return data.registry.load(opt.dataset_mode)(opt)
 
 
-def other_folders(opt) -> dict[str, list[str]]:
-    """Images of the other phases that are there: {folder: paths}."""
-    import data
-    found = {}
+def images_of_other_phases(opt) -> list[str]:
+    found = []
     for phase in OTHER_PHASES:
         if phase == opt.phase or opt.dataset_mode == 'single':
             continue
         try:
-            other = data.registry.load(opt.dataset_mode)(opt.replace(phase=phase, bad_images='stop'))
+            other = inspected(opt.replace(phase=phase, bad_images='stop'))
         except UserError:
-            continue        # that phase is not there, or only a part of it
-        found.update({folder: list(headers) for folder, headers in other.inspection.folders.items()})
+            continue        # there is no such phase, or only a part of it
+        found += other.inspection.headers
     return found
 
 
-def look_deeper(opt, dataset, bad: set[str]):
-    """What the pixels and the other phases tell."""
+def content_problems(opt, folders: dict, bad: set[str]) -> list:
+    """Problems that the pixels and the other phases show."""
     from data.checking import doctor
-    folders = dataset.inspection.folders
     own = [path for headers in folders.values() for path in headers]
-    others = [path for paths in other_folders(opt).values() for path in paths]
-    paths = [path for path in dict.fromkeys([*own, *others]) if path not in bad]
+    paths = [path for path in dict.fromkeys([*own, *images_of_other_phases(opt)]) if path not in bad]
 
     def progress(results):
-        pause = 0.5 if sys.stderr.isatty() else 30      # seconds
-        return tqdm(results, total=len(paths), unit='img', desc='reading', mininterval=pause)
-    contents = doctor.look_into_all(paths, opt.max_pixels, not opt.fast, progress)
-    trained = set(folders)
-    return [*doctor.broken_bodies(contents, trained), *doctor.constants(contents),
-            *doctor.duplicates(contents, trained)]
+        seconds = 0.5 if sys.stderr.isatty() else 30
+        return tqdm(results, total=len(paths), unit='img', desc='reading', mininterval=seconds)
+    contents = doctor.read_contents(paths, opt.max_pixels, not opt.fast, progress)
+    return [*doctor.damaged(contents, set(folders)), *doctor.constant_images(contents),
+            *doctor.duplicates(contents, set(folders))]
 
 
 def summary(folders: dict) -> list[str]:
-    """A few lines about each folder."""
+    """One line about each folder."""
     lines = []
     for folder, headers in folders.items():
         good = [header for header in headers.values() if not header.problem]
         sizes = sorted({(header.width, header.height) for header in good}, key=lambda size: size[0] * size[1])
-        kinds = sorted({header.mode for header in good})
-        span = f'{sizes[0][0]}x{sizes[0][1]}' if sizes else 'none can be read'
-        span += f' to {sizes[-1][0]}x{sizes[-1][1]} ({len(sizes)} sizes)' if len(sizes) > 1 else ''
-        turned, clear = sum(header.turned for header in good), sum(header.transparent for header in good)
-        lines.append(f'{folder}: {len(headers)} images, {span}, modes {" ".join(kinds) or "-"}'
-                     + f', {turned} turned by EXIF' * bool(turned) + f', {clear} with transparency' * bool(clear))
+        modes = sorted({header.mode for header in good})
+        sizes_text = f'{sizes[0][0]}x{sizes[0][1]}' if sizes else 'none can be read'
+        if len(sizes) > 1:
+            sizes_text += f' to {sizes[-1][0]}x{sizes[-1][1]} ({len(sizes)} sizes)'
+        parts = [f'{len(headers)} images', sizes_text, f'modes {" ".join(modes) or "-"}']
+        if turned := sum(header.turned for header in good):
+            parts.append(f'{turned} turned by EXIF')
+        if transparent := sum(header.transparent for header in good):
+            parts.append(f'{transparent} with transparency')
+        lines.append(f'{folder}: {", ".join(parts)}')
     return lines
+
+
+def find_problems(opt, dataset) -> list:
+    from data.checking import doctor
+    folders = dataset.inspection.folders
+    problems = dataset.inspection.all_problems(dataset.halves)
+    problems += doctor.few_images({folder: len(headers) for folder, headers in folders.items()})
+    if not opt.fast:
+        bad = {path for problem in problems if problem.kind == 'unreadable' for path in problem.files}
+        problems += content_problems(opt, folders, bad)
+    if opt.bad_images == 'skip':
+        for problem in problems:
+            problem.fatal &= problem.kind != 'unreadable'
+    return sorted(problems, key=lambda problem: not problem.fatal)
 
 
 def main(argv, console):
     opt = CheckOptions().parse(argv)
     if opt.report:
         check_output('--report', opt.report)
-    from data.checking import doctor
-    dataset, problems = look_at(opt)
-    folders = dataset.inspection.folders
-    problems += doctor.few({folder: len(headers) for folder, headers in folders.items()})
-    if not opt.fast:
-        bad = {path for problem in problems if problem.kind == 'unreadable' for path in problem.files}
-        problems += look_deeper(opt, dataset, bad)
-    if opt.bad_images == 'skip':
-        for problem in problems:
-            problem.fatal &= problem.kind != 'unreadable'
-    lines = summary(folders)
+    dataset = inspected(opt)
+    problems = find_problems(opt, dataset)
+    lines = summary(dataset.inspection.folders)
     for line in lines:
         print(printable(line))
-    for problem in sorted(problems, key=lambda problem: not problem.fatal):
+    for problem in problems:
         print(printable(f'{"FAILS" if problem.fatal else "note"}: {problem.sentence}'))
     fails = any(problem.fatal for problem in problems)
-    print('training would fail: see above' if fails else 'training can begin')
+    print('training would fail: see above' if fails else 'training can start')
     if opt.report:
         from data.checking.report import write_report
         print(f'report: {write_report(opt.report, opt.dataroot, lines, problems, opt.max_pixels)}')

@@ -1,4 +1,4 @@
-"""Images that are kept, sent together and normalised on the device: the pixels are those of plain streaming."""
+"""Cached images, merged messages, and normalization on the device: all pixels equal those of plain streaming."""
 import os
 import signal
 import sys
@@ -16,9 +16,10 @@ from test_data_faults import TRAINING, epoch, kill_one, same
 import data.loading.cache
 import data.loading.loader
 from data import create_dataset, create_loader, image_folder
-from data.loading.cache import Cache, control_group_rooms, create_cache, free_memory
+from data.loading.cache import Cache, create_cache, free_in_control_groups, free_memory
 from data.loading.cached_loader import CachedLoader
-from data.loading.loader import count_of_threads
+from data.loading.loader import Loader
+from data.loading.workers import worker_count
 from data.transforms import PREPROCESS, Preparation, to_levels
 from util.errors import ResourceError, UserError
 from util.images import as_numbers, table
@@ -36,7 +37,7 @@ def loader_of(root, mode: str, loader: str = 'stream', device=None, **changes):
 
 # ---- the table
 
-def test_all_levels_become_the_numbers_of_the_reference():
+def test_all_levels_are_normalized_as_in_the_reference():
     levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
     expected = (np.arange(256, dtype=np.float32) / np.float32(255) - np.float32(0.5)) / np.float32(0.5)
     found = as_numbers(levels)
@@ -53,12 +54,12 @@ def test_levels_in_any_layout(layout):
         as_numbers(laid.flip(-1)[..., 1:4]), as_numbers(levels).flip(-1)[..., 1:4])
 
 
-def test_numbers_stay_what_they_are():
+def test_float_images_are_not_changed():
     numbers = torch.randn(1, 2, 4, 4)
     assert as_numbers(numbers) is numbers
 
 
-def test_the_table_may_be_made_while_translating():
+def test_the_table_can_be_made_in_inference_mode():
     """A table made in inference mode could not be used in a training step."""
     table.cache_clear()
     image = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
@@ -71,7 +72,7 @@ def test_the_table_may_be_made_while_translating():
 
 
 @pytest.mark.parametrize('model', ['pix2pix', 'cyclegan'])
-def test_a_model_sees_the_numbers(model, roots, train_options, build_model):
+def test_a_model_gets_normalized_images(model, roots, train_options, build_model):
     opt = train_options('--dataroot', roots['aligned'], '--model', model, '--dataset_mode', 'aligned', '--netG',
                         'unet_32')
     trained, dataset = build_model(opt), create_dataset(opt)
@@ -123,10 +124,10 @@ def test_an_interrupted_epoch_of_cached_samples(roots):
         assert same(epoch(loader, 4, start=3), whole[3:])
 
 
-def test_threads_end_when_all_is_there(roots, monkeypatch):
+def test_threads_are_not_used_once_all_is_cached(roots, monkeypatch):
     loader = loader_of(roots['aligned'], 'aligned', 'cache_ram', num_threads=2)
     plain, used = loader.read_ahead, []
-    monkeypatch.setattr(loader, 'read_ahead', lambda groups: used.append(1) or plain(groups))
+    monkeypatch.setattr(loader, 'read_ahead', lambda keys: used.append(1) or plain(keys))
     counts = [(epoch(loader, number), len(used))[1] for number in (1, 2, 3)]
     assert counts == [1, 2, 2] or counts == [1, 1, 1]
 
@@ -156,7 +157,7 @@ def test_a_read_that_hangs(roots, num_threads, monkeypatch):
     monkeypatch.setattr(loader.dataset, 'load',
                         lambda index, rng: time.sleep(20 * (index == 3)) or load(index, rng))
     given, begin = [], time.monotonic()
-    with pytest.raises(ResourceError, match='no image for 2 seconds'):
+    with pytest.raises(ResourceError, match='2 seconds.*--data_timeout'):
         given.extend(loader)
     assert time.monotonic() - begin < 15 and signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
@@ -167,7 +168,7 @@ def pictures(count: int, side: int = 32) -> dict:
     return {f'{number}.png': noise(side, side, number) for number in range(count)}
 
 
-def test_a_full_cache_reads_the_others_anew(monkeypatch, capsys):
+def test_images_that_do_not_fit_into_the_cache_are_read_again(monkeypatch, capsys):
     monkeypatch.setattr(data.loading.cache, 'BLOCK', 4 * 3 * 32 * 32)
     images, read = pictures(10), []
     cache = Cache(CPU, limit=6 * 3 * 32 * 32)
@@ -181,15 +182,15 @@ def test_a_full_cache_reads_the_others_anew(monkeypatch, capsys):
             assert torch.equal(found, to_levels(image))
     assert len(cache.entries) == 8 and cache.size == 8 * 3 * 32 * 32       # two blocks
     assert read == [*images, '8.png', '9.png']
-    assert capsys.readouterr().err.count('no more fit') == 1
+    assert capsys.readouterr().err.count('warning') == 1
 
 
-def test_memory_that_others_take_is_not_taken(monkeypatch, capsys):
+def test_the_cache_leaves_the_reserve_free(monkeypatch, capsys):
     module = data.loading.cache
     monkeypatch.setattr(module, 'free_memory', lambda _: module.RESERVE + module.BLOCK - 1)
     cache = Cache(CPU, limit=float('inf'))
     cache.get(lambda: (noise(8, 8),))
-    assert cache.entries == {} and 'no more fit' in capsys.readouterr().err
+    assert cache.entries == {} and 'warning' in capsys.readouterr().err
 
 
 def test_images_larger_than_a_block(monkeypatch):
@@ -198,11 +199,6 @@ def test_images_larger_than_a_block(monkeypatch):
     for _ in range(2):
         assert torch.equal(cache.get(lambda: (image, image.convert('L')))[0], to_levels(image))
     assert cache.misses == 1 and cache.size == 4 * 40 * 30
-
-
-class Data:
-    def __init__(self, n_bytes: float, any_device: bool = True):
-        self.n_bytes, self.any_device = n_bytes, any_device
 
 
 @pytest.mark.parametrize(('wanted', 'device', 'n_bytes', 'any_device', 'expected'), [
@@ -214,7 +210,7 @@ class Data:
 def test_where_images_are_kept(monkeypatch, wanted, device, n_bytes, any_device, expected):
     """The free memory is 1000 bytes, and 100 of the other device."""
     monkeypatch.setattr(data.loading.cache, 'free_memory', lambda place: 1000 if place.type == 'cpu' else 100)
-    cache = create_cache(wanted, Data(n_bytes, any_device), torch.device(device))
+    cache = create_cache(wanted, n_bytes, any_device, torch.device(device))
     assert (cache and cache.device.type) == expected
     if cache:
         assert cache.limit == pytest.approx(800 if expected == 'cpu' else 60)
@@ -236,8 +232,8 @@ def test_limits_of_control_groups(tmp_path):
         (folder / 'memory.current').write_text(f'{usage}\n')
         (folder / 'memory.stat').write_text('anon 7\ninactive_file 500\n')
     (tmp_path / 'groups').write_text('0::/job/task\n')
-    assert control_group_rooms(tmp_path / 'root', tmp_path / 'groups') == [2500, 8500]
-    assert control_group_rooms(tmp_path, tmp_path / 'absent') == []
+    assert free_in_control_groups(tmp_path / 'root', tmp_path / 'groups') == [2500, 8500]
+    assert free_in_control_groups(tmp_path, tmp_path / 'absent') == []
     assert free_memory(CPU) > 2**20
 
 
@@ -252,8 +248,8 @@ def many(tmp_path):
 
 @pytest.fixture
 def large_messages(monkeypatch):
-    """As if the data set were large."""
-    monkeypatch.setattr(data.loading.loader, 'MESSAGES_PER_WORKER', 1)
+    """As if the dataset were large."""
+    monkeypatch.setattr(Loader, 'messages_per_worker', 1)
 
 
 @pytest.mark.parametrize('batch_size', [1, 2, 3, 7])
@@ -265,7 +261,7 @@ def test_messages_of_several_batches(many, large_messages, batch_size):
     assert loader.batches_per_message == {1: 8, 2: 4, 3: 2, 7: 1}[batch_size]
 
 
-def test_small_data_sets_have_small_messages(many):
+def test_small_datasets_have_small_messages(many):
     loader = loader_of(many, 'unaligned', num_threads=2)
     epoch(loader)
     assert loader.batches_per_message == 1
@@ -274,7 +270,7 @@ def test_small_data_sets_have_small_messages(many):
 @unix
 @pytest.mark.parametrize('after', [1, 3, 9])
 def test_a_killed_worker_costs_no_sample_of_its_messages(many, large_messages, monkeypatch, after, capsys):
-    monkeypatch.setattr(data.loading.loader, 'SAMPLES_PER_MESSAGE', 3)
+    monkeypatch.setattr(Loader, 'samples_per_message', 3)
     monkeypatch.setattr(data.loading.loader, 'PREFETCH', 1)
     expected = epoch(loader_of(many, 'unaligned'), 2)
     loader = loader_of(many, 'unaligned', num_threads=2)
@@ -297,7 +293,7 @@ def test_bad_files_in_large_messages(many, large_messages, capsys):
     assert capsys.readouterr().err == told and told.count('warning') == 2
 
 
-def test_an_error_comes_where_its_batch_would_have_come(tmp_path, large_messages):
+def test_an_error_is_raised_at_the_position_of_its_batch(tmp_path, large_messages):
     draw_images(tmp_path / 'images', 16)
     (tmp_path / 'images' / '5.png').write_bytes(b'no image')
     for num_threads in (0, 2):
@@ -310,7 +306,7 @@ def test_an_error_comes_where_its_batch_would_have_come(tmp_path, large_messages
         assert names == [name for name in sorted(f'{n}.png' for n in range(16)) if name < '5.png']
 
 
-def test_sizes_that_differ_travel_apart(tmp_path, large_messages):
+def test_images_of_different_sizes_are_sent_separately(tmp_path, large_messages):
     for number in range(16):
         draw_images(tmp_path / 'images' / str(number), 1, (40 + 4 * (number % 3), 40))
     settings = dict(preprocess='none', serial_batches=True)
@@ -321,7 +317,7 @@ def test_sizes_that_differ_travel_apart(tmp_path, large_messages):
 
 # ---- other parts
 
-def test_a_fast_resize_is_nearly_the_same(tmp_path):
+def test_a_fast_resize_differs_by_two_levels_at_most(tmp_path):
     image = draw_images(tmp_path, 1, (100, 80))[0]
     for preprocess in ('resize_and_crop', 'scale_width', 'scale_shortside_and_crop'):
         plain, fast = (Preparation(preprocess, 72, 64, fast=fast).resize(Image.open(image)) for fast in (False, True))
@@ -329,7 +325,7 @@ def test_a_fast_resize_is_nearly_the_same(tmp_path):
         assert fast.shape == to_levels(plain).shape and apart.max() <= 2 and (apart > 0).float().mean() < 0.05
 
 
-def test_a_fast_resize_is_asked_for_and_only_for_training(roots):
+def test_a_fast_resize_is_only_for_training_and_only_on_request(roots):
     noise(80, 40).save(roots['aligned'] / 'train' / '0.png')
     settings = dict(load_size=72, fast_resize=True)
     fast, plain, test = (create_dataset(options(roots['aligned'], 'aligned', **{**TRAINING, **settings, **more}))
@@ -340,7 +336,7 @@ def test_a_fast_resize_is_asked_for_and_only_for_training(roots):
 
 
 def test_a_faster_decoder_gives_the_same_pixels(tmp_path, monkeypatch):
-    """Where it may not be used, Pillow answers: other formats and colours, turned and damaged files."""
+    """Pillow is used for everything else: other formats and modes, rotated and damaged files."""
     exif = Image.Exif()
     exif[0x0112] = 6
     image, saved = noise(65, 40), {}
@@ -365,7 +361,7 @@ def test_a_faster_decoder_gives_the_same_pixels(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('mode', MODES)
-def test_all_data_sets_with_a_fast_resize(mode, roots):
+def test_all_datasets_with_a_fast_resize(mode, roots):
     for path in sorted(roots[mode].rglob('*.png')):
         Image.open(path).save(path.with_suffix('.jpg'), quality=95)
         path.unlink()
@@ -384,8 +380,8 @@ def test_number_of_threads(monkeypatch, train_options, roots):
         train_options('--dataroot', roots['aligned'], '--num_threads', 'many')
     for cores, threads in ((1, 1), (2, 1), (8, 7), (64, 16)):
         monkeypatch.setattr(os, 'sched_getaffinity', lambda _, cores=cores: range(cores), raising=False)
-        assert count_of_threads('auto') == threads
-    assert [count_of_threads(n) for n in (0, 5)] == [0, 5]
+        assert worker_count('auto') == threads
+    assert [worker_count(n) for n in (0, 5)] == [0, 5]
 
 
 def test_a_hint_after_three_slow_reports():

@@ -1,4 +1,4 @@
-"""The dataset doctor: all kinds of problems are found, and told with their cures on a page that names cannot break."""
+"""check_data.py: all kinds of problems are found and reported, also on a page that file names cannot break."""
 import base64
 import importlib.util
 import io
@@ -44,13 +44,13 @@ def healthy(tmp_path):
     return tmp_path / 'set'
 
 
-def told(lines, word) -> list[str]:
+def findings(lines, word) -> list[str]:
     return [line for line in lines if line.startswith(('FAILS', 'note')) and word in line]
 
 
-def test_a_healthy_set(check, healthy):
+def test_a_healthy_dataset(check, healthy):
     code, out, _ = check('--dataroot', healthy)
-    assert code == 0 and not told(out, '') and out[-1] == 'training can begin'
+    assert code == 0 and not findings(out, '') and out[-1] == 'training can start'
     assert f'{healthy / "trainA"}: 30 images, 40x40, modes RGB' in out
 
 
@@ -61,29 +61,29 @@ def leak(root):
 
 def copied(root):
     shutil.copy(root / 'trainA' / '3.png', root / 'trainA' / 'copy.png')
-    return ['copy.png', '1 of 67 images of all phases is there twice']
+    return ['copy.png', '1 of 67 images', 'twice']
 
 
 def of_other_values(root):
     for number, value in enumerate((-3000, float('nan'), 7e6)):
         Image.new('F', (40, 40), value).save(root / 'trainA' / f'0{number}.tif')
     Image.new('F', (40, 40), 0.5).save(root / 'testA' / 'half.tif')
-    return ['00.tif (values from -3000 to -3000, which', '01.tif (NaN among its values', '02.tif (values from 7e+06']
+    return ['00.tif (', '-3000', '01.tif (', 'NaN', '02.tif (', '7e+06']
 
 
 def damaged_with_reason(root):
     truncated(root / 'trainB' / '4.png')
-    return ['4.png (image file is truncated']
+    return ['4.png (', 'truncated']
 
 
 def constant(root):
     Image.new('RGB', (40, 40), (7, 8, 9)).save(root / 'trainB' / 'flat.png')
-    return ['flat.png', '1 of 67 images of all phases is of one colour']
+    return ['flat.png', '1 of 67 images']
 
 
 def damaged(root):
     truncated(root / 'trainB' / '4.png')
-    return ['4.png', '1 of 66 images of all phases is damaged']
+    return ['4.png', '1 of 66 images']
 
 
 def unreadable(root):
@@ -99,7 +99,7 @@ def small(root):
 def too_many_damaged(root):
     for number in range(3):
         truncated(root / 'trainA' / f'{number}.png')
-    return ['3 of 66 images of all phases are damaged', '2.png']
+    return ['3 of 66 images', '2.png']
 
 
 CROP = ['--preprocess', 'crop', '--crop_size', '32']
@@ -111,19 +111,19 @@ CROP = ['--preprocess', 'crop', '--crop_size', '32']
 def test_a_problem_is_found(check, healthy, spoil, fails):
     parts = spoil(healthy)
     code, out, _ = check('--dataroot', healthy, *CROP)
-    line, = told(out, '')
+    line, = findings(out, '')
     assert code == int(fails) and line.startswith('FAILS' if fails else 'note')
     assert all(part in line for part in parts)
 
 
-def test_numbers_that_are_no_grey_levels(check, healthy):
-    """Seen before training too, where the first few of a folder are such."""
+def test_values_that_are_not_gray_values(check, healthy):
+    """Also found before training if the first few images of a folder are like that."""
     parts = of_other_values(healthy)
     code, out, _ = check('--dataroot', healthy)
-    sampled, all_of_them = told(out, 'tif (')
-    assert code == 1 and 'the first 3 of 3 images of floats' in sampled and 'damaged' in all_of_them
+    sampled, all_of_them = findings(out, 'tif (')
+    assert code == 1 and 'the first 3 of 3 images' in sampled and '3 of 70 images' in all_of_them
     assert all(part in line for part in parts for line in (sampled, all_of_them))
-    assert check('--dataroot', healthy, '--fast')[1][-1] == 'training would fail: see above'
+    assert check('--dataroot', healthy, '--fast')[0] == 1
     Image.new('F', (40, 40), 0.5).save(healthy / 'trainA' / '01.tif')
     assert check('--dataroot', healthy, '--fast')[0] == 0
 
@@ -132,21 +132,21 @@ def test_fast_reads_headers_only(check, healthy):
     for spoil in (leak, constant, damaged):
         spoil(healthy)
     code, out, _ = check('--dataroot', healthy, '--fast')
-    assert code == 0 and not told(out, '')
+    assert code == 0 and not findings(out, '')
 
 
 def test_a_domain_with_few_images(check, tmp_path):
     draw_images(tmp_path / 'set' / 'trainA', 5)
     draw_images(tmp_path / 'set' / 'trainB', 30)
     code, out, _ = check('--dataroot', tmp_path / 'set')
-    line, = told(out, '')
-    assert code == 0 and 'trainA has 5 images only' in line
+    line, = findings(out, '')
+    assert code == 0 and 'trainA' in line and '5 images' in line
 
 
 def test_unmatched_pairs(check, healthy):
     (healthy / 'trainB' / '7.png').unlink()
     code, out, _ = check('--dataroot', healthy, '--dataset_mode', 'aligned')
-    line, = told(out, '')
+    line, = findings(out, '')
     assert code == 1 and '7.png' in line and '--allow_unmatched' in line
     assert check('--dataroot', healthy, '--dataset_mode', 'aligned', '--allow_unmatched')[0] == 0
 
@@ -202,7 +202,7 @@ def test_the_page_shows_some_of_many(check, healthy, tmp_path):
         Image.new('RGB', (40, 40), (number, 0, 0)).save(healthy / 'trainA' / f'flat{number}.png')
     check('--dataroot', healthy, '--report', tmp_path / 'page.html')
     page = read(tmp_path / 'page.html')
-    assert sum(tag == 'img' for tag, _ in page.tags) == 24 and '16 more of 40 files' in ''.join(page.text)
+    assert sum(tag == 'img' for tag, _ in page.tags) == 24 and '16 more of 40' in ''.join(page.text)
 
 
 def test_a_page_without_problems(check, healthy, tmp_path):
@@ -210,14 +210,14 @@ def test_a_page_without_problems(check, healthy, tmp_path):
     assert 'No problems' in ''.join(read(tmp_path / 'page.html').text)
 
 
-def test_no_photo_becomes_a_page(check, healthy):
+def test_a_photo_is_not_overwritten_by_the_page(check, healthy):
     photo = healthy / 'trainA' / '0.png'
     before = photo.read_bytes()
     code, _, err = check('--dataroot', healthy, '--report', photo)
-    assert (code, photo.read_bytes()) == (2, before) and f'--report {photo} is there already' in err[0]
+    assert (code, photo.read_bytes()) == (2, before) and f'--report {photo}' in err[0]
 
 
-def test_a_name_that_is_no_text(check, healthy, tmp_path):
+def test_a_name_that_is_not_utf8(check, healthy, tmp_path):
     try:
         Image.new('RGB', (40, 40)).save(healthy / 'trainA' / 'caf\udce9.png')
     except (OSError, UnicodeError):

@@ -1,4 +1,4 @@
-"""Files and processes that fail: what is found before training, what is survived, and that samples stay the same."""
+"""Files and processes that fail: what is found before training, what training survives, and that samples stay equal."""
 import errno
 import json
 import os
@@ -17,6 +17,7 @@ from test_data import folder_with, names, noise, options, side_by_side, truncate
 
 import data.checking.headers
 import data.loading.loader
+import data.loading.workers
 from data import create_dataset, create_loader
 from data.checking.headers import Header, read_header, scan
 from data.image_folder import list_images
@@ -30,7 +31,7 @@ unix = pytest.mark.skipif(sys.platform == 'win32', reason='needs signals of Unix
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """A place for headers that no other test has."""
+    """Headers are cached in a folder of this test only."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     return tmp_path / 'cache' / 'pixmorph'
 
@@ -58,7 +59,7 @@ def same(one: list[dict], two: list[dict]) -> bool:
         for a, b in zip(one, two, strict=True))
 
 
-# ---- what headers tell before training
+# ---- what headers show before training
 
 def unreadable_files(folder: Path) -> list[str]:
     (folder / 'empty.png').touch()
@@ -75,10 +76,10 @@ def unreadable_files(folder: Path) -> list[str]:
     return found
 
 
-def test_all_unreadable_files_are_told_together(unaligned_root):
+def test_all_unreadable_files_are_reported_together(unaligned_root):
     bad = unreadable_files(unaligned_root / 'trainB')
     message, = problems(unaligned_root, 'unaligned')
-    assert message.startswith(f'{len(bad)} of {10 + len(bad)} images cannot be read')
+    assert message.startswith(f'{len(bad)} of {10 + len(bad)} images')
     assert all(str(unaligned_root / 'trainB' / name) in message for name in bad)
     assert '(0 bytes)' in message and '--bad_images skip' in message and 'folder.jpg' not in message
 
@@ -87,7 +88,7 @@ def test_at_most_ten_are_named(unaligned_root):
     for number in range(14):
         (unaligned_root / 'trainA' / f'x{number}.png').touch()
     message, = problems(unaligned_root, 'unaligned')
-    assert '14 of 24' in message and message.count('0 bytes') == 10 and 'and 4 more' in message
+    assert '14 of 24' in message and message.count('0 bytes') == 10 and '4 more' in message
 
 
 def test_unreadable_files_are_left_out_when_asked(unaligned_root, tmp_path, capsys):
@@ -106,15 +107,15 @@ def test_nothing_is_left_of_a_folder(tmp_path):
     (tmp_path / 'train').mkdir()
     (tmp_path / 'train' / 'a.png').touch()
     message, = problems(tmp_path, 'colorization', bad_images='skip')
-    assert '1 of 1 images cannot be read' in message and '--bad_images' not in message
+    assert '1 of 1 images' in message and '--bad_images' not in message
 
 
-def test_no_list_where_all_is_well(unaligned_root, tmp_path):
+def test_there_is_no_list_if_all_images_are_good(unaligned_root, tmp_path):
     create_dataset(training(unaligned_root, 'unaligned')).bad_images.save_to(tmp_path)
     assert not (tmp_path / 'bad_images.txt').exists()
 
 
-def test_several_kinds_of_problems_are_told_together(unaligned_root):
+def test_several_kinds_of_problems_are_reported_together(unaligned_root):
     (unaligned_root / 'trainA' / 'empty.png').touch()
     folder_with(unaligned_root / 'trainB', small=noise(20, 50), smaller=noise(50, 12))
     small, unreadable = problems(unaligned_root, 'unaligned', preprocess='crop')
@@ -123,10 +124,10 @@ def test_several_kinds_of_problems_are_told_together(unaligned_root):
     assert 'empty.png' in unreadable
 
 
-def test_pairs_smaller_than_the_window(tmp_path):
+def test_pairs_smaller_than_the_crop(tmp_path):
     draw_images(tmp_path / 'train', 2, (80, 40))
     message, = problems(tmp_path, 'aligned', preprocess='crop', crop_size=64)
-    assert '2 of 2 images' in message and '80x40 (a pair' in message and '--crop_size 64' in message
+    assert '2 of 2 images' in message and '80x40' in message and '--crop_size 64' in message
 
 
 @pytest.mark.parametrize(('preprocess', 'size', 'fits'), [
@@ -139,7 +140,7 @@ def test_sizes_that_the_network_cannot_take(tmp_path, preprocess, size, fits):
         create_dataset(training(tmp_path, 'colorization', **settings))
     else:
         message, = problems(tmp_path, 'colorization', **settings)
-        assert '--netG unet_32' in message and 'multiples of 32' in message and '0.png' in message
+        assert '--netG unet_32' in message and ' 32 ' in message and '0.png' in message
 
 
 def test_mixed_sizes_need_single_batches(unaligned_root):
@@ -153,13 +154,13 @@ def test_mixed_sizes_need_single_batches(unaligned_root):
 def test_too_many_pixels(unaligned_root):
     Image.new('1', (9000, 6000)).save(unaligned_root / 'trainA' / 'bomb.png')
     message, = problems(unaligned_root, 'unaligned')
-    assert 'bomb.png (54000000 pixels, 9000x6000' in message and '--max_pixels' in message
+    assert all(part in message for part in ('bomb.png', '54000000', '9000x6000', '--max_pixels'))
     create_dataset(training(unaligned_root, 'unaligned', max_pixels=54_000_000))
     again, = problems(unaligned_root, 'unaligned', max_pixels=1000)      # though their headers are known
     assert '11 of 11' in again
 
 
-def test_conversions_are_told_with_counts(tmp_path, capsys):
+def test_conversions_are_reported_with_counts(tmp_path, capsys):
     exif = Image.Exif()
     exif[0x0112] = 6
     image = noise(40, 40)
@@ -170,13 +171,13 @@ def test_conversions_are_told_with_counts(tmp_path, capsys):
     (folder / 'Thumbs.db').touch()
     create_dataset(training(tmp_path, 'template', max_dataset_size=10))
     note, = (line for line in capsys.readouterr().out.splitlines() if line.startswith('note'))
-    for part in (str(folder), 'of 6 images', '1 16-bit grey -> 8-bit', '1 grey -> RGB', '1 palette -> RGB',
-                 '1 turned upright by EXIF', '1 with transparency shown on white', 'ignored: 1 .heic'):
+    for part in (str(folder), '6 images', '1 16-bit gray -> 8-bit', '1 gray -> RGB', '1 palette -> RGB', '1 turned',
+                 '1 with transparency', '1 .heic'):
         assert part in note
     assert 'Thumbs' not in note
 
 
-def test_plain_colour_images_need_no_words(unaligned_root, capsys):
+def test_plain_color_images_need_no_note(unaligned_root, capsys):
     create_dataset(training(unaligned_root, 'unaligned'))
     assert capsys.readouterr().out == ''
 
@@ -225,7 +226,7 @@ def test_names_with_control_characters_stay_in_one_line(tmp_path, capsys, thread
     assert str(folder / r'1\n.png') in warning
 
 
-# ---- the memory of headers
+# ---- the cache of headers
 
 def test_headers_are_read_once(single_root, cache, monkeypatch):
     paths = list_images(single_root)
@@ -239,13 +240,13 @@ def test_headers_are_read_once(single_root, cache, monkeypatch):
     assert scan(paths, single_root)[paths[1]] == Header(1, 1) and read == [paths[1]]
 
 
-def test_nothing_is_written_beside_the_images(single_root):
+def test_nothing_is_written_next_to_the_images(single_root):
     before = sorted(single_root.rglob('*'))
     scan(list_images(single_root), single_root)
     assert sorted(single_root.rglob('*')) == before
 
 
-def test_what_cannot_be_read_is_looked_at_again(single_root):
+def test_a_file_that_cannot_be_read_is_checked_again(single_root):
     path = single_root / 'later.png'
     path.touch()
     assert scan([str(path)], single_root)[str(path)].problem
@@ -256,7 +257,7 @@ def test_what_cannot_be_read_is_looked_at_again(single_root):
 @pytest.mark.parametrize('content', ['', '{', '[]', '{"version": "0"}', json.dumps(
     dict(version=data.checking.headers.VERSION, entries={'x': [1, 2]})),
     json.dumps(dict(version=data.checking.headers.VERSION))])
-def test_a_damaged_memory_is_forgotten(single_root, content):
+def test_a_damaged_cache_of_headers_is_ignored(single_root, content):
     file = data.checking.headers.cache_file(single_root)
     file.parent.mkdir(parents=True)
     file.write_text(content, encoding='utf-8')
@@ -265,7 +266,7 @@ def test_a_damaged_memory_is_forgotten(single_root, content):
 
 
 @pytest.mark.parametrize('place', ['/proc/absent', 'relative', ''])
-def test_without_a_place_for_the_memory(single_root, monkeypatch, place, tmp_path):
+def test_without_a_folder_for_the_cache_of_headers(single_root, monkeypatch, place, tmp_path):
     monkeypatch.setenv('XDG_CACHE_HOME', place)
     monkeypatch.setenv('HOME', '/proc/absent')
     monkeypatch.chdir(tmp_path)
@@ -279,7 +280,7 @@ def test_a_disk_that_does_not_answer(single_root, monkeypatch):
         time.sleep(60 * path.endswith('1.png'))
         return Header(1, 1)
     monkeypatch.setattr(data.checking.headers, 'read_header', read)
-    with pytest.raises(ResourceError, match='1.png has taken longer than --data_timeout 1 ') as caught:
+    with pytest.raises(ResourceError, match='1.png .*--data_timeout 1 ') as caught:
         scan(list_images(single_root), single_root, timeout=1)
     assert caught.value.exit_code == 5
 
@@ -305,7 +306,7 @@ def test_two_folders_give_the_pairs_of_one(tmp_path, folders, direction, capsys)
         folder_with(tmp_path / 'one' / 'train', **{f'{number}': side_by_side(left, right)})
     two = create_dataset(training(tmp_path / 'two', 'aligned', direction=direction))
     note, = capsys.readouterr().err.splitlines()
-    assert note.startswith('note: paired by file name: 3 pairs') and '--model cyclegan' in note
+    assert note.startswith('note: ') and '3 pairs' in note and '--model' in note
     one = create_dataset(training(tmp_path / 'one', 'aligned', direction=direction))
     for index in range(3):
         mine, theirs = two[index, 7], one[index, 7]
@@ -328,19 +329,19 @@ def test_images_without_partner(unaligned_root, train, capsys):
 def test_pairs_of_different_sizes(unaligned_root):
     noise(30, 40).save(unaligned_root / 'trainB' / '2.png')
     message, = problems(unaligned_root, 'aligned')
-    assert '1 of 5 pairs' in message and '2.png (A 40x40, B 30x40)' in message
+    assert '1 of 5 pairs' in message and all(part in message for part in ('2.png', 'A 40x40', 'B 30x40'))
     test = create_dataset(training(unaligned_root, 'aligned', isTrain=False))
     test.keep_going = True
     assert '30x40' in str(test[2]) and 'A' in test[1]
 
 
-def test_a_pair_goes_with_its_bad_half(unaligned_root):
+def test_a_pair_with_one_bad_image_is_left_out(unaligned_root):
     (unaligned_root / 'trainB' / '2.png').write_bytes(b'')
     dataset = create_dataset(training(unaligned_root, 'aligned', bad_images='skip'))
     assert names(dataset.paths) == names(dataset.partners) == ['0.png', '1.png', '3.png', '4.png']
 
 
-def test_square_images_are_no_pairs_side_by_side(photo_root):
+def test_square_images_are_not_pairs_side_by_side(photo_root):
     message, = problems(photo_root, 'aligned')
     for part in ('all 5 images', '40x40', '--dataset_mode unaligned', '--square_pairs'):
         assert part in message
@@ -349,24 +350,24 @@ def test_square_images_are_no_pairs_side_by_side(photo_root):
     create_dataset(training(photo_root, 'aligned'))
 
 
-def test_the_folder_below(tmp_path):
+def test_the_images_are_one_folder_deeper(tmp_path):
     draw_images(tmp_path / 'maps' / 'trainA', 1)
     message, = problems(tmp_path, 'unaligned')
     assert f'--dataroot {tmp_path / "maps"}' in message
 
 
-# ---- images that turn out bad in the middle of training
+# ---- images that fail while training
 
 @pytest.fixture
 def broken_root(unaligned_root) -> Path:
-    """One image whose header is right and whose pixels are not."""
+    """One image has a good header and bad pixels."""
     truncated(unaligned_root / 'trainA' / '2.png')
     return unaligned_root
 
 
 @pytest.mark.parametrize('bad_images', ['stop', 'skip'])
 @pytest.mark.parametrize('num_threads', [0, 2])
-def test_another_sample_takes_the_place_of_a_bad_one(broken_root, capsys, num_threads, bad_images):
+def test_another_sample_is_used_instead_of_a_bad_one(broken_root, capsys, num_threads, bad_images):
     opt = training(broken_root, 'unaligned', num_threads=num_threads, serial_batches=True, bad_images=bad_images)
     loader = create_loader(create_dataset(opt), opt)
     assert [names(batch['A_paths'])[0] for n in (1, 2) for batch in epoch(loader, n)] == \
@@ -375,7 +376,7 @@ def test_another_sample_takes_the_place_of_a_bad_one(broken_root, capsys, num_th
     assert len(warnings) == 1 and str(broken_root / 'trainA' / '2.png') in warnings[0]
 
 
-def test_the_replacement_depends_on_seed_and_files_alone(broken_root):
+def test_the_replacement_depends_on_seed_and_files_only(broken_root):
     def batches(num_threads, start=0):
         opt = training(broken_root, 'unaligned', num_threads=num_threads, batch_size=2)
         return epoch(create_loader(create_dataset(opt), opt), 3, start)
@@ -384,8 +385,8 @@ def test_the_replacement_depends_on_seed_and_files_alone(broken_root):
     assert all('replaced' not in batch for batch in whole)
 
 
-def test_a_bad_partner_is_drawn_anew(unaligned_root):
-    """The next sample with the same seed would meet the same partner for ever."""
+def test_another_partner_is_drawn_instead_of_a_bad_one(unaligned_root):
+    """The next sample with the same seed would always get the same partner."""
     truncated(unaligned_root / 'trainB' / '1.png')
     opt = training(unaligned_root, 'unaligned')
     loader = create_loader(create_dataset(opt), opt)
@@ -404,7 +405,7 @@ def test_a_file_that_vanishes(unaligned_root, tmp_path):
 
 
 @pytest.mark.parametrize(('count', 'bad', 'ends'), [(20, 2, False), (20, 3, True), (400, 4, False), (400, 5, True)])
-def test_too_many_bad_images_end_the_training(tmp_path, count, bad, ends):
+def test_too_many_bad_images_stop_the_training(tmp_path, count, bad, ends):
     noise(8, 8).save(tmp_path / 'good.png')
     truncated(tmp_path / 'bad.png')
     (tmp_path / 'train').mkdir()
@@ -414,7 +415,7 @@ def test_too_many_bad_images_end_the_training(tmp_path, count, bad, ends):
     opt = training(tmp_path, 'template', serial_batches=True, max_dataset_size=count, load_size=8, crop_size=8)
     loader = create_loader(create_dataset(opt), opt)
     if ends:
-        with pytest.raises(UserError, match=rf'{bad} of {count} images could not be read.* more than 1%.*003.png'):
+        with pytest.raises(UserError, match=rf'{bad} of {count} images .* 1%.*003.png'):
             epoch(loader)
     else:
         assert len(epoch(loader)) == count
@@ -458,8 +459,8 @@ def kill_one(loader) -> int:
 
 @unix
 @pytest.mark.parametrize('name', ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1'])
-def test_a_signal_to_the_group_while_workers_begin(many, name, monkeypatch, capfd):
-    """They ignore it from their first moment on, with nothing on stderr, and load what they are asked for."""
+def test_a_signal_to_the_process_group_while_workers_start(many, name, monkeypatch, capfd):
+    """They ignore it from the start, print nothing, and load their samples."""
     number, fork = getattr(signal, name), os.fork
 
     def interrupted():
@@ -517,7 +518,7 @@ def test_a_death_in_an_epoch_that_was_continued(many):
 
 @unix
 def test_a_death_does_not_disturb_the_training_step(many):
-    """Torch's handler of the signal would raise its error right here."""
+    """PyTorch's SIGCHLD handler would raise its error during the step."""
     loader = loader_of(many, num_threads=2)
     iterator = iter(loader)
     next(iterator)
@@ -527,8 +528,8 @@ def test_a_death_does_not_disturb_the_training_step(many):
 
 
 @unix
-def test_an_error_that_comes_before_the_death_it_tells_of(many, monkeypatch, capsys):
-    """A process that dies closes its connections first."""
+def test_an_error_that_comes_before_the_death_that_caused_it(many, monkeypatch, capsys):
+    """A dying process closes its pipes first."""
     expected = epoch(loader_of(many), 2)
     loader = loader_of(many, num_threads=2)
     begin = loader.begin
@@ -546,7 +547,7 @@ def test_an_error_that_comes_before_the_death_it_tells_of(many, monkeypatch, cap
 
 @unix
 def test_all_workers_killed_at_once(many, capsys):
-    """As the kernel does when the memory of a container is full; at several moments, as it is a matter of timing."""
+    """As the kernel does when a container runs out of memory; at several moments, since timing matters."""
     expected = epoch(loader_of(many), 2)
     for moment in range(6):
         loader, found = loader_of(many, num_threads=2), []
@@ -564,7 +565,7 @@ def test_all_workers_killed_at_once(many, capsys):
 @unix
 def test_workers_that_die_again_and_again(many):
     loader, given = loader_of(many, num_threads=2), 0
-    with pytest.raises(ResourceError, match='died twice within 60 seconds.*SIGKILL.*--num_threads') as caught:
+    with pytest.raises(ResourceError, match='60 seconds.*SIGKILL.*--num_threads') as caught:
         for _ in loader:
             given += 1
             if given in (2, 8):
@@ -590,10 +591,10 @@ def test_a_mistake_in_a_dataset_stays_a_mistake(many, monkeypatch):
         epoch(loader)
 
 
-# ---- shared memory, and reads that hang
+# ---- full shared memory, and reads that hang
 
 def free(monkeypatch, size: int):
-    monkeypatch.setattr(data.loading.loader.shutil, 'disk_usage', lambda _: type('Usage', (), dict(free=size)))
+    monkeypatch.setattr(data.loading.workers.shutil, 'disk_usage', lambda _: type('Usage', (), dict(free=size)))
 
 
 @pytest.mark.skipif(not os.path.isdir('/dev/shm'), reason='needs /dev/shm')
@@ -608,7 +609,7 @@ def test_workers_fit_into_the_shared_memory(many, monkeypatch, capsys, batches, 
     assert ('--shm-size=1g' in said) == (workers < 2) and said.count('\n') == (workers < 2)
 
 
-def test_shared_memory_that_ends_later(many, monkeypatch, capsys):
+def test_shared_memory_that_is_full_later(many, monkeypatch, capsys):
     loader = loader_of(many, num_threads=2)
     build, failures = loader.begin, [OSError(errno.ENOSPC, 'No space left on device')]
 
@@ -619,7 +620,7 @@ def test_shared_memory_that_ends_later(many, monkeypatch, capsys):
     epoch(loader, 1)
     monkeypatch.setattr(loader, 'begin', begin)
     assert same(epoch(loader, 2), epoch(loader_of(many), 2)) and loader.n_workers == 0
-    assert '/dev/shm is full' in capsys.readouterr().err
+    assert '/dev/shm' in capsys.readouterr().err
 
 
 @unix
@@ -635,7 +636,7 @@ def test_a_read_that_hangs(many, monkeypatch, num_threads):
         return load(index, rng)
     monkeypatch.setattr(loader.dataset, 'load', hang)
     before, given = signal.getsignal(signal.SIGALRM), 0
-    with pytest.raises(ResourceError, match='no image for 3 seconds') as caught:
+    with pytest.raises(ResourceError, match='3 seconds.*--data_timeout') as caught:
         for _ in loader:
             given += 1
     assert caught.value.exit_code == 5 and given == 3

@@ -17,8 +17,8 @@ import torch.distributed as dist
 from conftest import ROOT
 from test_cli_train import program
 
-from data.base_dataset import EpochSampler
 from data.loading.loader import updates_of
+from data.loading.sampler import EpochSampler
 from models import create_model
 from models.nets.layers import update_lines
 from models.training.guard import BadStep

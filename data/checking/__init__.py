@@ -1,1 +1,1 @@
-"""Problems in image folders, found before training starts."""
+"""Problems in image folders: found before training where possible, listed where not."""

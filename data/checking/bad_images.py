@@ -1,4 +1,4 @@
-"""The files of a data set that could not be read: told once each, listed for the user, and never too many."""
+"""The image files of a run that could not be read: reported once, listed in a file, and limited in number."""
 from pathlib import Path
 
 from util.console import printable, warn
@@ -6,42 +6,48 @@ from util.errors import UserError
 from util.files import atomic_write
 
 FILE_NAME = 'bad_images.txt'
-TOLERATED = 2       # so many at least, also in a small data set
-SHARE = 0.01
+TOLERATED = 2       # at least so many, also in a small dataset
+SHARE = 0.01        # of the files of a dataset
+
+
+def too_many(bad: int, total: int) -> bool:
+    """True if so many images cannot be read that training must not continue without them."""
+    return bad > max(TOLERATED, SHARE * total)
 
 
 class BadImages:
-    """Sentences about files: those left out at the start, and those that another sample took the place of."""
+    """Messages about files: those left out before training, and those replaced by other samples while training."""
 
     def __init__(self):
-        self.left_out, self.replaced = [], []
+        self.left_out = []
+        self.replaced = []
         self.folder = None
 
-    def replace(self, sentence: str, n_files: int):
-        """Note a file that was found bad while training; a `UserError` if they are more than 1 % of `n_files`."""
-        if sentence in self.replaced:
+    def add_replaced(self, message: str, n_files: int):
+        """Add a file that failed while training. Raises a `UserError` if more than 1 % of `n_files` did."""
+        if message in self.replaced:
             return
-        self.replaced.append(sentence)
+        self.replaced.append(message)
         self.save()
-        if len(self.replaced) > max(TOLERATED, SHARE * n_files):
+        if too_many(len(self.replaced), n_files):
             raise UserError(f'{len(self.replaced)} of {n_files} images could not be read since the start, more than '
                             f'{SHARE:.0%}: {"; ".join(self.replaced[:10])}')
-        warn(f'{sentence}: until then another sample takes its place')
+        warn(f'{message}; another sample is used instead')
 
     def save_to(self, folder):
-        """From now on keep the list in `folder`; entries of an earlier part of the run stay."""
+        """Keep the list in `folder` from now on; entries from before a resume stay."""
         self.folder = Path(folder)
         self.save()
 
     def save(self):
-        sentences = [printable(sentence) for sentence in self.left_out + self.replaced]
-        if self.folder is None or not sentences:
+        messages = [printable(message) for message in self.left_out + self.replaced]
+        if self.folder is None or not messages:
             return
         path = self.folder / FILE_NAME
         try:
             earlier = path.read_text(encoding='utf-8', errors='surrogateescape').splitlines() if path.exists() else []
-            lines = '\n'.join(dict.fromkeys([*earlier, *sentences])) + '\n'
+            lines = '\n'.join(dict.fromkeys([*earlier, *messages])) + '\n'
             with atomic_write(path, 'wb') as file:
                 file.write(lines.encode('utf-8', 'surrogateescape'))
         except OSError as error:
-            warn(f'the list of bad images is not saved: {path.absolute()}: {error.strerror}')
+            warn(f'cannot save the list of bad images {path.absolute()}: {error.strerror}')

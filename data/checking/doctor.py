@@ -1,108 +1,107 @@
-"""A full look at data sets: what headers cannot tell, because it needs the pixels or several folders."""
-import hashlib
+"""A full check of a dataset: problems that headers do not show, as they need the pixels or several folders."""
 import os
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from data.image_folder import decoded, reason
+from util.files import sha256
 
-from .bad_images import SHARE, TOLERATED
+from .bad_images import SHARE, too_many
 from .problems import Problem, listing
 
-FEW = 20            # images of a domain; fewer repeat too often to learn from
+FEW = 20            # images in a folder; with fewer, training repeats them too often
 UNEQUAL = 20        # times as many images in one domain as in the other
-FLAT = 2            # levels between the darkest and the brightest pixel of a constant image
-THREADS = 4         # decoding works outside of python's lock
+CONSTANT = 2        # largest difference between the darkest and the brightest pixel of a constant image
+THREADS = 4         # decoding releases Python's lock
 
 
 class Content(NamedTuple):
     digest: str = ''        # of the bytes of the file
-    flat: bool = False      # one colour
+    constant: bool = False  # one color only
     problem: str = ''
 
 
-def look_into(path: str, max_pixels: int, decode: bool = True) -> Content:
-    """Hash, and with `decode` look at all pixels."""
+def read_content(path: str, max_pixels: int, decode: bool = True) -> Content:
+    """Hash the file and, with `decode`, look at all pixels."""
     try:
-        with open(path, 'rb') as file:
-            digest = hashlib.file_digest(file, 'blake2b').hexdigest() if hasattr(hashlib, 'file_digest') \
-                else hashlib.blake2b(file.read()).hexdigest()
+        digest = sha256(path)
         if not decode:
             return Content(digest)
-        levels = decoded(path, max_pixels).getextrema()
-        return Content(digest, all(high - low <= FLAT for low, high in levels))
+        extrema = decoded(path, max_pixels).getextrema()
+        return Content(digest, all(high - low <= CONSTANT for low, high in extrema))
     except Exception as error:
         return Content(problem=reason(error))
 
 
-def look_into_all(paths: list[str], max_pixels: int, decode: bool, progress=lambda found: found) -> dict[str, Content]:
-    """{path: content}, by several threads; `progress` wraps the results as they come."""
+def read_contents(paths: list[str], max_pixels: int, decode: bool,
+                  progress=lambda results: results) -> dict[str, Content]:
+    """{path: content}, read by several threads; `progress` wraps the iterator of results."""
     with ThreadPoolExecutor(THREADS) as pool:
-        results = pool.map(lambda path: look_into(path, max_pixels, decode), paths)
+        results = pool.map(lambda path: read_content(path, max_pixels, decode), paths)
         return dict(zip(paths, progress(results), strict=True))
 
 
-def broken_bodies(contents: dict[str, Content], trained: set[str]) -> list[Problem]:
-    """Files whose header is right and whose pixels are not: training replaces a few of them by others."""
+def damaged(contents: dict[str, Content], training_folders: set[str]) -> list[Problem]:
+    """Files with a good header and bad pixels. Training replaces them, but only a few."""
     files = {path: content.problem for path, content in contents.items() if content.problem}
     if not files:
         return []
-    own = [is_in(path, trained) for path in contents]
-    too_many = sum(is_in(path, trained) for path in files) > max(TOLERATED, SHARE * sum(own))
-    return [Problem('damaged', f'{counted(files, contents)} damaged behind the header: {listing(files)}; '
-                    f'training takes other samples instead, and ends if there are more than {SHARE:.0%} of them: '
-                    f'repair, convert or remove what is damaged', files, fatal=too_many)]
+    in_training = [path for path in contents if is_in(path, training_folders)]
+    fatal = too_many(sum(path in files for path in in_training), len(in_training))
+    return [Problem('damaged', f'{counted(files, contents)} damaged after the header: {listing(files)}; training uses '
+                    f'other samples instead, and stops if more than {SHARE:.0%} are damaged: repair, convert or remove '
+                    f'them', files, fatal=fatal)]
 
 
-def constants(contents: dict[str, Content]) -> list[Problem]:
-    files = {path: 'one colour' for path, content in contents.items() if content.flat}
+def constant_images(contents: dict[str, Content]) -> list[Problem]:
+    files = {path: 'constant' for path, content in contents.items() if content.constant}
     if not files:
         return []
-    return [Problem('one colour', f'{counted(files, contents)} of one colour only: '
-                    f'{listing(dict.fromkeys(files, ""))}; nothing can be learnt there, remove what is of one colour',
+    return [Problem('constant', f'{counted(files, contents)} constant (one color only): '
+                    f'{listing(dict.fromkeys(files, ""))}; a model learns nothing from them, remove them',
                     files, fatal=False)]
 
 
-def duplicates(contents: dict[str, Content], trained: set[str]) -> list[Problem]:
-    """Equal files: within the training, and worse, between training and test. `trained`: the folders of training."""
-    groups = defaultdict(list)
+def duplicates(contents: dict[str, Content], training_folders: set[str]) -> list[Problem]:
+    """Identical files: twice in training or, worse, in training and in test."""
+    by_digest = defaultdict(list)
     for path, content in contents.items():
         if content.digest:
-            groups[content.digest].append(path)
-    same = [sorted(paths) for paths in groups.values() if len(paths) > 1]
-    sides = {path: is_in(path, trained) for paths in same for path in paths}
-    leaked = [paths for paths in same if len({sides[path] for path in paths}) == 2]
-    doubled = [paths for paths in same if paths not in leaked]
-    return [*about_equal('in training and test', leaked, contents, 'such results say nothing: remove one of each'),
-            *about_equal('twice', doubled, contents, 'that counts double: remove the copies')]
+            by_digest[content.digest].append(path)
+    groups = [sorted(paths) for paths in by_digest.values() if len(paths) > 1]
+    leaked = [paths for paths in groups if len({is_in(path, training_folders) for path in paths}) == 2]
+    repeated = [paths for paths in groups if paths not in leaked]
+    return [*identical('in training and test', leaked, contents, 'they make test results useless: remove one of each'),
+            *identical('twice', repeated, contents, 'they count twice: remove the copies')]
+
+
+def identical(where: str, groups: list[list[str]], contents: dict, cure: str) -> list[Problem]:
+    if not groups:
+        return []
+    files = {path: f'identical to {os.path.abspath(paths[0])}' for paths in groups for path in paths[1:]}
+    return [Problem(where, f'{counted(files, contents)} present {where}: {listing(files)}; {cure}', files,
+                    fatal=False)]
 
 
 def counted(files: dict, contents: dict) -> str:
-    """'1 of 66 images of all phases is': headers are counted in the folders of training alone."""
+    """'1 of 66 images of all phases is': unlike header problems, which are counted in the training folders only."""
     return f'{len(files)} of {len(contents)} images of all phases {"is" if len(files) == 1 else "are"}'
-
-
-def about_equal(where: str, groups: list[list[str]], contents: dict, cure: str) -> list[Problem]:
-    if not groups:
-        return []
-    files = {path: f'equal to {os.path.abspath(paths[0])}' for paths in groups for path in paths[1:]}
-    return [Problem(where, f'{counted(files, contents)} there {where}: {listing(files)}; {cure}', files, fatal=False)]
 
 
 def is_in(path: str, folders: set[str]) -> bool:
     return any(os.path.abspath(path).startswith(os.path.join(folder, '')) for folder in folders)
 
 
-def few(counts: dict[str, int]) -> list[Problem]:
-    """Folders of training with too few images, by themselves or beside the other; `counts`: {folder: images}."""
+def few_images(counts: dict[str, int]) -> list[Problem]:
+    """Training folders with few images, absolutely or compared with the other folder; `counts`: {folder: images}."""
     found = []
+    most = max(counts.values(), default=0)
     for folder, count in counts.items():
-        most = max(counts.values())
         if count < FEW:
-            found.append(Problem('few images', f'{folder} has {count} images only; training will repeat them rather '
-                                 f'than learn from them: add images, or begin with a trained model', fatal=False))
+            found.append(Problem('few images', f'{folder} has only {count} images; a model memorizes so few: add '
+                                 f'images, or start from a trained model', fatal=False))
         elif count * UNEQUAL <= most:
-            found.append(Problem('unequal domains', f'{folder} has {count} images beside {most} in the other folder; '
-                                 f'each of them is shown {most // count} times an epoch: add images', fatal=False))
+            found.append(Problem('unequal domains', f'{folder} has {count} images, the other folder has {most}; each '
+                                 f'is shown {most // count} times per epoch: add images', fatal=False))
     return found

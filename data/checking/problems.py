@@ -1,22 +1,22 @@
-"""What the headers of a data set tell before training: problems that would end it, and what is changed in silence."""
+"""Problems that the headers of a dataset show before training, and the conversions that reading makes."""
 import os
 from collections import Counter
 from dataclasses import dataclass, field
 
 from data.image_folder import decoded, reason
 
-from .bad_images import SHARE, TOLERATED
+from .bad_images import too_many
 from .headers import Header
 
 LISTED = 10     # files named in one sentence
-SAMPLED = 3     # of the images in a folder whose numbers may mean anything
-KINDS = {'I': '16-bit grey -> 8-bit', 'F': 'float grey -> 8-bit', '1': '1-bit -> RGB', 'P': 'palette -> RGB',
-         'C': 'CMYK -> RGB', 'L': 'grey -> RGB', 'Y': 'YCbCr -> RGB'}
+SAMPLED = 3     # images decoded in a folder of float images
+CONVERSIONS = {'I': '16-bit gray -> 8-bit', 'F': 'float gray -> 8-bit', '1': '1-bit -> RGB', 'P': 'palette -> RGB',
+               'C': 'CMYK -> RGB', 'L': 'gray -> RGB', 'Y': 'YCbCr -> RGB'}     # by the first letter of Pillow's mode
 
 
 @dataclass
 class Problem:
-    """One kind of trouble: a sentence with its cure, and the files it is about."""
+    """One kind of problem: a sentence with its cure, and the files it is about."""
     kind: str                   # a few words
     sentence: str
     files: dict[str, str] = field(default_factory=dict)     # {path: what is wrong with it}
@@ -25,8 +25,8 @@ class Problem:
 
 def listing(files: dict[str, str]) -> str:
     """The first files with what is wrong with them, and how many more there are."""
-    named = [f'{os.path.abspath(path)} ({note})' if note else os.path.abspath(path)
-             for path, note in list(files.items())[:LISTED]]
+    named = [f'{os.path.abspath(path)} ({why})' if why else os.path.abspath(path)
+             for path, why in list(files.items())[:LISTED]]
     more = f', and {len(files) - LISTED} more' if len(files) > LISTED else ''
     return ', '.join(named) + more
 
@@ -35,35 +35,37 @@ def unreadable(headers: dict[str, Header]) -> dict[str, str]:
     return {path: header.problem for path, header in headers.items() if header.problem}
 
 
-def about_unreadable(bad: dict[str, str], total: int) -> list[Problem]:
+def unreadable_problems(headers: dict[str, Header], can_be_skipped: bool = True) -> list[Problem]:
+    bad = unreadable(headers)
     if not bad:
         return []
-    bombs = any('--max_pixels' in note for note in bad.values())
-    return [Problem('unreadable', f'{len(bad)} of {total} images cannot be read: {listing(bad)}; repair or remove them'
-                    f'{", raise --max_pixels" if bombs else ""} or leave them out with --bad_images skip', bad)]
+    cures = ['repair or remove them']
+    if any('--max_pixels' in why for why in bad.values()):
+        cures.append('raise --max_pixels')
+    if can_be_skipped:
+        cures.append('leave them out with --bad_images skip')
+    return [Problem('unreadable', f'{len(bad)} of {len(headers)} images cannot be read: {listing(bad)}; '
+                    f'{", or ".join(cures)}', bad)]
 
 
-def about_numbers(headers: dict[str, Header], max_pixels: int) -> list[Problem]:
-    """Images of floats or 32-bit integers, of which the first few have values that are no grey levels."""
-    numbers = [path for path, header in headers.items() if not header.problem and header.mode in ('F', 'I')]
-    if len(numbers) <= max(TOLERATED, SHARE * len(headers)):
-        return []       # training takes others in their place
+def value_problems(headers: dict[str, Header], max_pixels: int) -> list[Problem]:
+    """Images of floats or 32-bit integers, if the first few have values that cannot be gray values."""
+    numeric = [path for path, header in headers.items() if not header.problem and header.mode in ('F', 'I')]
+    if not too_many(len(numeric), len(headers)):
+        return []       # training replaces them
     files = {}
-    for path in numbers[:SAMPLED]:
+    for path in numeric[:SAMPLED]:
         try:
             decoded(path, max_pixels)
             return []
         except Exception as error:
             files[path] = reason(error)
-    return [Problem('no grey levels', f'the first {len(files)} of {len(numbers)} images of floats or 32-bit integers '
+    return [Problem('not gray values', f'the first {len(files)} of {len(numeric)} images of floats or 32-bit integers '
                     f'cannot be used: {listing(files)}; convert or remove them', files)]
 
 
-def about_sizes(headers: dict[str, Header], opt, prepare, halves: int) -> list[Problem]:
-    """Images that no window, no batch or no network of these options can be made of.
-
-    `halves`: 2 for pairs side by side in one image.
-    """
+def size_problems(headers: dict[str, Header], opt, prepare, halves: int) -> list[Problem]:
+    """Images whose size does not suit the crop, the batch or the network; `halves`: 2 for pairs in one image."""
     prepared = {path: prepare.resized(max(1, header.width // halves), header.height)
                 for path, header in headers.items() if not header.problem}
     seen = {path: f'{headers[path].width}x{headers[path].height}' for path in prepared}
@@ -77,11 +79,11 @@ def too_small(files: dict[str, str], headers, opt, halves: int) -> list[Problem]
     if not files:
         return []
     smallest = min(files, key=lambda path: min(headers[path].width / halves, headers[path].height))
-    pair = ' (a pair: two halves of that)' if halves == 2 else ''
+    pair = ' (a pair: each half is half as wide)' if halves == 2 else ''
     return [Problem(
-        'smaller than the window', f'{len(files)} of {len(headers)} images are smaller than the windows of --crop_size '
-        f'{opt.crop_size}; the smallest is {os.path.abspath(smallest)}, {files[smallest]}{pair}; use a smaller '
-        f'--crop_size or --preprocess resize_and_crop, or remove them', files)]
+        'smaller than the crop', f'{len(files)} of {len(headers)} images are smaller than --crop_size {opt.crop_size}; '
+        f'the smallest is {os.path.abspath(smallest)}, {files[smallest]}{pair}; use a smaller --crop_size or '
+        f'--preprocess resize_and_crop, or remove them', files)]
 
 
 def odd_sizes(prepared: dict, seen: dict, opt) -> list[Problem]:
@@ -90,7 +92,7 @@ def odd_sizes(prepared: dict, seen: dict, opt) -> list[Problem]:
     if not wrong:
         return []
     return [Problem(
-        'sizes that the network cannot take', f'{len(wrong)} of {len(prepared)} images have sides that are no '
+        'sizes that the network cannot take', f'{len(wrong)} of {len(prepared)} images have sides that are not '
         f'multiples of {multiple} after --preprocess {opt.preprocess}, as --model {opt.model} with --netG {opt.netG} '
         f'needs: {listing(wrong)}; use --preprocess resize_and_crop or another --netG', wrong)]
 
@@ -102,7 +104,7 @@ def mixed_sizes(prepared: dict, seen: dict, opt) -> list[Problem]:
     first = next(iter(prepared))
     other = next(path for path in prepared if prepared[path] != prepared[first])
     files = {path: seen[path] for path in (first, other)}
-    return [Problem('mixed sizes', f'images of {len(sizes)} different sizes cannot be batches of {opt.batch_size}: '
+    return [Problem('mixed sizes', f'images of {len(sizes)} different sizes cannot be in batches of {opt.batch_size}: '
                     f'{listing(files)}; use --batch_size 1 or --preprocess resize_and_crop', files)]
 
 
@@ -111,36 +113,37 @@ def all_square(headers: dict[str, Header]) -> bool:
     return bool(good) and all(header.width == header.height for header in good)
 
 
-def about_squares(headers: dict[str, Header], folder) -> list[Problem]:
+def square_problem(headers: dict[str, Header], folder) -> Problem:
     path, header = next((path, header) for path, header in headers.items() if not header.problem)
     files = {path: f'{header.width}x{header.height}'}
-    return [Problem('no pairs', f'all {len(headers)} images in {os.path.abspath(folder)} are square, such as '
-                    f'{listing(files)}; --dataset_mode aligned cuts each into a left half A and a right half B. '
-                    f'Images without partner are for --dataset_mode unaligned, or single in test.py; if these are '
-                    f'pairs of tall halves, add --square_pairs', files)]
+    return Problem('no pairs', f'all {len(headers)} images in {os.path.abspath(folder)} are square, such as '
+                   f'{listing(files)}; --dataset_mode aligned splits each into a left half A and a right half B. For '
+                   f'unpaired images use --dataset_mode unaligned, or single in test.py; if these are pairs of tall '
+                   f'halves, add --square_pairs', files)
 
 
-def about_pairs(pairs: list[tuple[str, str]], headers: dict[str, Header]) -> list[Problem]:
+def pair_problems(pairs: list[tuple[str, str]], headers: dict[str, Header]) -> list[Problem]:
     """Partners of different sizes."""
     files = {}
     for pair in pairs:
-        sizes = [headers[path][:2] for path in pair]
-        if sizes[0] != sizes[1] and not any(headers[path].problem for path in pair):
-            files[pair[0]] = f'A {sizes[0][0]}x{sizes[0][1]}, B {sizes[1][0]}x{sizes[1][1]}'
+        A, B = (headers[path] for path in pair)
+        if (A.width, A.height) != (B.width, B.height) and not (A.problem or B.problem):
+            files[pair[0]] = f'A {A.width}x{A.height}, B {B.width}x{B.height}'
     if not files:
         return []
-    return [Problem('pairs of different sizes', f'{len(files)} of {len(pairs)} pairs have two sizes: {listing(files)}; '
-                    f'give both images of a pair the same size', files)]
+    return [Problem('pairs of different sizes', f'{len(files)} of {len(pairs)} pairs consist of images of different '
+                    f'sizes: {listing(files)}; give both images of a pair the same size', files)]
 
 
 def conversions(headers: dict[str, Header], channels: int) -> str:
-    """What reading changes in the images of a folder, with counts; '' if nothing."""
+    """What reading changes in the images of a folder, with counts; '' if nothing. `channels`: the fewest of A and B."""
     good = [header for header in headers.values() if not header.problem]
-    shown = Counter(KINDS.get(header.mode[:1], '') for header in good if not header.mode.startswith(('LA', 'RGB')))
-    if channels == 1:
-        shown = Counter({kind: count for kind, count in shown.items() if '8-bit' in kind})
-    parts = [f'{count} {kind}' for kind, count in sorted(shown.items()) if kind]
-    turned, clear = sum(header.turned for header in good), sum(header.transparent for header in good)
-    parts += [f'{turned} turned upright by EXIF'] * bool(turned)
-    parts += [f'{clear} with transparency shown on white'] * bool(clear)
+    kinds = Counter(CONVERSIONS.get(header.mode[:1], '') for header in good
+                    if not header.mode.startswith(('LA', 'RGB')))
+    parts = [f'{count} {kind}' for kind, count in sorted(kinds.items())
+             if kind and (channels > 1 or '8-bit' in kind)]
+    if turned := sum(header.turned for header in good):
+        parts.append(f'{turned} turned upright by EXIF')
+    if transparent := sum(header.transparent for header in good):
+        parts.append(f'{transparent} with transparency shown on white')
     return ', '.join(parts)

@@ -1,4 +1,4 @@
-"""The page of a data set's problems, with a small picture of each file, in one file that can be sent around."""
+"""One HTML file with the problems of a dataset and a thumbnail of each file."""
 import base64
 import io
 import os
@@ -13,8 +13,8 @@ from util.files import AUTHOR, atomic_write
 
 from .problems import Problem
 
-SHOWN = 24          # files of each problem; a page of thousands helps nobody
-SIDE = 128          # of a picture
+SHOWN = 24          # files per problem
+SIDE = 128          # of a thumbnail
 STYLE = '''
 body { font-family: sans-serif; margin: 1.5em; background: #fff; color: #222; max-width: 70em }
 h2 { font-size: 1.1em; margin-top: 1.5em } p { overflow-wrap: anywhere }
@@ -29,8 +29,9 @@ figure { width: 150px; margin: 0 } figcaption { font-size: .75em; overflow-wrap:
 
 
 def write_report(path, dataroot, lines: list[str], problems: list[Problem], max_pixels: int) -> Path:
-    """Write the page and return where it is; names of files are escaped, pictures lie in the page itself."""
-    document = dominate.document(title=f'Data set {printable(os.path.abspath(dataroot))}')
+    """Write the page and return its path. File names are escaped; thumbnails are embedded."""
+    title = f'Dataset {page_text(os.path.abspath(dataroot))}'
+    document = dominate.document(title=title)
     with document.head:
         tags.meta(charset='utf-8')
         tags.meta(name='generator', content=AUTHOR)
@@ -38,12 +39,12 @@ def write_report(path, dataroot, lines: list[str], problems: list[Problem], max_
         tags.meta(http_equiv='Content-Security-Policy', content="default-src 'none'; img-src data:; "
                                                                 "style-src 'unsafe-inline'")
         tags.style(STYLE)
-    document.add(tags.h1(f'Data set {printable(os.path.abspath(dataroot))}'))
+    document.add(tags.h1(title))
     for line in lines:
-        document.add(tags.p(printable(line)))
+        document.add(tags.p(page_text(line)))
     if not problems:
         document.add(tags.p('No problems were found.', cls='fine'))
-    for problem in sorted(problems, key=lambda problem: not problem.fatal):
+    for problem in problems:
         document.add(section(problem, max_pixels))
     with atomic_write(path) as file:
         file.write(document.render())
@@ -52,23 +53,23 @@ def write_report(path, dataroot, lines: list[str], problems: list[Problem], max_
 
 def section(problem: Problem, max_pixels: int):
     word, style = ('training would fail', 'fails') if problem.fatal else ('note', 'note')
-    part = tags.section(tags.h2(f'{word}: {problem.kind}', cls=style), tags.p(printable(problem.sentence)))
     shown = list(problem.files.items())[:SHOWN]
-    part.add(tags.div(*(figure(path, note, max_pixels) for path, note in shown), cls='files'))
+    found = tags.section(tags.h2(f'{word}: {problem.kind}', cls=style), tags.p(page_text(problem.sentence)),
+                         tags.div(*(figure(path, note, max_pixels) for path, note in shown), cls='files'))
     if len(problem.files) > len(shown):
-        part.add(tags.p(f'{len(problem.files) - len(shown)} more of {len(problem.files)} files are not shown'))
-    return part
+        found.add(tags.p(f'{len(problem.files) - len(shown)} more of {len(problem.files)} files are not shown'))
+    return found
 
 
 def figure(path: str, note: str, max_pixels: int):
     picture = thumbnail(path, max_pixels)
-    shown = tags.img(src=picture, alt=printable(os.path.basename(path))) if picture else tags.span('no picture')
-    return tags.figure(tags.div(shown, cls='picture'),
-                       tags.figcaption(printable(os.path.basename(path)), tags.br(), printable(note)))
+    name = page_text(os.path.basename(path))
+    shown = tags.img(src=picture, alt=name) if picture else tags.span('no picture')
+    return tags.figure(tags.div(shown, cls='picture'), tags.figcaption(name, tags.br(), page_text(note)))
 
 
 def thumbnail(path: str, max_pixels: int) -> str:
-    """A small PNG as a link that holds its own data; '' for what cannot be read."""
+    """A small PNG as a data URL; '' if the image cannot be read."""
     try:
         image = read_image(path, max_pixels)
     except UserError:
@@ -79,7 +80,7 @@ def thumbnail(path: str, max_pixels: int) -> str:
     return f'data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}'
 
 
-def printable(text: str) -> str:
-    """The text with bytes that are no text replaced, and without control characters."""
+def page_text(text: str) -> str:
+    """The text for a page, with undecodable bytes and characters that are not printable replaced."""
     text = text.encode('utf-8', 'surrogateescape').decode('utf-8', 'replace')
     return ''.join(letter if letter.isprintable() else '\ufffd' for letter in text)

@@ -1,1 +1,1 @@
-"""From a dataset to batches: worker processes, order, and caches."""
+"""From a dataset to batches: the order of samples, worker processes that may die, and caches in memory."""

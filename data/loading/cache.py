@@ -1,4 +1,4 @@
-"""Images that are kept between epochs (--loader), decoded and resized, in main memory or on the GPU."""
+"""Images kept between epochs (--loader), decoded and resized, in main memory or on the GPU."""
 import os
 import threading
 from pathlib import Path
@@ -9,86 +9,94 @@ from data.transforms import to_levels
 from util.console import say, warn
 from util.machine.launch import local_world_size
 
-BLOCK = 64 * 2**20          # bytes taken at a time: many small pieces would be too many for the system
-RESERVE = 2**30             # bytes that stay free, whatever else happens
-UNKNOWN = 4 * 2**30         # free memory where the system does not tell
-# shares of the free memory: where `auto` chooses a place, and what is filled at most
-COMFORT = {'cache_gpu': 0.4, 'cache_ram': 0.5}
-MOST = {'cache_gpu': 0.6, 'cache_ram': 0.8}
+BLOCK = 64 * 2**20          # bytes per allocation: one allocation for each small image would be slow
+RESERVE = 2**30             # bytes that always stay free
+UNKNOWN = 4 * 2**30         # assumed free memory where the system does not report it
+# shares of the free memory: up to which `auto` chooses a place, and how much is filled at most
+AUTO_SHARE = {'cache_gpu': 0.4, 'cache_ram': 0.5}
+MAX_SHARE = {'cache_gpu': 0.6, 'cache_ram': 0.8}
 
 
 class Cache:
-    """What `dataset.kept` was asked for, as levels (C, H, W) on `device`, up to `limit` bytes; then it is full.
+    """Results of `dataset.kept` as uint8 (C, H, W) on `device`, up to `limit` bytes. Thread-safe.
 
-    Nothing is thrown out, and files that change on the disk are not noticed. Several threads may ask.
+    Nothing is evicted: when the cache is full, further images are read each time. Files that change on disk are not
+    noticed.
     """
 
     def __init__(self, device: torch.device, limit: float):
-        self.device, self.limit = device, limit
-        self.entries, self.lock = {}, threading.Lock()
-        self.size = self.misses = self.used = 0
+        self.device = device
+        self.limit = limit
+        self.entries = {}
+        self.lock = threading.Lock()
         self.block = torch.empty(0, dtype=torch.uint8, device=device)
+        self.used = 0       # bytes of `block`
+        self.size = 0       # bytes of all entries
+        self.misses = 0
         self.full = False
 
     def get(self, read, *args) -> tuple[torch.Tensor, ...]:
-        """`read(*args)` as levels, called for the first time only."""
+        """`read(*args)` as uint8 tensors; `read` is called once only, unless the cache is full."""
         key = (read.__name__, *args)
         found = self.entries.get(key)
         if found is None:
             images = [to_levels(image).contiguous() for image in read(*args)]
             with self.lock:
-                found = self.entries.get(key) or self.keep(key, images)
+                found = self.entries.get(key) or self.add(key, images)
         return found
 
-    def keep(self, key, images: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    def add(self, key: tuple, images: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         self.misses += 1
-        room = None if self.full else self.room(sum(image.numel() for image in images))
-        if room is None:
+        memory = None if self.full else self.allocate(sum(image.numel() for image in images))
+        if memory is None:
             return tuple(image.to(self.device) for image in images)
-        places = room.split([image.numel() for image in images])
-        self.entries[key] = tuple(place.view(image.shape).copy_(image)
-                                  for place, image in zip(places, images, strict=True))
+        parts = memory.split([image.numel() for image in images])
+        self.entries[key] = tuple(part.view(image.shape).copy_(image)
+                                  for part, image in zip(parts, images, strict=True))
         return self.entries[key]
 
-    def room(self, size: int) -> torch.Tensor | None:
-        """The next `size` bytes, or None when there are no more."""
+    def allocate(self, size: int) -> torch.Tensor | None:
+        """The next `size` bytes, or None if the cache is full."""
         if self.used + size > len(self.block):
-            wanted = max(BLOCK, size)
-            if self.size + size > self.limit or free_memory(self.device) - wanted < RESERVE:
+            new_block = max(BLOCK, size)
+            if self.size + size > self.limit or free_memory(self.device) - new_block < RESERVE:
                 self.full = True
-                warn(f'--loader: {self.size / 2**30:.1f} GiB of images are kept and no more fit into the memory of '
-                     f'{self.device}; the others are read anew each time')
+                warn(f'--loader: the cache on {self.device} is full with {self.size / 2**30:.1f} GiB of images; the '
+                     f'other images are read in each epoch')
                 return None
-            self.block, self.used = torch.empty(wanted, dtype=torch.uint8, device=self.device), 0
+            self.block = torch.empty(new_block, dtype=torch.uint8, device=self.device)
+            self.used = 0
         self.used += size
         self.size += size
         return self.block[self.used - size:self.used]
 
 
-def create_cache(wanted: str, dataset, device: torch.device) -> Cache | None:
-    """The cache that --loader asks for and that `device` and `dataset` allow, told in one line; None: no cache."""
-    main = torch.device('cpu')
-    devices = {'cache_gpu': device, 'cache_ram': main}
-    if device.type == 'cpu' or not dataset.any_device:
-        devices.pop('cache_gpu')
-    if wanted == 'cache_gpu' and wanted not in devices:
-        why = 'there is no GPU' if device.type == 'cpu' else f'{type(dataset).__name__} prepares images on the CPU'
-        warn(f'--loader cache_gpu: {why}; going on with cache_ram')
-        wanted = 'cache_ram'
+def create_cache(kind: str, n_bytes: int, any_device: bool, device: torch.device) -> Cache | None:
+    """The cache for a value of --loader, announced in one line; None to stream.
+
+    `n_bytes`: size of all resized images (0: unknown). `any_device`: the dataset can crop its images on a GPU.
+    """
+    devices = {'cache_gpu': device, 'cache_ram': torch.device('cpu')}
+    if device.type == 'cpu' or not any_device:
+        del devices['cache_gpu']
+    if kind == 'cache_gpu' and kind not in devices:
+        why = 'there is no GPU' if device.type == 'cpu' else 'this dataset prepares its images on the CPU'
+        warn(f'--loader cache_gpu: {why}; using cache_ram instead')
+        kind = 'cache_ram'
     free = {name: free_memory(place) for name, place in devices.items()}
-    if wanted == 'auto':
-        wanted = next((name for name in devices if 0 < dataset.n_bytes < COMFORT[name] * free[name]), 'stream')
-    if wanted == 'stream':
+    if kind == 'auto':
+        kind = next((name for name in devices if 0 < n_bytes < AUTO_SHARE[name] * free[name]), 'stream')
+    if kind == 'stream':
         return None
-    say(f'--loader {wanted}: {dataset.n_bytes / 2**30:.2f} GiB of resized images, {free[wanted] / 2**30:.1f} GiB free')
-    return Cache(devices[wanted], MOST[wanted] * free[wanted])
+    say(f'--loader {kind}: {n_bytes / 2**30:.2f} GiB of resized images, {free[kind] / 2**30:.1f} GiB free')
+    return Cache(devices[kind], MAX_SHARE[kind] * free[kind])
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that can be had: of a GPU, or this process's share of the main memory and the limits of the container."""
+    """Free bytes of a GPU, or this process's share of what main memory and the limits of the container leave."""
     if device.type != 'cpu':
         return torch.get_device_module(device).mem_get_info(device)[0]
-    return min([free_main_memory(), *control_group_rooms()]) // local_world_size()
+    return min([free_main_memory(), *free_in_control_groups()]) // local_world_size()
 
 
 def free_main_memory() -> int:
@@ -103,28 +111,31 @@ def free_main_memory() -> int:
         return UNKNOWN
 
 
-def control_group_rooms(root='/sys/fs/cgroup', groups='/proc/self/cgroup') -> list[int]:
-    """Bytes left below each memory limit of the control groups (versions 2 and 1) this process is in."""
+def free_in_control_groups(root='/sys/fs/cgroup', groups='/proc/self/cgroup') -> list[int]:
+    """Bytes left under each memory limit of this process's control groups (cgroups, versions 1 and 2)."""
     try:
         lines = [line.split(':', 2) for line in Path(groups).read_text(encoding='utf-8').splitlines()]
     except OSError:
         return []
-    rooms = []
+    free = []
     for _, controllers, path in lines:
-        if controllers not in ('', 'memory'):
+        if controllers == 'memory':     # version 1
+            top, names = Path(root, 'memory'), ('memory.limit_in_bytes', 'memory.usage_in_bytes')
+        elif not controllers:           # version 2
+            top, names = Path(root), ('memory.max', 'memory.current')
+        else:
             continue
-        top, names = (Path(root, 'memory'), ('memory.limit_in_bytes', 'memory.usage_in_bytes')) if controllers else (
-            Path(root), ('memory.max', 'memory.current'))
-        place = top / path.lstrip('/')
-        for folder in (place, *(parent for parent in place.parents if parent.is_relative_to(top))):
-            rooms += room_below(folder, *names)
-    return rooms
+        group = top / path.lstrip('/')
+        for folder in (group, *(parent for parent in group.parents if parent.is_relative_to(top))):
+            free += free_in_control_group(folder, *names)
+    return free
 
 
-def room_below(folder: Path, limit_name: str, usage_name: str) -> list[int]:
-    """[bytes left], file cache that can be dropped counted as free; [] where there is no limit."""
+def free_in_control_group(folder: Path, limit_name: str, usage_name: str) -> list[int]:
+    """[bytes left], counting the file cache as free; [] where there is no limit."""
     try:
-        limit, usage = (int((folder / name).read_text(encoding='utf-8')) for name in (limit_name, usage_name))
+        limit = int((folder / limit_name).read_text(encoding='utf-8'))
+        usage = int((folder / usage_name).read_text(encoding='utf-8'))
         statistics = dict(line.split() for line in (folder / 'memory.stat').read_text(encoding='utf-8').splitlines())
     except (OSError, ValueError):
         return []

@@ -1,77 +1,77 @@
-"""What worker processes send: several batches at once, each image list as one tensor, so that little is sent often."""
-from itertools import islice
-
+"""What worker processes send: several batches in one message, as receiving a message costs as much as a small batch."""
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from data.base_dataset import collate
 from util.errors import UserError
+
+from .collate import collate
+from .sampler import EpochSampler, chunks
 
 
 class MessageSampler(Sampler):
-    """The keys of a sampler as messages: lists of the keys of each batch."""
+    """Yields what one message holds: a list of `batches_per_message` batches, each a list of sampler keys."""
 
-    def __init__(self, sampler, batch_size: int, batches: int):
-        self.sampler, self.batch_size, self.batches = sampler, batch_size, batches
+    def __init__(self, sampler: EpochSampler, batches_per_message: int):
+        self.sampler = sampler
+        self.batches_per_message = batches_per_message
 
     def __iter__(self):
-        keys = iter(self.sampler)
-        groups = iter(lambda: list(islice(keys, self.batch_size)), [])
-        yield from iter(lambda: list(islice(groups, self.batches)), [])
+        return chunks(chunks(self.sampler, self.sampler.batch_size), self.batches_per_message)
 
     def __len__(self):
-        return -(-len(self.sampler) // (self.batch_size * self.batches))
+        return -(-len(self.sampler) // (self.sampler.batch_size * self.batches_per_message))
 
 
 class Messages(Dataset):
-    """`dataset` read by the message: a list of batches, or one large batch and the sizes of its parts.
+    """`dataset` read one message at a time: a list of batches, or one large batch and the sizes of its parts.
 
-    A `UserError` takes the place of the batch that it was raised for, and ends the message.
+    A `UserError` is sent in place of the batch that raised it, and ends the message.
     """
 
     def __init__(self, dataset):
         self.dataset = dataset
 
-    def __getitem__(self, groups: list[list]):
-        samples, batches = [], []
+    def __getitem__(self, key_batches: list[list]):
+        sample_batches, error = [], None
         try:
-            for keys in groups:
-                samples.append([self.dataset[key] for key in keys])
-        except UserError as error:
-            batches = [error]
-        together = [sample for group in samples for sample in group]
-        if len(samples) > 1 and not batches and alike(together):
-            return {'together': collate(together), 'sizes': [len(group) for group in samples]}
-        return [collated(group) for group in samples] + batches
+            for keys in key_batches:
+                sample_batches.append([self.dataset[key] for key in keys])
+        except UserError as caught:
+            error = caught
+        samples = [sample for batch in sample_batches for sample in batch]
+        if error is None and len(sample_batches) > 1 and can_be_one_batch(samples):
+            return {'merged': collate(samples), 'sizes': [len(batch) for batch in sample_batches]}
+        batches = [collate_or_error(batch) for batch in sample_batches]
+        return batches if error is None else [*batches, error]
 
 
-def collated(samples: list) -> dict | UserError:
+def collate_or_error(samples: list) -> dict | UserError:
     try:
         return collate(samples)
     except UserError as error:
         return error
 
 
-def alike(samples: list) -> bool:
-    """Are they all read, of the same kind and of the same sizes, so that one batch can hold them?"""
+def can_be_one_batch(samples: list) -> bool:
+    """True if all samples could be read and consist of tensors of the same shapes and of strings."""
     if not all(isinstance(sample, dict) for sample in samples):
         return False
-    kinds = {tuple((name, (value.dtype, value.shape) if torch.is_tensor(value) else type(value))
-                   for name, value in sample.items()) for sample in samples}
-    return len(kinds) == 1 and all(isinstance(kind, tuple) or kind is str for _, kind in kinds.pop())
+    signatures = {tuple((name, (value.dtype, value.shape) if torch.is_tensor(value) else type(value))
+                        for name, value in sample.items()) for sample in samples}
+    return len(signatures) == 1 and all(isinstance(kind, tuple) or kind is str for _, kind in signatures.pop())
 
 
 def batches_of(messages):
-    """The batches in messages, in their order; an error is raised where its batch would have come."""
+    """The batches of all messages in order; an error is raised at the position of its batch."""
     for message in messages:
-        for batch in parts(message) if isinstance(message, dict) else message:
+        for batch in split(message) if isinstance(message, dict) else message:
             if isinstance(batch, UserError):
                 raise batch
             yield batch
 
 
-def parts(message: dict):
+def split(message: dict):
     start = 0
     for size in message['sizes']:
-        yield {name: value[start:start + size] for name, value in message['together'].items()}
+        yield {name: value[start:start + size] for name, value in message['merged'].items()}
         start += size
