@@ -1,9 +1,9 @@
-"""What loading images costs: CPU seconds of one thread, the ways alternating in one process.
+"""Measure what loading images costs: CPU time of one thread, with the methods alternating in one process.
 
     python scripts/benchmark_data.py --out docs/benchmarks/data
 
-Pairs side by side in one 512x256 JPEG, resized to 286 and cut to 256 as pix2pix does. `reference` is the way of the
-original programs. Files are drawn in a temporary folder, or taken from --dataroot (its folder `train`).
+Pairs side by side in one 512x256 JPEG are resized to 286 and cropped to 256, as pix2pix does. `reference` does what the
+original programs do. The files are drawn in a temporary folder, or taken from the folder `train` of --dataroot.
 """
 import argparse
 import importlib
@@ -22,19 +22,20 @@ from PIL import Image, ImageOps
 from torch.utils.data import default_collate
 
 from data import create_dataset
-from data.base_dataset import EpochSampler, collate
 from data.loading.cache import Cache
+from data.loading.collate import collate
 from data.loading.loader import Loader
+from data.loading.sampler import EpochSampler
 from options import TrainOptions
 from util.images import as_numbers
 
 LOAD, CROP = 286, 256
 
 
-# ---- files, and the plain way
+# ---- files, and the reference
 
 def draw_pairs(folder: Path, count: int):
-    """Write pairs with as much detail as photographs have: noise of all sizes, the larger the stronger."""
+    """Write pairs with about as much detail as photos: noise of all scales, stronger for larger scales."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(1)
     for number in range(count):
@@ -46,7 +47,7 @@ def draw_pairs(folder: Path, count: int):
 
 
 def reference_numbers(image: Image.Image, draw) -> torch.Tensor:
-    """Resize, crop, flip, to tensor and normalise, step by step."""
+    """Resize, crop, flip, convert and normalize, step by step."""
     image = image.resize((LOAD, LOAD), Image.Resampling.BICUBIC)
     image = image.crop((draw.x, draw.y, draw.x + CROP, draw.y + CROP))
     if draw.flip:
@@ -70,8 +71,8 @@ def our_batch(dataset, index: int, seed: int) -> dict:
     return collate([dataset[index, seed]])
 
 
-def normalised_batch(dataset, index: int, seed: int) -> dict:
-    """What a CPU has to do in the place of the GPU too."""
+def normalized_batch(dataset, index: int, seed: int) -> dict:
+    """With the normalization, which the GPU does if there is one."""
     batch = our_batch(dataset, index, seed)
     return {**batch, 'A': as_numbers(batch['A']), 'B': as_numbers(batch['B'])}
 
@@ -83,21 +84,21 @@ def open_dataset(root, **changes):
 
 # ---- measuring
 
-def alternate(works: dict, rounds: int) -> dict:
-    """CPU seconds of this thread of each work, {name: [seconds, ...]}, one after the other in each round."""
-    for work in works.values():
-        work()
-    times = {name: [] for name in works}
+def alternate(functions: dict, rounds: int) -> dict:
+    """CPU seconds of this thread for each function, {name: [seconds, ...]}; all run once per round."""
+    for function in functions.values():
+        function()
+    times = {name: [] for name in functions}
     for number in range(rounds):
-        for name in sorted(works, key=lambda name: (hash((name, number)), name)):
+        for name in sorted(functions, key=lambda name: (hash((name, number)), name)):
             begin = time.thread_time()
-            works[name]()
+            functions[name]()
             times[name].append(time.thread_time() - begin)
     return times
 
 
 def row(name: str, seconds: list[float], base: list[float], count: int, **more) -> dict:
-    """Milliseconds per sample, and how many times faster than `base`: median and range of the rounds."""
+    """Milliseconds per sample and speed-up over `base`: median and range of the rounds."""
     ratios = sorted(slow / fast for slow, fast in zip(base, seconds, strict=True))
     return dict(name=name, ms=1000 * median(seconds) / count, ms_range=[1000 * min(seconds) / count,
                 1000 * max(seconds) / count], per_second=count / median(seconds), times=median(ratios),
@@ -105,7 +106,7 @@ def row(name: str, seconds: list[float], base: list[float], count: int, **more) 
 
 
 def difference(batches, expected) -> str:
-    """How pixels differ from those of the reference."""
+    """How the pixels differ from those of the reference."""
     apart = torch.cat([(as_numbers(ours[domain]) - theirs[domain]).abs().flatten()
                        for ours, theirs in zip(batches, expected, strict=True) for domain in 'AB'])
     if not apart.any():
@@ -114,12 +115,12 @@ def difference(batches, expected) -> str:
 
 
 def measure_pairs(root, rounds: int, count: int) -> list[dict]:
-    """Batches of one pair, as the training loop gets them."""
+    """Batches of one pair, as the training gets them."""
     plain, fast, cached = open_dataset(root), open_dataset(root, fast_resize=True), open_dataset(root)
     cached.cache = Cache(torch.device('cpu'), float('inf'))
     ways = {'reference': (reference_batch, plain), 'stream': (our_batch, plain),
             'stream --fast_resize': (our_batch, fast), 'cached': (our_batch, cached),
-            'cached, then the table on the CPU': (normalised_batch, cached)}
+            'cached, then the table on the CPU': (normalized_batch, cached)}
     keys = [(index % len(plain), index) for index in range(count)]
     batches = {name: lambda way=way, dataset=dataset: (way(dataset, *key) for key in keys)
                for name, (way, dataset) in ways.items()}
@@ -129,13 +130,13 @@ def measure_pairs(root, rounds: int, count: int) -> list[dict]:
 
 
 def exhaust(batches):
-    """Each is dropped before the next, as in a training, so that its memory is used again."""
+    """Drop each batch before the next one, as in training, so that its memory is reused."""
     for _ in batches:
         pass
 
 
 def measure_decoders(root, rounds: int, count: int) -> list[dict]:
-    """From the bytes of a JPEG to an array of RGB, with whatever decoders are installed."""
+    """From the bytes of a JPEG to an RGB array, with the decoders that are installed."""
     import io
     files = [path.read_bytes() for path in sorted(Path(root, 'train').iterdir())[:count]]
     decoders = {'Pillow': lambda data: np.asarray(Image.open(io.BytesIO(data)).convert('RGB'))}
@@ -159,8 +160,8 @@ def installed(name: str):
         return None
 
 
-class Ready:
-    """Samples that cost nothing, to see what sending them costs."""
+class ReadySamples:
+    """Samples that cost nothing to make, to measure what sending them costs."""
 
     dataroot, n_files = '.', 0
 
@@ -177,14 +178,14 @@ class Ready:
 
 def measure_messages(rounds: int, count: int) -> list[dict]:
     """CPU time of the main process to receive samples from one worker process, in batches of one."""
-    import data.loading.loader
     kinds = {'float32, a batch in a message': (torch.float32, 1), 'uint8, a batch in a message': (torch.uint8, 1),
              'uint8, 8 batches in a message': (torch.uint8, 8)}
     loaders = {}
     for name, (dtype, size) in kinds.items():
-        data.loading.loader.SAMPLES_PER_MESSAGE = size
-        loaders[name] = Loader(Ready(count, dtype), EpochSampler(count, False, 1), 1, 1, 0, False)
-        list(loaders[name])
+        loaders[name] = Loader(ReadySamples(count, dtype), EpochSampler(count, shuffle=False, seed=1), num_threads=1,
+                               timeout=0, pin_memory=False)
+        loaders[name].samples_per_message = size
+        exhaust(loaders[name])
     times = alternate({name: lambda loader=loader: exhaust(loader) for name, loader in loaders.items()}, rounds)
     for loader in loaders.values():
         loader.end_workers()
@@ -195,7 +196,7 @@ def measure_messages(rounds: int, count: int) -> list[dict]:
 # ---- results
 
 def measure(root, rounds: int = 9, count: int = 40) -> dict:
-    """All measurements on the pairs in `root`/train; torch computes with one thread in them."""
+    """All measurements on the pairs in `root`/train, with one thread of torch."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -237,10 +238,10 @@ def as_markdown(results: dict) -> str:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--dataroot', help='a folder with pairs side by side in `train`; else pairs are drawn')
+    parser.add_argument('--dataroot', help='folder with pairs side by side in its folder `train` (default: draw pairs)')
     parser.add_argument('--out', help='write <out>.json and <out>.md')
-    parser.add_argument('--rounds', type=int, default=9, help='rounds (default: 9)')
-    parser.add_argument('--count', type=int, default=40, help='samples in a round (default: 40)')
+    parser.add_argument('--rounds', type=int, default=9, help='number of rounds (default: 9)')
+    parser.add_argument('--count', type=int, default=40, help='samples per round (default: 40)')
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if not args.dataroot:
