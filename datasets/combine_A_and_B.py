@@ -2,9 +2,9 @@
 
     python datasets/combine_A_and_B.py --fold_A photos --fold_B labels --fold_AB datasets/mine
 
-Every sub-folder (split) of fold_A is paired with the one of the same name in fold_B; images directly in fold_A
-are one more split when there are no sub-folders. Partners have the same file name or, where that is unique,
-the same name but for the extension. What cannot be paired is left out and told at the end.
+Each sub-folder (split) of fold_A is paired with the sub-folder of the same name in fold_B; without sub-folders, the
+images in fold_A and fold_B themselves are paired. Partners have the same file name, or the same name with another
+extension if only one file on each side has it. Images that cannot be paired are left out and reported at the end.
 """
 import argparse
 import os
@@ -25,15 +25,15 @@ from util.cli import run
 from util.console import warn
 from util.errors import UserError
 
-QUALITY = 95  # of JPEG files
-NAMED = 5  # files named per reason
-NO_PARTNER, ANOTHER_SIZE, UNREADABLE = 'without partner', 'of another size', 'unreadable'
-NOT_A, GIF = 'not named *_A', 'as GIF, which holds no photo (convert to PNG)'
+QUALITY = 95        # of JPEG files
+NAMED = 5           # files named per reason
+NO_PARTNER, DIFFERENT_SIZE, UNREADABLE = 'without partner', 'of different size', 'unreadable'
+NOT_A, GIF = 'not named *_A', 'in GIF format, which cannot store photos (convert to PNG)'
 
 
 @dataclass(frozen=True)
 class Pair:
-    name: str  # split and file name, for reports
+    name: str           # split and file name, for reports
     path_A: Path
     path_B: Path
     path_AB: Path
@@ -41,12 +41,12 @@ class Pair:
 
 @dataclass
 class Report:
-    """What was written and what was left out, with the reason."""
+    """What was written, and what was left out for which reason."""
     written: int = 0
     skipped: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     left_in_B: list[str] = field(default_factory=list)
 
-    def lines(self, folder: Path) -> str:
+    def text(self, folder: Path) -> str:
         text = f'wrote {self.written} pairs to {folder.absolute()}'
         if self.skipped:
             reasons = (f'{len(names)} {why} ({listed(names)})' for why, names in self.skipped.items())
@@ -58,8 +58,8 @@ class Report:
 
 def listed(names: list[str]) -> str:
     """The first names, and how many more."""
-    more = len(names) - NAMED
-    return ', '.join(names[:NAMED]) + (f' and {more} more' if more > 0 else '')
+    more = f' and {len(names) - NAMED} more' if len(names) > NAMED else ''
+    return ', '.join(names[:NAMED]) + more
 
 
 def parse(argv):
@@ -67,10 +67,10 @@ def parse(argv):
     parser.add_argument('--fold_A', type=Path, default='../dataset/50kshoes_edges', help='input folder of images A')
     parser.add_argument('--fold_B', type=Path, default='../dataset/50kshoes_jpg', help='input folder of images B')
     parser.add_argument('--fold_AB', type=Path, default='../dataset/test_AB', help='output folder')
-    parser.add_argument('--num_imgs', type=int, default=1000000, help='at most so many images of each split')
+    parser.add_argument('--num_imgs', type=int, metavar='N', default=1000000, help='use at most N images of each split')
     parser.add_argument('--use_AB', action='store_true', help='pair x_A.png with x_B.png and write x.png')
-    parser.add_argument('--no_multiprocessing', action='store_true', help='one image after the other')
-    parser.add_argument('--verbose', action='store_true', help='show where an error comes from')
+    parser.add_argument('--no_multiprocessing', action='store_true', help='process one image at a time')
+    parser.add_argument('--verbose', action='store_true', help='show the traceback of an error')
     return parser.parse_args(argv)
 
 
@@ -78,26 +78,25 @@ def check(opt):
     mistakes = [f'there is no folder {folder.absolute()}; correct --{option}'
                 for option, folder in (('fold_A', opt.fold_A), ('fold_B', opt.fold_B)) if not folder.is_dir()]
     if opt.num_imgs < 1:
-        mistakes.append(f'--num_imgs {opt.num_imgs} leaves no images; give a number from 1')
+        mistakes.append(f'--num_imgs {opt.num_imgs} leaves no images; use at least 1')
     if opt.fold_AB.exists() and not opt.fold_AB.is_dir():
         mistakes.append(f'{opt.fold_AB.absolute()} is a file; choose another --fold_AB')
     output = opt.fold_AB.resolve()
     for folder in {opt.fold_A.resolve(), opt.fold_B.resolve()} & {output, *output.parents}:
-        mistakes.append(f'--fold_AB {output} lies in the input folder {folder}; choose one outside of it')
+        mistakes.append(f'--fold_AB {output} is in the input folder {folder}; choose a folder outside of it')
     if mistakes:
         raise UserError(*mistakes)
 
 
 def find_splits(opt) -> list[str]:
-    """Names of the sub-folders of fold_A, or '' for the images in it; a `UserError` unless fold_B has all."""
+    """Names of the sub-folders of fold_A, or [''] if it has none. Raises a `UserError` if fold_B lacks one."""
     splits = sorted(entry.name for entry in opt.fold_A.iterdir() if entry.is_dir() and is_visible(entry.name))
     if splits and image_names(opt.fold_A):
-        warn(f'the images directly in {opt.fold_A.absolute()} are left out, because it has the sub-folders '
-             f'{", ".join(splits)}')
+        warn(f'{opt.fold_A.absolute()} has sub-folders ({", ".join(splits)}), so the images next to them are left out')
     missing = [split for split in splits if not (opt.fold_B / split).is_dir()]
     if missing:
-        raise UserError(*(f'there is no folder {(opt.fold_B / split).absolute()} to go with '
-                          f'{(opt.fold_A / split).absolute()}; add it, or move that one away' for split in missing))
+        raise UserError(*(f'there is no folder {(opt.fold_B / split).absolute()} for '
+                          f'{(opt.fold_A / split).absolute()}; add it, or move the latter away' for split in missing))
     return splits or ['']
 
 
@@ -110,10 +109,16 @@ def image_names(folder: Path) -> list[str]:
 
 
 def plan_split(opt, split: str, report: Report) -> list[Pair]:
-    """The pairs of a split; what has no partner goes to the report."""
+    """The pairs of a split; images without partner are added to the report."""
     fold_A, fold_B, fold_AB = (folder / split for folder in (opt.fold_A, opt.fold_B, opt.fold_AB))
     all_A, names_B = image_names(fold_A), image_names(fold_B)
-    names_A = [name for name in all_A if not opt.use_AB or fits(name, report, split)][:opt.num_imgs]
+    candidates = all_A
+    if opt.use_AB:
+        candidates = [name for name in all_A if Path(name).stem.endswith('_A')]
+        for name in all_A:
+            if not Path(name).stem.endswith(('_A', '_B')):
+                report.skipped[NOT_A].append(label(split, name))
+    names_A = candidates[:opt.num_imgs]
     partners = find_partners(names_A, names_B, name_in_B if opt.use_AB else str)
     pairs = []
     for name in names_A:
@@ -133,14 +138,6 @@ def label(split: str, name: str) -> str:
     return f'{split}/{name}' if split else name
 
 
-def fits(name: str, report: Report, split: str) -> bool:
-    """Whether --use_AB takes this name for an A; the B of the same folder is no matter to tell."""
-    stem = Path(name).stem
-    if not stem.endswith(('_A', '_B')):
-        report.skipped[NOT_A].append(label(split, name))
-    return stem.endswith('_A')
-
-
 def name_in_B(name: str) -> str:
     path = Path(name)
     return f'{path.stem.removesuffix("_A")}_B{path.suffix}'
@@ -152,7 +149,7 @@ def name_of_pair(name: str) -> str:
 
 
 def find_partners(names_A: list[str], names_B: list[str], expected: Callable[[str], str]) -> dict[str, str]:
-    """Name in A -> name in B: the one expected, or the only one with its stem if no other A has that stem."""
+    """{name in A: name in B}: the `expected` name, or one with its stem if no other file on either side has it."""
     present = set(names_B)
     count_A, count_B = (Counter(Path(name).stem for name in names) for names in (names_A, names_B))
     by_stem = {Path(name).stem: name for name in names_B if count_B[Path(name).stem] == 1}
@@ -167,7 +164,7 @@ def find_partners(names_A: list[str], names_B: list[str], expected: Callable[[st
 
 
 def side_by_side(image_A: Image.Image, image_B: Image.Image) -> Image.Image:
-    """A | B of two RGB images of one size."""
+    """A | B, for two RGB images of the same size."""
     joined = Image.new('RGB', (image_A.width + image_B.width, image_A.height))
     joined.paste(image_A, (0, 0))
     joined.paste(image_B, (image_A.width, 0))
@@ -175,18 +172,18 @@ def side_by_side(image_A: Image.Image, image_B: Image.Image) -> Image.Image:
 
 
 def combine(pair: Pair) -> tuple[str, str] | None:
-    """Write one pair; returns (reason, file) if it had to be left out."""
+    """Write one pair. Returns (reason, file) if it is left out."""
     try:
         image_A, image_B = read_image(str(pair.path_A)), read_image(str(pair.path_B))
     except UserError as error:
         return UNREADABLE, f'{pair.name}: {error}'
     if image_A.size != image_B.size:
-        return ANOTHER_SIZE, f'{pair.name}: A {size_text(image_A)}, B {size_text(image_B)}'
+        return DIFFERENT_SIZE, f'{pair.name}: A {size_text(image_A)}, B {size_text(image_B)}'
     try:
         side_by_side(image_A, image_B).save(pair.path_AB, quality=QUALITY)
     except OSError as error:
-        raise UserError(f'{pair.path_AB.absolute()} cannot be written ({error.strerror or error}); make room or '
-                        f'choose another output folder')
+        raise UserError(f'{pair.path_AB.absolute()} cannot be written ({error.strerror or error}); free disk space '
+                        f'or choose another output folder')
     return None
 
 
@@ -195,9 +192,9 @@ def size_text(image: Image.Image) -> str:
 
 
 def each(function: Callable, items: list, parallel: bool = True) -> Iterator:
-    """`function` of every item in order, with a bar on a terminal; an error ends it at once.
+    """`function` of every item, in order, with a progress bar on a terminal; stops at the first error.
 
-    Threads, since Pillow works outside of Python's lock, and nothing has to start up on Windows.
+    Uses threads: Pillow releases Python's lock, and on Windows threads start faster than processes.
     """
     if not parallel:
         yield from progress(map(function, items), items)
@@ -218,7 +215,7 @@ def make_folders(folders: Iterable[Path]):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f'{folder.absolute()} cannot be made ({error.strerror}); choose another output folder')
+            raise UserError(f'{folder.absolute()} cannot be created ({error.strerror}); choose another output folder')
 
 
 def main(argv, console):
@@ -234,7 +231,7 @@ def main(argv, console):
             report.skipped[skipped[0]].append(skipped[1])
         else:
             report.written += 1
-    print(report.lines(opt.fold_AB))
+    print(report.text(opt.fold_AB))
     return 0 if report.written else 1
 
 

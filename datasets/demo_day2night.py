@@ -1,9 +1,9 @@
-"""Drawn street scenes by day and by night: the unpaired demo (CycleGAN, day to night).
+"""Drawn street scenes by day and by night: the unpaired demo (CycleGAN: day to night).
 
-Windows are the darkest things by day and the brightest by night, red roofs turn blue, the sky is no longer
-brighter than the hills: no map of colours does all this, the network has to see what is where.
-Scenes of the two training folders are disjoint; every scene is drawn in both lights, and for the test folders
-the other light is kept as the truth.
+Windows are the darkest objects by day and the brightest by night, red roofs become blue, and the sky is no longer
+brighter than the hills. No color transform can do this: the network has to recognize objects.
+The two training folders show different scenes. Every scene is drawn by day and by night; for the test folders the
+other version is saved as ground truth.
 """
 import numpy as np
 from demo_facades import Canvas, masonry, shade, smooth_noise
@@ -22,7 +22,8 @@ NIGHT = np.float32([(16, 20, 54), (30, 26, 60), (20, 42, 44), (36, 44, 58), (70,
 
 def paint_tree(canvas, rng, x, base):
     """A round or a pointed tree."""
-    height, radius = rng.uniform(9, 17), rng.uniform(3, 5)
+    height = rng.uniform(9, 17)
+    radius = rng.uniform(3, 5)
     region = canvas.box(x - 0.8, base - height * 0.6, x + 0.8, base)
     if rng.random() < 0.4:
         depth = (canvas.y - base + height + radius) / (height + radius - 3)
@@ -36,10 +37,12 @@ def paint_tree(canvas, rng, x, base):
 
 def paint_house(canvas, rng, left, right, base):
     """Walls, a roof and one to three rows of windows."""
-    floors, columns = int(rng.choice([1, 2, 3], p=[0.4, 0.4, 0.2])), int(rng.choice([1, 2, 3], p=[0.3, 0.5, 0.2]))
+    floors = int(rng.choice([1, 2, 3], p=[0.4, 0.4, 0.2]))
+    columns = int(rng.choice([1, 2, 3], p=[0.3, 0.5, 0.2]))
     eaves = base - floors * rng.uniform(8, 9) - 1
     canvas.rectangle(WALL, left, eaves, right, base)
-    peak, ridge = eaves - rng.uniform(6, 9), rng.choice([0.0, 0.5, 0.75])
+    peak = eaves - rng.uniform(6, 9)
+    ridge = rng.choice([0.0, 0.5, 0.75])
     depth = (canvas.y - peak) / (eaves - peak)
     reach = ((right - left) / 2 + 1.5) * (ridge + (1 - ridge) * depth)
     region = (depth >= 0) & (depth < 1) & (np.abs(canvas.x - (left + right) / 2) < reach)
@@ -52,11 +55,13 @@ def paint_house(canvas, rng, left, right, base):
 
 
 def layout(rng, size):
-    """A street: (canvas, light), where light is 1 on the sun or moon and fades around it."""
+    """A street: (canvas, orb), where orb is 1 on the sun or moon and fades to 0 around it."""
     canvas = Canvas(size)
-    waves = rng.uniform((0.06, 0.14), (0.11, 0.24)), rng.uniform(0, 6.3, 2), rng.uniform((2, 0.5), (4, 1.5))
-    ridge = rng.uniform(20, 34) + sum(high * np.sin(speed * canvas.x + phase)
-                                      for speed, phase, high in zip(*waves, strict=True))
+    frequencies = rng.uniform((0.06, 0.14), (0.11, 0.24))
+    phases = rng.uniform(0, 6.3, 2)
+    heights = rng.uniform((2, 0.5), (4, 1.5))
+    ridge = rng.uniform(20, 34) + sum(height * np.sin(frequency * canvas.x + phase) for frequency, phase, height
+                                      in zip(frequencies, phases, heights, strict=True))
     verge = rng.uniform(39, 46)
     road = verge + rng.uniform(8, 12)
     canvas.mask[canvas.y > ridge] = HILL
@@ -74,7 +79,7 @@ def layout(rng, size):
 
 
 def texture(canvas, tones):
-    """Brightness factor of the solid things, the same by day and by night."""
+    """Brightness of the objects, the same by day and by night."""
     joints, tone = masonry(canvas.size, tones)
     factor = np.ones(canvas.mask.shape)
     tiles = 0.88 + 0.16 * ((canvas.y * canvas.size // 64) % 4) / 3
@@ -87,9 +92,9 @@ def texture(canvas, tones):
     return factor
 
 
-def render(canvas, colours, glow, orb, sky_gain):
-    """One light on the scene; `glow` brightens the panes, `orb` is the colour of the sun or moon."""
-    photo = colours[canvas.mask]
+def render(canvas, colors, glow, orb, sky_gain):
+    """The scene by day or night; `glow` brightens the panes, `orb` is (mask, color) of the sun or moon."""
+    photo = colors[canvas.mask]
     sky, pane = canvas.mask == SKY, canvas.mask == WINDOW
     photo = photo + shade(sky * sky_gain * canvas.y / 30) * (1, 1, 0.6)
     bars = (np.abs(canvas.u - 0.5) < 0.1) | (np.abs(canvas.v - 0.5) > 0.42)
@@ -99,13 +104,15 @@ def render(canvas, colours, glow, orb, sky_gain):
 
 def draw(rng, size):
     """(day, night, class mask) of one street: uint8 arrays (size, size, 3) twice and (size, size)."""
-    canvas, disc = layout(rng, size)
-    light, tones, clouds = rng.uniform(0.94, 1.06, 2), rng.uniform(-1, 1, (8, 8)), smooth_noise(rng, size)
-    stars = (canvas.mask == SKY) & (disc == 0) & (rng.random((size, size)) < 0.008)
+    canvas, orb = layout(rng, size)
+    light = rng.uniform(0.94, 1.06, 2)
+    tones = rng.uniform(-1, 1, (8, 8))
+    clouds = smooth_noise(rng, size)
+    stars = (canvas.mask == SKY) & (orb == 0) & (rng.random((size, size)) < 0.008)
     factor = shade(texture(canvas, tones))
-    day = render(canvas, DAY, 0.4, (disc, (255, 238, 150)), 40) * factor
+    day = render(canvas, DAY, 0.4, (orb, (255, 238, 150)), 40) * factor
     day += shade(np.clip(clouds, 0, 1) * 40 * (canvas.mask == SKY))
-    night = render(canvas, NIGHT, -0.2, (disc, (206, 208, 190)), 16) * factor
+    night = render(canvas, NIGHT, -0.2, (orb, (206, 208, 190)), 16) * factor
     night += shade(stars * rng.uniform(40, 120, (size, size)))
     grain = rng.normal(0, 1, (2, size, size, 1))
     images = [day * light[0] + 2 * grain[0], night * light[1] + 1.5 * grain[1]]
@@ -117,7 +124,7 @@ def splits(n_train, n_test):
 
 
 def files(rng, size, split, name, outline=False):
-    """What belongs to one image, by path below the data folder."""
+    """The files of one image, {path in the output folder: content}."""
     day, night, mask = draw(rng, size)
     image, other = (day, night) if split.endswith('A') else (night, day)
     found = {f'{split}/{name}.png': image, f'truth/masks/{split}/{name}.png': mask}

@@ -1,7 +1,7 @@
-"""Drawn house fronts and their label maps: the paired demo (pix2pix, labels to photo).
+"""Drawn facades and their label maps: the paired demo (pix2pix: labels to photo).
 
-A scene is laid out in units of 1/64 of the image, so that it is the same at every size; what cannot be read
-off the label map (light, clouds, the tone of single bricks) is kept small.
+Positions are in units of 1/64 of the image, so a scene is the same at every size. What the label map does not show
+(light, clouds, the tone of single bricks) has little effect on the photo.
 """
 from dataclasses import dataclass, field
 
@@ -12,18 +12,18 @@ SIZES = (64, 128, 256)
 DIRECTION = 'BtoA'
 CLASSES = ('sky', 'wall', 'roof', 'window', 'door', 'balcony', 'tree', 'ground')
 SKY, WALL, ROOF, WINDOW, DOOR, BALCONY, TREE, GROUND = range(8)
-# The colour scale of the CMP facades, from deep blue to dark red.
+# The colors of the CMP facades dataset, from deep blue to dark red.
 PALETTE = np.array([(0, 0, 170), (0, 0, 255), (0, 255, 255), (0, 85, 255), (0, 170, 255), (170, 255, 85),
                     (255, 170, 0), (170, 0, 0)], np.uint8)
-# Colours follow from what the label map shows: the wall from the number of floors, the roof from its kind.
-WALL_COLOURS = {2: (205, 158, 108), 3: (188, 104, 78), 4: (172, 122, 112)}
-ROOF_COLOURS = {'gable': (112, 70, 78), 'hip': (100, 92, 98), 'mansard': (98, 104, 102), 'flat': (116, 106, 106)}
+# Colors depend on what the label map shows: the wall on the number of floors, the roof on its kind.
+WALL_COLORS = {2: (205, 158, 108), 3: (188, 104, 78), 4: (172, 122, 112)}
+ROOF_COLORS = {'gable': (112, 70, 78), 'hip': (100, 92, 98), 'mansard': (98, 104, 102), 'flat': (116, 106, 106)}
 N_VAL = 20
 
 
 @dataclass
 class Canvas:
-    """Class per pixel, and the place (u, v in 0..1) of each pixel inside the last thing painted there."""
+    """The class of each pixel, and its position (u, v in 0..1) in the object that was painted there last."""
     size: int
     mask: np.ndarray = field(init=False)
 
@@ -57,9 +57,9 @@ def smooth_noise(rng, size, cells=8):
 
 
 def masonry(size, tones, period=4):
-    """Joints (boolean) and tone per stone (-1..1) of a bond of stones, 2 * period wide, period high.
+    """Joints (bool) and tone per stone (-1..1) of masonry with stones 2 * period wide and period high.
 
-    Measured in pixels: a power of two, which a network of strided convolutions can reproduce.
+    The period is a power of two in pixels, which a network with strided convolutions can reproduce.
     """
     period *= max(1, size // 128)
     y, x = np.mgrid[:size, :size]
@@ -70,18 +70,20 @@ def masonry(size, tones, period=4):
 
 
 def roof_region(canvas, kind, left, right, top, eaves):
-    """Pixels of a roof of this kind, overhanging the walls a little."""
+    """Pixels of a roof of this kind, slightly wider than the walls."""
     depth = (canvas.y - top) / (eaves - top)
-    half, middle = (right - left) / 2 + 2, (left + right) / 2
+    half = (right - left) / 2 + 2
+    middle = (left + right) / 2
     ridge = {'gable': 0.0, 'hip': 0.55, 'mansard': 0.8, 'flat': 1.0}[kind]
     reach = half * (ridge + (1 - ridge) * np.clip(depth, 0, 1))
     return (depth >= 0) & (depth < 1) & (np.abs(canvas.x - middle) < reach)
 
 
 def paint_roof(canvas, rng, left, right, eaves):
-    kind = rng.choice(list(ROOF_COLOURS))
+    kind = rng.choice(list(ROOF_COLORS))
     height = 3.5 if kind == 'flat' else rng.uniform(9, 14)
-    chimney, width = rng.uniform(left + 6, right - 10), rng.uniform(3, 5)
+    chimney = rng.uniform(left + 6, right - 10)
+    width = rng.uniform(3, 5)
     if rng.random() < 0.6:
         canvas.rectangle(ROOF, chimney, eaves - height - 2, chimney + width, eaves)
     region = roof_region(canvas, kind, left, right, eaves - height, eaves)
@@ -99,11 +101,12 @@ def paint_window(canvas, box, arched):
 
 
 def paint_floors(canvas, rng, left, right, eaves, ground, floors):
-    """Rows of windows, a door below, balconies on some floors."""
+    """Rows of windows, a door on the ground floor, balconies on some floors."""
     columns = int(rng.integers(3, 6))
     pitch, storey = (right - left - 2) / columns, (ground - eaves - 1) / floors
     width, height = pitch * rng.uniform(0.52, 0.64), storey * rng.uniform(0.54, 0.64)
-    arched, door = rng.random() < 0.35, int(rng.integers(columns))
+    arched = rng.random() < 0.35
+    door = int(rng.integers(columns))
     balconies = rng.random((floors, columns)) < rng.choice([0, 0.35, 1], size=(floors, 1))
     for floor, column in np.ndindex(floors, columns):
         x = left + 1 + (column + 0.5) * pitch
@@ -129,9 +132,10 @@ def paint_tree(canvas, rng, x, ground):
 
 
 def layout(rng, size):
-    """A house front: (canvas, number of floors, kind of roof)."""
+    """A facade: (canvas, number of floors, kind of roof)."""
     canvas = Canvas(size)
-    ground, floors = rng.uniform(53, 58), int(rng.integers(2, 5))
+    ground = rng.uniform(53, 58)
+    floors = int(rng.integers(2, 5))
     left, right = rng.uniform(4, 14), rng.uniform(50, 60)
     eaves = ground - floors * rng.uniform(9.5, 11) - 2
     canvas.rectangle(WALL, left, eaves, right, ground)
@@ -148,15 +152,16 @@ def shade(factor):
 
 
 def paint_materials(canvas, floors, kind, clouds, tones):
-    """Colour of every pixel as if each class covered the whole image: (class, size, size, 3)."""
-    size, u, v = canvas.size, canvas.u, canvas.v
+    """The color of every pixel for each class, (class, size, size, 3)."""
+    size = canvas.size
+    u, v = canvas.u, canvas.v
     joints, tone = masonry(size, tones)
     slab_joints, slab_tone = masonry(size, tones, 8)
     unit = np.maximum(64 / size, 0.5)
     across = (canvas.x / unit).astype(int)
     sky = (118, 172, 228) + shade(v) * np.float32((78, 50, 14)) + shade(np.clip(clouds, 0, 1) * 26)
-    wall = np.float32(WALL_COLOURS[floors]) * shade(1 + 0.06 * tone) + shade(joints * 22) * (1, 1.1, 1.1)
-    roof = np.float32(ROOF_COLOURS[kind]) * shade(0.88 + 0.08 * tone + 0.14 * ((canvas.y * size // 64) % 4) / 3)
+    wall = np.float32(WALL_COLORS[floors]) * shade(1 + 0.06 * tone) + shade(joints * 22) * (1, 1.1, 1.1)
+    roof = np.float32(ROOF_COLORS[kind]) * shade(0.88 + 0.08 * tone + 0.14 * ((canvas.y * size // 64) % 4) / 3)
     frame = (np.abs(u - 0.5) > 0.44) | (np.abs(v - 0.5) > 0.46) | ((np.abs(u - 0.5) < 0.04) & (size > 64))
     glint = np.abs(u + 0.6 * v - 0.85) < 0.13
     window = (18, 42, 92) + shade(22 * (1 - v) + 56 * glint) * (0.7, 1, 1.3) + shade(frame * (26 if size == 64 else 70))
@@ -170,7 +175,7 @@ def paint_materials(canvas, floors, kind, clouds, tones):
 
 
 def shadows(canvas):
-    """Light falling from the upper left: eaves and balconies darken the wall below them."""
+    """Brightness of each pixel: light from the left; eaves and balconies cast shadows on the wall below."""
     covers = np.isin(canvas.mask, (ROOF, BALCONY))
     below, step = np.zeros_like(covers), max(1, canvas.size // 64)
     for shift in range(1, 2 * step + 1):
@@ -181,7 +186,9 @@ def shadows(canvas):
 def draw(rng, size):
     """(photo, class mask) of one house: uint8 arrays (size, size, 3) and (size, size)."""
     canvas, floors, kind = layout(rng, size)
-    light, tones, clouds = rng.uniform(0.93, 1.07), rng.uniform(-1, 1, (8, 8)), smooth_noise(rng, size)
+    light = rng.uniform(0.93, 1.07)
+    tones = rng.uniform(-1, 1, (8, 8))
+    clouds = smooth_noise(rng, size)
     materials = paint_materials(canvas, floors, kind, clouds, tones)
     photo = np.take_along_axis(materials, canvas.mask[None, ..., None], 0)[0]
     photo = photo * shade(shadows(canvas)) * light + rng.normal(0, 2, (size, size, 1))
@@ -193,6 +200,6 @@ def splits(n_train, n_test):
 
 
 def files(rng, size, split, name, outline=False):
-    """What belongs to one image, by path below the data folder."""
+    """The files of one image, {path in the output folder: content}."""
     photo, mask = draw(rng, size)
     return {f'{split}/{name}.png': np.hstack([photo, PALETTE[mask]]), f'truth/masks/{split}/{name}.png': mask}

@@ -1,4 +1,4 @@
-"""Drawn shapes: the demo with many right answers (MUNIT, grey silhouette to a shape in one of six hues)."""
+"""Drawn shapes: the multimodal demo (MUNIT: gray silhouette to a shape in one of six hues)."""
 import colorsys
 from typing import NamedTuple
 
@@ -13,14 +13,14 @@ PAPER, INK = 236.0, 70.0
 
 
 class Drawing(NamedTuple):
-    """One shape: its grey picture, its mask, the index of its hue, and how it looks in any hue."""
-    grey: np.ndarray
+    """One shape: its gray image, its mask, the index of its hue, and what is needed to color it in any hue."""
+    gray: np.ndarray
     mask: np.ndarray
     hue: int
     coverage: np.ndarray
     light: np.ndarray
 
-    def coloured(self, hue):
+    def colored(self, hue):
         """(size, size, 3) uint8: the shaded shape in hue number `hue` on plain paper."""
         ink = 255 * np.array(colorsys.hsv_to_rgb(HUES[hue], 0.78, 0.92))
         shaded = ink * self.light[..., None]
@@ -32,11 +32,12 @@ def to_image(values):
 
 
 def polygon(x, y, corners, inner=1.0):
-    """Signed distance, about, to a regular polygon of radius 1, or to a star when inner < 1."""
+    """Approximate signed distance to a regular polygon of radius 1, or to a star if inner < 1."""
     sector = np.pi / corners
     angle = np.abs((np.arctan2(x, -y) + sector) % (2 * sector) - sector)
     radius = np.hypot(x, y)
-    tip, notch = np.array([1.0, 0.0]), inner * np.array([np.cos(sector), np.sin(sector)])
+    tip = np.array([1.0, 0.0])
+    notch = inner * np.array([np.cos(sector), np.sin(sector)])
     if inner == 1.0:
         return radius * np.cos(sector - angle) - np.cos(sector)
     along = notch - tip
@@ -57,20 +58,21 @@ SHAPES = {
 
 
 def draw(rng, size, outline=False):
-    """A `Drawing` of one random shape, as a silhouette or only its outline."""
+    """A `Drawing` of one random shape, as a silhouette or an outline."""
     shape = SHAPES[rng.choice(list(SHAPES))]
-    radius, turn, hue = rng.uniform(0.46, 0.74), rng.uniform(0, 2 * np.pi), int(rng.integers(len(HUES)))
+    radius = rng.uniform(0.46, 0.74)
+    angle = rng.uniform(0, 2 * np.pi)
+    hue = int(rng.integers(len(HUES)))
     centre = rng.uniform(-1, 1, 2) * (0.92 - radius)
     line = (np.arange(size) + 0.5) * 2 / size - 1
     x, y = np.meshgrid((line - centre[0]) / radius, (line - centre[1]) / radius)
-    turned = np.cos(turn) * x + np.sin(turn) * y, np.cos(turn) * y - np.sin(turn) * x
-    distance = shape(*turned)
+    distance = shape(np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x)
     pixel = 2 / size / radius
     coverage = np.clip(0.5 - distance / pixel, 0, 1)
     stroke = np.clip(0.5 - (np.abs(distance + 0.06) - 0.06) / pixel, 0, 1) if outline else coverage
-    grey = to_image(np.repeat((PAPER + stroke * (INK - PAPER))[..., None], 3, 2))
+    gray = to_image(np.repeat((PAPER + stroke * (INK - PAPER))[..., None], 3, 2))
     light = 1.06 - 0.28 * np.hypot(x + 0.4, y + 0.4) + 0.08 * np.exp(-8 * ((x + 0.4) ** 2 + (y + 0.4) ** 2))
-    return Drawing(grey, (coverage > 0.5).astype(np.uint8), hue, coverage, light)
+    return Drawing(gray, (coverage > 0.5).astype(np.uint8), hue, coverage, light)
 
 
 def splits(n_train, n_test):
@@ -78,14 +80,14 @@ def splits(n_train, n_test):
 
 
 def files(rng, size, split, name, outline=False):
-    """What belongs to one image, by path below the data folder; the dict of hues is gathered into one file."""
+    """The files of one image, {path in the output folder: content}; the dicts of hues are merged into one file."""
     drawing = draw(rng, size, outline)
-    image = drawing.grey if split.endswith('A') else drawing.coloured(drawing.hue)
+    image = drawing.gray if split.endswith('A') else drawing.colored(drawing.hue)
     found = {f'{split}/{name}.png': image, f'truth/masks/{split}/{name}.png': drawing.mask}
     if split.endswith('B'):
         found['truth/hues.json'] = {f'{split}/{name}': drawing.hue}
     if split == 'testA':
-        found.update({f'truth/testA_as_B/{name}_{hue}.png': drawing.coloured(hue) for hue in range(len(HUES))})
+        found.update({f'truth/testA_as_B/{name}_{hue}.png': drawing.colored(hue) for hue in range(len(HUES))})
     if split == 'testB':
-        found[f'truth/testB_as_A/{name}.png'] = drawing.grey
+        found[f'truth/testB_as_A/{name}.png'] = drawing.gray
     return found

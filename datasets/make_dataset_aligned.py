@@ -2,37 +2,36 @@
 
     python datasets/make_dataset_aligned.py --dataset-path datasets/mine
 
-Pairs are formed by the sorted order of the file names (.png, .jpg, .jpeg, upper or lower case) and written as
-0000.jpg, 0001.jpg, ... with A on the left. Nothing is written before all pairs were found to fit.
+Files (.png, .jpg, .jpeg, upper or lower case) are paired in the sorted order of their names, and written as
+0000.jpg, 0001.jpg, ... with A on the left. All pairs are checked before anything is written.
 """
 import argparse
 import sys
 from pathlib import Path
 
-from PIL import Image, ImageOps
-
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
 
-from combine_A_and_B import QUALITY, each, listed, make_folders, side_by_side, size_text
+from combine_A_and_B import QUALITY, each, listed, make_folders, side_by_side
 
+from data.checking.headers import read_header
 from data.image_folder import read_image
 from util.cli import run
 from util.console import warn
 from util.errors import UserError
 
 PHASES = ('test', 'train')
-ENDINGS = ('.png', '.jpg', '.jpeg')
+EXTENSIONS = ('.png', '.jpg', '.jpeg')
 
 
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--dataset-path', type=Path, required=True, help='the folder of trainA, trainB, testA, testB')
-    parser.add_argument('--verbose', action='store_true', help='show where an error comes from')
+    parser.add_argument('--dataset-path', type=Path, required=True, help='folder with trainA, trainB, testA, testB')
+    parser.add_argument('--verbose', action='store_true', help='show the traceback of an error')
     return parser.parse_args(argv)
 
 
 def find_phases(root: Path) -> list[str]:
-    """The phases that have both folders; a `UserError` names every folder that lacks its partner."""
+    """The phases that have both folders. Raises a `UserError` with every folder that is missing."""
     if not root.is_dir():
         raise UserError(f'there is no folder {root.absolute()}; correct --dataset-path')
     present = {f'{phase}{side}': (root / f'{phase}{side}').is_dir() for phase in PHASES for side in 'AB'}
@@ -43,44 +42,41 @@ def find_phases(root: Path) -> list[str]:
         raise UserError(*(f'there is no folder {folder.absolute()}; add it, or correct --dataset-path'
                           for folder in missing))
     for phase in set(PHASES) - set(phases):
-        warn(f'{root.absolute()} has no {phase}A and {phase}B; only {phases[0]} is made')
+        warn(f'{root.absolute()} has no {phase}A and {phase}B; only {phases[0]} is written')
     return phases
 
 
 def find_pairs(root: Path, phase: str) -> list[tuple[Path, Path]]:
-    """Images A and B in sorted order; a `UserError` if there are none or not equally many."""
+    """Images A and B in sorted order. Raises a `UserError` if there are none or the numbers differ."""
     images_A, images_B = (find_images(root / f'{phase}{side}') for side in 'AB')
     if len(images_A) != len(images_B) or not images_A:
         raise UserError(f'{(root / phase).absolute()}A has {len(images_A)} images and {phase}B {len(images_B)} '
-                        f'({", ".join(ENDINGS)}); pairs need equally many, at least one')
+                        f'({", ".join(EXTENSIONS)}); both need the same number, at least one')
     pairs = list(zip(images_A, images_B, strict=True))
-    if strange := [f'{a.name} with {b.name}' for a, b in pairs if plain_stem(a) != plain_stem(b)]:
-        warn(f'{len(strange)} pairs of {(root / phase).absolute()}A and {phase}B have different names '
-             f'({listed(strange)}); they are paired by their order')
+    if different := [f'{a.name} with {b.name}' for a, b in pairs if plain_stem(a) != plain_stem(b)]:
+        warn(f'{len(different)} pairs of {(root / phase).absolute()}A and {phase}B have different names '
+             f'({listed(different)}); they are paired by their order')
     return pairs
 
 
 def find_images(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir()
-                  if entry.name.lower().endswith(ENDINGS) and not entry.name.startswith('.') and entry.is_file())
+                  if entry.name.lower().endswith(EXTENSIONS) and not entry.name.startswith('.') and entry.is_file())
 
 
 def plain_stem(path: Path) -> str:
     return path.stem.removesuffix('_A').removesuffix('_B')
 
 
-def mistake_of(pair: tuple[Path, Path]) -> str:
-    """A sentence if the two do not fit, told from their headers; '' if they do."""
-    sizes = []
-    for path in pair:
-        try:
-            with Image.open(path) as image:
-                sizes.append(size_text(ImageOps.exif_transpose(image) if 0x112 in image.getexif() else image))
-        except Exception as error:
-            return f'cannot read the image {path.absolute()} ({error}); repair or remove it'
-    if sizes[0] != sizes[1]:
-        return (f'{pair[0].absolute()} is {sizes[0]} and {pair[1].absolute()} {sizes[1]}; the images of a pair must '
-                f'have the same size')
+def error_of(pair: tuple[Path, Path]) -> str:
+    """Why the two images cannot be a pair, by their headers; '' if they can."""
+    A, B = (read_header(str(path)) for path in pair)
+    for path, header in zip(pair, (A, B), strict=True):
+        if header.problem:
+            return f'cannot read the image {path.absolute()} ({header.problem}); repair or remove it'
+    if (A.width, A.height) != (B.width, B.height):
+        return (f'{pair[0].absolute()} is {A.width}x{A.height} and {pair[1].absolute()} is {B.width}x{B.height}; the '
+                f'images of a pair must have the same size')
     return ''
 
 
@@ -90,14 +86,15 @@ def join(task):
     try:
         image.save(output, quality=QUALITY)
     except OSError as error:
-        raise UserError(f'{output.absolute()} cannot be written ({error.strerror or error}); make room and run again')
+        raise UserError(f'{output.absolute()} cannot be written ({error.strerror or error}); free disk space and '
+                        f'run again')
 
 
 def write_phase(folder: Path, pairs: list[tuple[Path, Path]]):
     make_folders([folder])
     outputs = [folder / f'{number:04d}.jpg' for number in range(len(pairs))]
     if others := sorted(entry.name for entry in folder.iterdir() if entry not in set(outputs)):
-        warn(f'{folder.absolute()} already holds {len(others)} other files, which stay ({listed(others)})')
+        warn(f'{folder.absolute()} already has {len(others)} other files; they are kept ({listed(others)})')
     for _ in each(join, list(zip(pairs, outputs, strict=True))):
         pass
     print(f'wrote {len(pairs)} pairs to {folder.absolute()}')
@@ -106,9 +103,9 @@ def write_phase(folder: Path, pairs: list[tuple[Path, Path]]):
 def main(argv, console):
     root = parse(argv).dataset_path
     pairs = {phase: find_pairs(root, phase) for phase in find_phases(root)}
-    mistakes = [mistake for phase in pairs for mistake in map(mistake_of, pairs[phase]) if mistake]
-    if mistakes:
-        raise UserError(*mistakes)
+    errors = [error for phase in pairs for error in map(error_of, pairs[phase]) if error]
+    if errors:
+        raise UserError(*errors)
     for phase in pairs:
         write_phase(root / phase, pairs[phase])
 

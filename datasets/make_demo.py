@@ -1,9 +1,9 @@
-"""Draw a demo data set whose true answers are known: no download, seconds.
+"""Draw a demo dataset with known ground truth, in seconds and without a download.
 
     python datasets/make_demo.py --task facades --out ./datasets/demo_facades
 
-Tasks: facades (paired: train with --direction BtoA), day2night and shapes (unpaired). Image number i depends on
-the task, the split, i and the seed alone. The true answers go to OUT/truth, the scores of some simple answers to
+Tasks: facades (paired: train with --direction BtoA), day2night and shapes (unpaired). Image i depends on the task,
+the split, i and the seed only. The ground truth is written to OUT/truth, the scores of some simple baselines to
 OUT/baselines.json; scripts/score_demo.py compares a model with them.
 """
 import argparse
@@ -34,12 +34,12 @@ N_STYLES = 8
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0], allow_abbrev=False)
     parser.add_argument('--task', required=True, choices=TASKS, help='what to draw')
-    parser.add_argument('--out', required=True, type=Path, help='folder to be filled; new, empty, or the same demo')
-    parser.add_argument('--n_train', type=int, default=200, help='training images (of each domain)')
-    parser.add_argument('--n_test', type=int, default=40, help='test images (of each domain)')
-    parser.add_argument('--size', type=int, default=64, help='pixels of a side: 64, 128 or 256; shapes also 32')
-    parser.add_argument('--seed', type=int, default=0, help='another seed draws other scenes')
-    parser.add_argument('--outline', action='store_true', help='shapes: outlines in place of silhouettes')
+    parser.add_argument('--out', required=True, type=Path, help='output folder: new, empty, or with the same demo')
+    parser.add_argument('--n_train', type=int, default=200, help='number of training images (per domain)')
+    parser.add_argument('--n_test', type=int, default=40, help='number of test images (per domain)')
+    parser.add_argument('--size', type=int, default=64, help='side in pixels: 64, 128 or 256; for shapes also 32')
+    parser.add_argument('--seed', type=int, default=0, help='random seed of the scenes')
+    parser.add_argument('--outline', action='store_true', help='shapes: draw outlines instead of silhouettes')
     parser.add_argument('--verbose', action='store_true', help='show the traceback of an error')
     opt = parser.parse_args(argv)
     opt.out = opt.out.absolute()
@@ -47,30 +47,30 @@ def parse(argv):
 
 
 def check(opt):
-    """All mistakes of the command line together."""
+    """Raise a `UserError` with all errors in the command line."""
     sizes = TASKS[opt.task].SIZES
     limits = dict(n_train=1, n_test=1, seed=0)
-    mistakes = [f'--{name} is {getattr(opt, name)}; give a whole number from {least}'
+    mistakes = [f'--{name} is {getattr(opt, name)}; it must be at least {least}'
                 for name, least in limits.items() if getattr(opt, name) < least]
     if opt.size not in sizes:
-        mistakes.append(f'--size {opt.size} is not drawn for {opt.task}; choose one of {", ".join(map(str, sizes))}')
+        mistakes.append(f'--task {opt.task} has no --size {opt.size}; choose one of {", ".join(map(str, sizes))}')
     if opt.outline and opt.task != 'shapes':
-        mistakes.append(f'--outline says nothing to {opt.task}; leave it out, or use --task shapes')
+        mistakes.append(f'--outline has no effect on --task {opt.task}; drop it, or use --task shapes')
     if opt.out.exists() and not opt.out.is_dir():
-        mistakes.append(f'{opt.out} is a file; name a folder with --out')
+        mistakes.append(f'--out {opt.out} is a file; choose a folder')
     if mistakes:
         raise UserError(*mistakes)
 
 
 def facts_of(opt) -> dict:
-    """What decides every byte of the demo."""
+    """The settings that determine every byte of the demo."""
     return dict(task=opt.task, size=opt.size, n_train=opt.n_train, n_test=opt.n_test, seed=opt.seed,
                 outline=opt.outline, version=VERSION, direction=TASKS[opt.task].DIRECTION,
                 classes=list(TASKS[opt.task].CLASSES))
 
 
 def already_there(out: Path, facts: dict) -> bool:
-    """Whether the same demo lies finished in `out`; UserError if something else does."""
+    """True if `out` has the same demo, complete. Raises a `UserError` if it has something else."""
     if not out.is_dir() or not any(out.iterdir()):
         return False
     found = read_json(out / 'demo.json') if (out / 'demo.json').is_file() else {}
@@ -78,8 +78,8 @@ def already_there(out: Path, facts: dict) -> bool:
     if found == facts:
         return complete and (out / 'baselines.json').is_file()
     known = ', '.join(f'{name} {found[name]}' for name in facts if found.get(name) != facts[name] and name in found)
-    raise UserError(f'{out} holds {"another demo (" + known + ")" if known else "other files"}; '
-                    'choose a new folder with --out, or remove it')
+    content = f'another demo ({known})' if known else 'other files'
+    raise UserError(f'{out} contains {content}; choose a new folder with --out, or remove it')
 
 
 def generator(task: str, split: str, index: int, seed: int) -> np.random.Generator:
@@ -87,7 +87,7 @@ def generator(task: str, split: str, index: int, seed: int) -> np.random.Generat
 
 
 def save(path: Path, image: np.ndarray, palette: np.ndarray):
-    """(H, W, 3) as colours, (H, W) as class numbers with a palette to look at."""
+    """Write (H, W, 3) as colors, (H, W) as class indices with a palette."""
     picture = Image.fromarray(image)
     if image.ndim == 2:
         picture.putpalette(palette.ravel().tolist())
@@ -102,7 +102,8 @@ def write_json(path: Path, content: dict):
 
 def draw_all(opt):
     """Draw every image of every split."""
-    task, tables = TASKS[opt.task], {}
+    task = TASKS[opt.task]
+    tables = {}
     jobs = [(split, index) for split, n in task.splits(opt.n_train, opt.n_test).items() for index in range(1, n + 1)]
     for split, index in tqdm(jobs, desc=f'drawing {opt.task}', unit='image', disable=None):
         rng = generator(opt.task, split, index, opt.seed)
@@ -115,23 +116,23 @@ def draw_all(opt):
         write_json(opt.out / path, table)
 
 
-def answers(folder: str, stems, answer) -> list[Result]:
-    """The results of a model that answers `answer(number, stem)` to each image."""
-    return [Result(folder, stem, {'fake_B': answer(k, stem)}) for k, stem in enumerate(stems)]
+def results_of(folder: str, stems, translate) -> list[Result]:
+    """The results of a model whose output for an image is `translate(number, stem)`."""
+    return [Result(folder, stem, {'fake_B': translate(k, stem)}) for k, stem in enumerate(stems)]
 
 
 def facades_baselines(demo: Demo) -> dict:
     stems, training = demo.stems('test'), demo.training
     palette = demo_facades.PALETTE
     return {
-        'truth': answers('test', stems, lambda k, stem: demo.photo('test', stem)),
-        'labels unchanged': answers('test', stems, lambda k, stem: palette[demo.mask('test', stem)]),
-        'mean training photo': answers('test', stems, lambda k, stem: demo.mean_photo),
-        'another photo': answers('test', stems, lambda k, stem: training[k % len(training)][0])}
+        'truth': results_of('test', stems, lambda k, stem: demo.photo('test', stem)),
+        'labels unchanged': results_of('test', stems, lambda k, stem: palette[demo.mask('test', stem)]),
+        'mean training photo': results_of('test', stems, lambda k, stem: demo.mean_photo),
+        'another photo': results_of('test', stems, lambda k, stem: training[k % len(training)][0])}
 
 
 def affine_map(pairs):
-    """The map of colours, 3x3 matrix and offset, that fits the pairs of images best."""
+    """The color transform (3x3 matrix and offset) that fits the pairs of images best, by least squares."""
     before, after = (np.concatenate([pair[side].reshape(-1, 3) for pair in pairs]).astype(float) for side in (0, 1))
     weights = np.linalg.lstsq(np.column_stack([before, np.ones(len(before))]), after, rcond=None)[0]
     return lambda image: (image @ weights[:3] + weights[3]).clip(0, 255).round().astype(np.uint8)
@@ -143,24 +144,24 @@ def day2night_baselines(demo: Demo) -> dict:
     night = {stem: demo.image('truth', 'testA_as_B', f'{stem}.png') for stem in stems}
     mapped = affine_map([(day[stem], night[stem]) for stem in stems])
     return {
-        'truth': answers('testA', stems, lambda k, stem: night[stem]),
-        'day unchanged': answers('testA', stems, lambda k, stem: day[stem]),
-        'best map of colours': answers('testA', stems, lambda k, stem: mapped(day[stem])),
-        'another night': answers('testA', stems, lambda k, stem: training[k % len(training)][0])}
+        'truth': results_of('testA', stems, lambda k, stem: night[stem]),
+        'day unchanged': results_of('testA', stems, lambda k, stem: day[stem]),
+        'best map of colours': results_of('testA', stems, lambda k, stem: mapped(day[stem])),
+        'another night': results_of('testA', stems, lambda k, stem: training[k % len(training)][0])}
 
 
 def shapes_baselines(demo: Demo) -> dict:
-    """Every answer comes in N_STYLES styles, and once guided by an image of testB."""
+    """Each result has N_STYLES random styles, and one guided by an image of testB."""
     stems, styles = demo.stems('testA'), demo.stems('testB')
     hue_of = read_json(demo.root / 'truth' / 'hues.json')
 
-    def results(answer):
-        return [styled(stem, lambda hue, stem=stem: answer(stem, hue), k) for k, stem in enumerate(stems)]
+    def results(translate):
+        return [styled(stem, lambda hue, stem=stem: translate(stem, hue), k) for k, stem in enumerate(stems)]
 
-    def styled(stem, answer, k):
+    def styled(stem, in_hue, k):
         style = styles[k % len(styles)]
-        fakes = {f'fake_B_{number}': answer((k * N_STYLES + number) % 6) for number in range(N_STYLES)}
-        fakes['fake_B_guided'] = answer(hue_of[f'testB/{style}'])
+        fakes = {f'fake_B_{number}': in_hue((k * N_STYLES + number) % 6) for number in range(N_STYLES)}
+        fakes['fake_B_guided'] = in_hue(hue_of[f'testB/{style}'])
         return Result('testA', stem, fakes, {'fake_B_guided': demo.image('testB', f'{style}.png')})
 
     return {
@@ -171,7 +172,7 @@ def shapes_baselines(demo: Demo) -> dict:
 
 
 def baselines(demo: Demo) -> dict:
-    """The scores of simple answers; 'truth' is what can be reached."""
+    """The scores of simple baselines; 'truth' is the best possible."""
     made = {'facades': facades_baselines, 'day2night': day2night_baselines, 'shapes': shapes_baselines}[demo.task](demo)
     return {name: score(demo, results) for name, results in made.items()}
 
@@ -179,9 +180,10 @@ def baselines(demo: Demo) -> dict:
 def main(argv, console):
     opt = parse(argv)
     check(opt)
-    facts, start = facts_of(opt), time.monotonic()
+    start = time.monotonic()
+    facts = facts_of(opt)
     if already_there(opt.out, facts):
-        print(f'{opt.out} already holds this demo')
+        print(f'{opt.out} already contains this demo')
         return 0
     try:
         write_json(opt.out / 'demo.json', facts | {'complete': False})
@@ -190,7 +192,7 @@ def main(argv, console):
         write_json(opt.out / 'baselines.json', baselines(Demo(opt.out)))
     except OSError as error:
         raise UserError(f'{opt.out} cannot be written ({error}); choose another folder with --out')
-    print(f'{opt.out}: {opt.task} drawn in {time.monotonic() - start:.1f} s '
+    print(f'{opt.out}: drew {opt.task} in {time.monotonic() - start:.1f} s '
           f'(use it with --dataroot {opt.out} --direction {facts["direction"]})')
     return 0
 

@@ -1,13 +1,13 @@
-"""Make the pix2pix and CycleGAN folders from Cityscapes: photos and colour label maps at 256x256.
+"""Make the pix2pix and CycleGAN folders from Cityscapes: photos and color label maps at 256x256.
 
     python datasets/prepare_cityscapes_dataset.py --gtFine_dir gtFine --leftImg8bit_dir leftImg8bit \\
         --output_dir datasets/cityscapes
 
-Writes train and test (test is Cityscapes' val) as pairs `<i>.jpg`, photo left, label map right, and the same
-images one by one as `<split>A/<i>_A.jpg` (photo) and `<split>B/<i>_B.jpg` (label map).
+Writes train and test (Cityscapes' val) as pairs `<i>.jpg`, photo left, label map right, and the same images
+separately as `<split>A/<i>_A.jpg` (photo) and `<split>B/<i>_B.jpg` (label map).
 
-Photos are resized bicubic. Label maps are resized nearest: between two classes there is no third colour, and
-the published set was made so (the Pillow of that time resized everything nearest by default, photos too).
+Photos are resized bicubic. Label maps are resized nearest, because a mixture of two class colors would be no class.
+The published dataset was made with an old Pillow, which resized everything nearest by default, photos too.
 """
 import argparse
 import sys
@@ -32,16 +32,16 @@ JPEG = {'quality': 100, 'subsampling': 0}
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--gtFine_dir', type=Path, required=True,
-                        help='folder of the label maps, with train and val in it')
+                        help='folder of the label maps, containing train and val')
     parser.add_argument('--leftImg8bit_dir', type=Path, required=True,
-                        help='folder of the photos, with train and val in it')
+                        help='folder of the photos, containing train and val')
     parser.add_argument('--output_dir', type=Path, required=True, help='folder to write to')
-    parser.add_argument('--verbose', action='store_true', help='show where an error comes from')
+    parser.add_argument('--verbose', action='store_true', help='show the traceback of an error')
     return parser.parse_args(argv)
 
 
 def check(opt):
-    """Every missing folder, told together."""
+    """Raise a `UserError` with all missing folders."""
     folders = {'gtFine_dir': opt.gtFine_dir, 'leftImg8bit_dir': opt.leftImg8bit_dir}
     missing = [f'there is no folder {(folder / split).absolute()}; correct --{option}'
                for option, folder in folders.items() for split in SPLITS if not (folder / split).is_dir()]
@@ -52,20 +52,20 @@ def check(opt):
 
 
 def find(folder: Path, ending: str) -> dict[str, Path]:
-    """`<city>/<shot>` -> file, sorted, for the files of all cities with this ending."""
+    """{'<city>/<shot>': file} of all files with this ending, sorted."""
     files = sorted(path for path in folder.glob(f'*/*{ending}') if not path.name.startswith('.'))
     return {f'{path.parent.name}/{path.name.removesuffix(ending)}': path for path in files}
 
 
 def find_pairs(opt, split: str) -> list[tuple[Path, Path]]:
-    """(photo, label map) of every shot; a `UserError` if there is none or one lacks the other."""
+    """(photo, label map) of every shot. Raises a `UserError` if there are none, or one of the two is missing."""
     photos, labels = find(opt.leftImg8bit_dir / split, PHOTO), find(opt.gtFine_dir / split, LABEL)
     if not photos and not labels:
         raise UserError(f'no */*{PHOTO} in {(opt.leftImg8bit_dir / split).absolute()} and no */*{LABEL} in '
-                        f'{(opt.gtFine_dir / split).absolute()}; give the folders as Cityscapes unpacks them')
+                        f'{(opt.gtFine_dir / split).absolute()}; use the folders of the Cityscapes archives')
     if single := sorted(photos.keys() ^ labels.keys()):
-        raise UserError(f'{len(single)} shots of {split} have a photo or a label map, but not both '
-                        f'({listed(single)}); unpack both archives of Cityscapes completely')
+        raise UserError(f'{len(single)} shots of {split} have only a photo or only a label map '
+                        f'({listed(single)}); unpack both Cityscapes archives completely')
     return [(photos[shot], labels[shot]) for shot in photos]
 
 
@@ -79,15 +79,15 @@ def prepare(task):
         photo.save(output.with_name(f'{output.name}A') / f'{number}_A.jpg', **JPEG)
         label.save(output.with_name(f'{output.name}B') / f'{number}_B.jpg', **JPEG)
     except OSError as error:
-        raise UserError(f'{output.absolute()} cannot be written ({error.strerror or error}); make room or choose '
-                        f'another --output_dir')
+        raise UserError(f'{output.absolute()} cannot be written ({error.strerror or error}); free disk space or '
+                        f'choose another --output_dir')
 
 
 def write_split(output: Path, pairs: list[tuple[Path, Path]]):
     make_folders(output.with_name(f'{output.name}{side}') for side in ('', 'A', 'B'))
     for _ in each(prepare, [(pair, output, number) for number, pair in enumerate(pairs)]):
         pass
-    print(f'wrote {len(pairs)} pairs to {output.absolute()}, also one by one to {output.name}A and {output.name}B')
+    print(f'wrote {len(pairs)} pairs to {output.absolute()}, and separately to {output.name}A and {output.name}B')
 
 
 def main(argv, console):

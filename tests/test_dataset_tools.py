@@ -1,4 +1,4 @@
-"""combine_A_and_B, make_dataset_aligned and prepare_cityscapes_dataset on images drawn here."""
+"""combine_A_and_B, make_dataset_aligned and prepare_cityscapes_dataset, on images drawn here."""
 import sys
 from pathlib import Path
 
@@ -98,7 +98,7 @@ def test_jpeg_files_have_quality_95(tmp_path, combine):
         assert image.quantization == expected.quantization
 
 
-def test_what_cannot_be_paired_is_told(tmp_path, combine):
+def test_images_that_cannot_be_paired_are_reported(tmp_path, combine):
     names = ['0.png', '1.png', 'a.png', 'b.png', 'c.png', 'd.png']
     draw_all(tmp_path / 'A' / 'train', names)
     draw_all(tmp_path / 'B' / 'train', ['0.png', '1.png', 'd.png', 'z.png'])
@@ -107,11 +107,10 @@ def test_what_cannot_be_paired_is_told(tmp_path, combine):
     code, out, _ = combine()
     first, second = out.splitlines()
     assert code == 0
-    assert first.startswith(f'wrote 2 pairs to {tmp_path / "AB"}, skipped 4: 2 without partner '
-                            f'(train/a.png, train/b.png), ')
-    assert '1 of another size (train/c.png: A 40x30, B 32x24)' in first
-    assert f'1 unreadable (train/d.png: cannot read the image {tmp_path / "A" / "train" / "d.png"}' in first
-    assert second == 'fold_B has 1 images without partner in fold_A (train/z.png)'
+    for part in (f'wrote 2 pairs to {tmp_path / "AB"}', 'skipped 4', '(train/a.png, train/b.png)', 'train/c.png',
+                 'A 40x30, B 32x24', 'train/d.png', str(tmp_path / 'A' / 'train' / 'd.png')):
+        assert part in first
+    assert 'fold_B' in second and '(train/z.png)' in second
     assert tree(tmp_path / 'AB') == ['train/0.png', 'train/1.png']
 
 
@@ -121,16 +120,16 @@ def test_nothing_written_is_exit_code_1(tmp_path, combine, options):
     draw(tmp_path / 'B' / 'x.png', size=(40, 31))
     code, out, _ = combine(*options)
     assert code == 1
-    assert out.startswith('wrote 0 pairs to ') and 'A 40x30, B 40x31' in out
+    assert out.startswith('wrote 0 pairs') and 'A 40x30, B 40x31' in out
 
 
-def test_long_lists_are_cut(tmp_path, combine):
+def test_long_lists_are_shortened(tmp_path, combine):
     draw_all(tmp_path / 'A', [f'{n}.png' for n in range(9)])
     draw(tmp_path / 'B' / '0.png')
-    assert '8 without partner (1.png, 2.png, 3.png, 4.png, 5.png and 3 more)' in combine()[1]
+    assert '(1.png, 2.png, 3.png, 4.png, 5.png and 3 more)' in combine()[1]
 
 
-def test_stray_files_are_ignored(tmp_path, combine):
+def test_other_files_are_ignored(tmp_path, combine):
     for side in 'AB':
         draw(tmp_path / side / 'train' / 'x.png')
         for name in ('.DS_Store', 'Thumbs.db', 'train/.DS_Store', 'train/._x.png', 'train/notes.txt'):
@@ -144,7 +143,7 @@ def test_partners_with_another_extension(tmp_path, combine):
     draw_all(tmp_path / 'B', ['1.bmp', '2.jpg', '3.png', '3.bmp', '4.bmp', '5.bmp', '5.jpg'], colour=BLUE)
     code, out, _ = combine()
     assert tree(tmp_path / 'AB') == ['1.jpeg', '2.JPG', '3.png']
-    assert 'skipped 3: 3 without partner (4.jpg, 4.png, 5.png)' in out
+    assert 'skipped 3' in out and '(4.jpg, 4.png, 5.png)' in out
     assert_halves(tmp_path / 'AB' / '1.jpeg', RED, BLUE)
 
 
@@ -154,7 +153,7 @@ def test_use_AB(tmp_path, combine):
     _, out, _ = combine('--use_AB')
     assert tree(tmp_path / 'AB') == ['train/x.png', 'train/y.jpg']
     assert_halves(tmp_path / 'AB' / 'train' / 'x.png', RED, GREEN)
-    assert '1 not named *_A (train/other.png)' in out and '1 without partner (train/z_A.png)' in out
+    assert 'skipped 2' in out and '(train/other.png)' in out and '(train/z_A.png)' in out
 
 
 def test_use_AB_with_both_in_one_folder(tmp_path, combine):
@@ -172,7 +171,7 @@ def test_num_imgs_takes_the_first_of_each_split(tmp_path, combine):
     assert tree(tmp_path / 'AB') == ['train/00.png', 'train/01.png', 'val/3.png', 'val/7.png']
 
 
-def test_odd_kinds_of_images_are_converted(tmp_path, combine):
+def test_unusual_modes_are_converted(tmp_path, combine):
     draw(tmp_path / 'A' / 'alpha.png', (0, 0, 0, 0), mode='RGBA')
     draw(tmp_path / 'B' / 'alpha.png', 0, mode='L')
     (tmp_path / 'A' / 'deep.png').parent.mkdir(exist_ok=True)
@@ -184,7 +183,7 @@ def test_odd_kinds_of_images_are_converted(tmp_path, combine):
 
 
 def test_photos_are_turned_upright(tmp_path, combine):
-    """A photo 30 wide and 40 high, stored lying on its side: red was at the top."""
+    """A photo 30 wide and 40 high, stored rotated by 90 degrees; the top is red."""
     stored = np.zeros((30, 40, 3), np.uint8)
     stored[:, :20] = RED
     exif = Image.Exif()
@@ -199,31 +198,30 @@ def test_photos_are_turned_upright(tmp_path, combine):
     assert top[0] > 240 and bottom[0] < 15
 
 
-def test_gif_is_left_out_with_a_reason(tmp_path, combine):
+def test_gif_files_are_left_out_and_reported(tmp_path, combine):
     for side in 'AB':
         draw_all(tmp_path / side, ['x.gif', 'y.png'])
-    assert '1 as GIF, which holds no photo (convert to PNG) (x.gif)' in combine()[1]
+    assert 'skipped 1' in (out := combine()[1]) and 'GIF' in out and '(x.gif)' in out
     assert tree(tmp_path / 'AB') == ['y.png']
 
 
-def test_images_beside_splits_are_left_out_with_a_warning(tmp_path, combine):
+def test_images_next_to_splits_are_left_out_with_a_warning(tmp_path, combine):
     for side in 'AB':
         draw_all(tmp_path / side, ['train/x.png', 'y.png'])
     code, out, err = combine()
     assert tree(tmp_path / 'AB') == ['train/x.png']
-    assert 'warning: the images directly in' in err
+    assert err.startswith('warning: ') and str(tmp_path / 'A') in err
 
 
-def test_missing_folders_are_told_together(tmp_path, combine):
+def test_missing_folders_are_reported_together(tmp_path, combine):
     code, out, err = combine('--num_imgs', 0)
     assert (code, out) == (2, '')
-    assert err.splitlines() == [
-        f'error: there is no folder {tmp_path / "A"}; correct --fold_A',
-        f'error: there is no folder {tmp_path / "B"}; correct --fold_B',
-        'error: --num_imgs 0 leaves no images; give a number from 1']
+    parts = ((str(tmp_path / 'A'), '--fold_A'), (str(tmp_path / 'B'), '--fold_B'), ('--num_imgs 0',))
+    for line, expected in zip(err.splitlines(), parts, strict=True):
+        assert line.startswith('error: ') and all(part in line for part in expected)
 
 
-def test_splits_missing_in_B_are_told_together(tmp_path, combine):
+def test_splits_missing_in_B_are_reported_together(tmp_path, combine):
     draw_all(tmp_path / 'A', ['train/x.png', 'val/x.png', 'test/x.png'])
     draw(tmp_path / 'B' / 'train' / 'x.png')
     code, _, err = combine()
@@ -235,26 +233,26 @@ def test_folders_without_images(tmp_path, combine):
     for side in 'AB':
         (tmp_path / side / 'train').mkdir(parents=True)
     code, _, err = combine()
-    assert code == 2 and 'no images to pair in' in err
+    assert code == 2 and str(tmp_path / 'A') in err and '--fold_A' in err
 
 
 @pytest.mark.parametrize('ab', ['A', 'A/out', 'B/out'])
-def test_the_output_must_not_lie_in_the_input(tmp_path, combine, ab):
+def test_the_output_must_not_be_in_the_input(tmp_path, combine, ab):
     for side in 'AB':
         draw(tmp_path / side / 'x.png')
     code, _, err = combine(ab=ab)
-    assert code == 2 and 'lies in the input folder' in err
+    assert code == 2 and '--fold_AB' in err
 
 
 @pytest.mark.parametrize('options', [[], ['--no_multiprocessing']])
-def test_a_failing_disk_ends_it_with_a_sentence(tmp_path, combine, monkeypatch, options):
+def test_a_full_disk_is_reported_in_one_sentence(tmp_path, combine, monkeypatch, options):
     def fail(*args, **kwargs):
         raise OSError(28, 'No space left on device')
     for side in 'AB':
         draw(tmp_path / side / 'x.png')
     monkeypatch.setattr(Image.Image, 'save', fail)
     code, _, err = combine(*options)
-    assert code == 2 and f'{tmp_path / "AB" / "x.png"} cannot be written (No space left on device)' in err
+    assert code == 2 and str(tmp_path / 'AB' / 'x.png') in err and 'No space left on device' in err
 
 
 # -------------------------------------------------------------------------------------------- make aligned
@@ -288,7 +286,7 @@ def test_pairs_follow_the_sorted_names(tmp_path, capsys):
     assert make_aligned(tmp_path) == 0
     for number, level in enumerate((80, 120, 40)):
         assert_halves(tmp_path / 'train' / f'{number:04}.jpg', (level,) * 3, (level + 100,) * 3)
-    assert 'has no testA and testB; only train is made' in capsys.readouterr().err
+    assert 'testA and testB' in capsys.readouterr().err
 
 
 def test_different_names_are_paired_with_a_warning(tmp_path, capsys):
@@ -299,19 +297,19 @@ def test_different_names_are_paired_with_a_warning(tmp_path, capsys):
     assert '1 pairs of' in (err := capsys.readouterr().err) and '(2.png with 3.png)' in err
 
 
-def test_files_of_an_earlier_run_are_told(tmp_path, capsys):
+def test_files_of_an_earlier_run_are_reported(tmp_path, capsys):
     draw_sides(tmp_path, 'train', ['1.png'])
     draw(tmp_path / 'train' / '0007.jpg')
     make_aligned(tmp_path)
-    assert 'already holds 1 other files, which stay (0007.jpg)' in capsys.readouterr().err
+    assert '1 other files' in (err := capsys.readouterr().err) and '(0007.jpg)' in err
 
 
 @pytest.mark.parametrize('spoil, words', [
     (lambda root: (root / 'trainA' / '2.png').unlink(), 'trainA has 2 images and trainB 3'),
     (lambda root: draw(root / 'trainA' / '2.png', size=(40, 31)), '2.png is 40x31'),
-    (lambda root: (root / 'trainA' / '2.png').write_bytes(b'no image'), 'cannot read the image'),
+    (lambda root: (root / 'trainA' / '2.png').write_bytes(b'no image'), '2.png'),
     (lambda root: [path.unlink() for path in (root / 'testA').iterdir()], 'testA has 0 images and testB 1')])
-def test_what_does_not_fit_is_told_before_anything_is_written(tmp_path, capsys, spoil, words):
+def test_errors_are_reported_before_anything_is_written(tmp_path, capsys, spoil, words):
     draw_sides(tmp_path, 'train', ['1.png', '2.png', '3.png'])
     draw_sides(tmp_path, 'test', ['1.png'])
     spoil(tmp_path)
@@ -329,21 +327,21 @@ def test_sizes_are_those_of_upright_photos(tmp_path):
     assert_halves(tmp_path / 'train' / '0000.jpg', RED, BLUE, (60, 40))
 
 
-def test_all_missing_folders_are_told(tmp_path, capsys):
+def test_all_missing_folders_are_reported(tmp_path, capsys):
     assert make_aligned(tmp_path / 'none') == 2
     assert make_aligned(tmp_path) == 2
-    assert capsys.readouterr().err.count('error: there is no folder') == 5
+    assert capsys.readouterr().err.count('error: ') == 5
     draw(tmp_path / 'trainA' / '1.png')
     assert make_aligned(tmp_path) == 2
-    assert capsys.readouterr().err == (f'error: there is no folder {tmp_path / "trainB"}; add it, or correct '
-                                       f'--dataset-path\n')
+    line, = capsys.readouterr().err.splitlines()
+    assert str(tmp_path / 'trainB') in line and '--dataset-path' in line
 
 
 # ---------------------------------------------------------------------------------------------- cityscapes
 
 @pytest.fixture
 def cityscapes(tmp_path):
-    """Two shots of train and one of val, 512x256: photos of one colour, label maps of two."""
+    """Two shots of train and one of val, 512x256: photos of one color, label maps of two."""
     for split, shots in (('train', ['aachen/b', 'aachen/a']), ('val', ['ulm/c'])):
         for number, shot in enumerate(shots):
             draw(tmp_path / 'photos' / split / f'{shot}_leftImg8bit.png', (50 * number, 0, 90), (512, 256))
@@ -377,7 +375,7 @@ def test_photo_left_label_right_in_sorted_order(cityscapes):
         assert np.abs(np.subtract(image.getpixel((256 + 50, 100)), GREEN)).max() < 5
 
 
-def test_label_maps_get_no_colours_between_classes(cityscapes, monkeypatch):
+def test_label_maps_get_no_colors_between_classes(cityscapes, monkeypatch):
     monkeypatch.setitem(prepare_cityscapes_dataset.JPEG, 'format', 'PNG')
     prepare(cityscapes)
     with Image.open(cityscapes / 'out' / 'trainB' / '0_B.jpg') as image:
@@ -395,7 +393,7 @@ def test_photos_are_resized_bicubic(cityscapes, monkeypatch):
         np.testing.assert_array_equal(np.asarray(image), np.asarray(expected))
 
 
-def test_colour_is_not_subsampled(cityscapes):
+def test_color_is_not_subsampled(cityscapes):
     from PIL import JpegImagePlugin
     prepare(cityscapes)
     with Image.open(cityscapes / 'out' / 'train' / '0.jpg') as image:
@@ -403,17 +401,17 @@ def test_colour_is_not_subsampled(cityscapes):
         assert all(max(table) == 1 for table in image.quantization.values())
 
 
-def test_missing_folders_of_cityscapes_are_told_together(tmp_path, capsys):
+def test_missing_folders_of_cityscapes_are_reported_together(tmp_path, capsys):
     assert prepare(tmp_path) == 2
     err = capsys.readouterr().err
     assert err.count('error: ') == 4
-    assert f'{tmp_path / "labels" / "val"}; correct --gtFine_dir' in err
+    assert str(tmp_path / 'labels' / 'val') in err and '--gtFine_dir' in err
 
 
-def test_a_shot_without_label_map_is_told(cityscapes, capsys):
+def test_a_shot_without_label_map_is_reported(cityscapes, capsys):
     (cityscapes / 'labels' / 'train' / 'aachen' / 'a_gtFine_color.png').unlink()
     assert prepare(cityscapes) == 2
-    assert '1 shots of train have a photo or a label map, but not both (aachen/a)' in capsys.readouterr().err
+    assert '1 shots of train' in (err := capsys.readouterr().err) and '(aachen/a)' in err
     assert not (cityscapes / 'out').exists()
 
 
@@ -422,4 +420,4 @@ def test_folders_of_something_else(tmp_path, capsys):
         for split in ('train', 'val'):
             (tmp_path / folder / split).mkdir(parents=True)
     assert prepare(tmp_path) == 2
-    assert 'no */*_leftImg8bit.png in' in capsys.readouterr().err
+    assert '*/*_leftImg8bit.png' in capsys.readouterr().err

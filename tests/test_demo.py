@@ -130,7 +130,7 @@ def test_outlines_are_hollow(demos, tmp_path):
 def test_an_existing_demo_is_not_written_again(demo, capsys):
     before = {path: path.stat().st_mtime_ns for path in demo.root.rglob('*')}
     draw(demo.root, demo.task)
-    assert 'already holds' in capsys.readouterr().out
+    assert str(demo.root) in capsys.readouterr().out
     assert before == {path: path.stat().st_mtime_ns for path in demo.root.rglob('*')}
 
 
@@ -143,8 +143,8 @@ def test_an_incomplete_demo_is_written_again(demo, tmp_path):
 
 
 @pytest.mark.parametrize('arguments, words', [
-    (['--n_train', '0'], ['--n_train is 0']),
-    (['--size', '100', '--seed', '-1'], ['--seed is -1', '--size 100', '64, 128, 256']),
+    (['--n_train', '0'], ['--n_train']),
+    (['--size', '100', '--seed', '-1'], ['--seed', '-1', '--size 100', '64, 128, 256']),
     (['--size', '32'], ['--size 32']),
     (['--outline'], ['--outline'])])
 def test_all_mistakes_are_reported_at_once(tmp_path, capsys, arguments, words):
@@ -158,12 +158,10 @@ def test_all_mistakes_are_reported_at_once(tmp_path, capsys, arguments, words):
 def test_other_files_in_out_are_never_touched(demos, tmp_path, capsys):
     (tmp_path / 'thesis.txt').write_text('mine', encoding='utf-8')
     (tmp_path / 'file').write_text('', encoding='utf-8')
-    mistakes = {str(tmp_path): 'other files', str(tmp_path / 'file'): 'is a file',
-                str(demos['shapes'].root): 'task shapes'}
-    for out, words in mistakes.items():
-        assert run(make_demo.main, ['--task', 'facades', '--out', out, *COUNTS]) == 2
-        told = capsys.readouterr().err
-        assert words in told and '--out' in told and told.count('\n') == 1
+    for out, words in ((tmp_path, ''), (tmp_path / 'file', ''), (demos['shapes'].root, 'task shapes')):
+        assert run(make_demo.main, ['--task', 'facades', '--out', str(out), *COUNTS]) == 2
+        line, = capsys.readouterr().err.splitlines()
+        assert str(out) in line and words in line and '--out' in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ['file', 'thesis.txt']
 
 
@@ -184,7 +182,7 @@ def test_scores_of_the_truth_and_of_simple_baselines(demos):
     assert shapes['hue by the shape']['pair_l1'] == 0 and shapes['one hue for all']['modes'] == 1
 
 
-def test_segmentation_scores_by_hand():
+def test_segmentation_scores_against_values_computed_by_hand():
     truth, predicted = np.array([[0, 0, 0, 1]]), np.array([[0, 0, 1, 1]])
     counts = confusion(predicted, truth, 3)
     assert counts.tolist() == [[2, 1, 0], [0, 1, 0], [0, 0, 0]]
@@ -192,7 +190,7 @@ def test_segmentation_scores_by_hand():
     assert scores == pytest.approx(dict(pixel_acc=3 / 4, class_acc=(2 / 3 + 1) / 2, iou=(2 / 3 + 1 / 2) / 2))
 
 
-def test_psnr_by_hand():
+def test_psnr_against_a_value_computed_by_hand():
     black, gray = np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 51, np.uint8)
     assert psnr(black, gray) == pytest.approx(20 * np.log10(5))
     assert np.isfinite(psnr(black, black))
