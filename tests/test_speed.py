@@ -1,4 +1,4 @@
-"""What makes a step fast or small leaves its numbers alone: against the plain formulation, in double precision."""
+"""Optimizations of speed and memory do not change results: compared with the plain implementation in float64."""
 import copy
 import os
 import platform
@@ -13,12 +13,13 @@ from conftest import ROOT
 from torch import nn
 
 from data import create_dataset, create_loader
-from models import create_model
+from models import create_model, create_trainer
 from models.losses import GAN_LOSSES, exact, gradient_penalty, l1_loss
 from models.nets.recompute import recompute
 from models.networks import create_discriminator, create_generator, together
-from models.training.dry_run import dry_run, duration
-from models.training.optimizer import Adam, set_rate
+from models.training.optimizer import Adam, set_learning_rate
+from models.training.session import as_duration, dry_run
+from models.training.state import weight_files
 from util.errors import ResourceError, UserError
 from util.machine.memory import memory_explained, peak_memory
 from util.machine.runtime import Runtime, choose_precision
@@ -51,12 +52,13 @@ COMMAND_LINES = {
 
 @pytest.fixture
 def built(train_options, tmp_path):
-    """built('--model', 'pix2pix', ...) -> the model in double precision, or as it comes with dtype=float32."""
+    """built('--model', 'pix2pix', ...) -> a trainer whose model is in float64, or in another `dtype`."""
     def build(*argv, dtype=torch.float64, precision='fp32'):
-        model = create_model(train_options('--dataroot', tmp_path, *COMMON, *argv), Runtime(CPU, 'cpu', precision))
+        opt = train_options('--dataroot', tmp_path, *COMMON, *argv)
+        model = create_model(opt, Runtime(CPU, 'cpu', precision))
         for net in model.nets.values():
             net.to(dtype)
-        return model
+        return create_trainer(opt, model)
     return build
 
 
@@ -74,12 +76,13 @@ def gradients(net):
 
 @pytest.mark.parametrize('case', COMMAND_LINES)
 def test_first_gradients_equal_the_plain_formulation(case, built):
-    torch.set_default_dtype(torch.float64)      # of the styles that are drawn
+    torch.set_default_dtype(torch.float64)      # for random styles
     try:
-        model = built(*COMMAND_LINES[case])
+        trainer = built(*COMMAND_LINES[case])
+        model = trainer.model
         plain = FORMULATIONS[case.partition(',')[0]](model)
         batch, expected = images(model), {}
-        if case.startswith('munit'):        # whose plain step of G adds useless gradients to those of D
+        if case.startswith('munit'):        # the plain G step also adds (unused) gradients to D
             step_G = plain.step_G
 
             def noted(*inputs):
@@ -87,7 +90,7 @@ def test_first_gradients_equal_the_plain_formulation(case, built):
                 step_G(*inputs)
             plain.step_G = noted
         seed_everything(1)
-        model.train_step(batch)
+        trainer.step(batch)
         seed_everything(1)
         plain.step(batch['A'], batch['B'])
     finally:
@@ -102,13 +105,17 @@ def test_first_gradients_equal_the_plain_formulation(case, built):
 def test_ten_steps_equal_the_plain_formulation(case, built):
     torch.set_default_dtype(torch.float64)
     try:
-        model = built(*COMMAND_LINES[case], '--pool_size', 3)
+        trainer = built(*COMMAND_LINES[case], '--pool_size', 3)
+        model = trainer.model
         plain = FORMULATIONS[case](model)
         for formulation in ('ours', 'plain'):
             seed_everything(1)
             for step in range(10):
                 batch = images(model, step)
-                model.train_step(batch) if formulation == 'ours' else plain.step(batch['A'], batch['B'])
+                if formulation == 'ours':
+                    trainer.step(batch)
+                else:
+                    plain.step(batch['A'], batch['B'])
     finally:
         torch.set_default_dtype(torch.float32)
     for name, net in model.nets.items():
@@ -118,7 +125,7 @@ def test_ten_steps_equal_the_plain_formulation(case, built):
 
 
 def test_the_plain_network_is_plain():
-    """Or the comparison would be of a thing with itself."""
+    """Otherwise our layers would be compared with themselves."""
     net = create_generator('resnet_1blocks', 3, 3, 4, 'instance')
     plain = plain_network(net)
     kinds = {type(module) for module in plain.modules()}
@@ -155,9 +162,9 @@ def test_images_share_a_call_only_where_they_do_not_mix():
 
 
 def test_cyclegan_makes_four_calls_of_generators_and_four_of_discriminators(built):
-    model = built(*CYCLEGAN)
-    calls = {name: counted(net) for name, net in model.nets.items()}
-    model.train_step(images(model))
+    trainer = built(*CYCLEGAN)
+    calls = {name: counted(net) for name, net in trainer.model.nets.items()}
+    trainer.step(images(trainer.model))
     assert calls == {'G_A': [2, 1], 'G_B': [2, 1], 'D_A': [1, 2], 'D_B': [1, 2]}
 
 
@@ -166,11 +173,11 @@ def test_cyclegan_makes_four_calls_of_generators_and_four_of_discriminators(buil
 def steps_of(optimizer, parameter, count):
     for step in range(count):
         parameter.grad = torch.sin(torch.arange(6.0).double() + step).view(2, 3)
-        set_rate(optimizer, 0.01 / (step + 1))
+        set_learning_rate(optimizer, 0.01 / (step + 1))
         optimizer.step()
 
 
-def test_adam_is_adam():
+def test_adam_equals_pytorchs_adam():
     ours, theirs = (torch.ones(2, 3, dtype=torch.float64).requires_grad_() for _ in range(2))
     settings = dict(lr=0.01, betas=(0.5, 0.999), weight_decay=0.1)
     fast, plain = Adam([ours], **settings), torch.optim.Adam([theirs], foreach=False, fused=False, **settings)
@@ -181,8 +188,8 @@ def test_adam_is_adam():
 
 
 @pytest.mark.parametrize('before', ['ours', 'plain'])
-def test_adam_goes_on_from_every_form(before):
-    """A checkpoint of a GPU, of the plain form, and of another implementation are all the same."""
+def test_adam_resumes_from_every_implementation(before):
+    """A checkpoint of a GPU, of the plain loop and of another implementation are interchangeable."""
     settings = dict(lr=0.01, betas=(0.5, 0.999), weight_decay=0.0)
     first = torch.ones(2, 3, dtype=torch.float64).requires_grad_()
     optimizer = Adam([first], **settings) if before == 'ours' else torch.optim.Adam([first], foreach=True, **settings)
@@ -202,7 +209,7 @@ def test_adam_goes_on_from_every_form(before):
 
 # ---- precision
 
-def test_fp32_means_fp32():
+def test_fp32_turns_tf32_off():
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
     assert choose_precision('fp32', CPU) == 'fp32'
     assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
@@ -217,13 +224,13 @@ def test_precision_of_a_cpu(wanted, given, said, capsys):
 
 @pytest.mark.parametrize('case', ['cyclegan', 'pix2pix', 'munit', 'munit, spectral norm in D', 'cyclegan, batch norm'])
 def test_bf16_is_for_convolutions_only(case, built):
-    model = built(*COMMAND_LINES[case], dtype=torch.float32, precision='bf16')
-    seen = {}
+    trainer = built(*COMMAND_LINES[case], dtype=torch.float32, precision='bf16')
+    model, seen = trainer.model, {}
     for label, net in model.nets.items():
         for name, module in net.named_modules():
             if isinstance(module, nn.modules.conv._ConvNd):
                 module.register_forward_hook(lambda m, i, o, key=f'{label}.{name}': seen.update({key: o.dtype}))
-    model.train_step(images(model, dtype=torch.float32))
+    trainer.step(images(model, dtype=torch.float32))
     assert set(seen.values()) == {torch.bfloat16, torch.float32}
     assert sum(dtype == torch.bfloat16 for dtype in seen.values()) > len(seen) / 2
     last = [key for key, dtype in seen.items() if dtype == torch.float32]
@@ -239,14 +246,14 @@ def test_bf16_learns_about_the_same(built):
     losses = {}
     for precision in ('fp32', 'bf16'):
         seed_everything(3)
-        model = built(*PIX2PIX, '--lambda_L1', 10, dtype=torch.float32, precision=precision)
+        trainer = built(*PIX2PIX, '--lambda_L1', 10, dtype=torch.float32, precision=precision)
         for _ in range(15):
-            model.train_step(images(model, dtype=torch.float32))
-        losses[precision] = model.get_current_losses()['G_L1']
+            trainer.step(images(trainer.model, dtype=torch.float32))
+        losses[precision] = trainer.model.get_current_losses()['G_L1']
     assert losses['bf16'] == pytest.approx(losses['fp32'], rel=0.05) and losses['bf16'] != losses['fp32']
 
 
-def test_losses_and_the_gradient_penalty_are_exact():
+def test_losses_and_the_gradient_penalty_are_computed_in_fp32():
     net = create_discriminator('basic', 3, 4, 2, 'instance')
     real, fake = torch.randn(2, 1, 3, 32, 32)
     torch.manual_seed(0)
@@ -263,25 +270,27 @@ def test_losses_and_the_gradient_penalty_are_exact():
 # ---- memory
 
 @pytest.mark.parametrize('argv', [CYCLEGAN, [*CYCLEGAN, '--dropout'], MUNIT])
-def test_recomputing_changes_nothing(argv, built):
+def test_grad_checkpoint_does_not_change_gradients(argv, built):
     results = []
     for flag in ([], ['--grad_checkpoint']):
         seed_everything(1)
-        model = built(*argv, *flag)
+        trainer = built(*argv, *flag)
         torch.set_default_dtype(torch.float64)
-        model.train_step(images(model))
+        trainer.step(images(trainer.model))
         torch.set_default_dtype(torch.float32)
-        results.append(model)
+        results.append(trainer.model)
     for plain, spared in zip(*(model.nets.values() for model in results), strict=True):
         assert torch.equal(gradients(plain), gradients(spared))
         assert plain.state_dict().keys() == spared.state_dict().keys()
 
 
-def test_recomputing_keeps_less():
+def test_grad_checkpoint_saves_activations():
     kept = {}
     for spare in (False, True):
         net, seen = create_generator('resnet_6blocks', 3, 3, 8, 'instance'), {}
-        assert not spare or recompute(net)
+        if spare:
+            assert recompute(net)
+
         def pack(tensor, seen=seen):
             seen[tensor.data_ptr()] = tensor.numel()
             return tensor
@@ -292,36 +301,37 @@ def test_recomputing_keeps_less():
 
 
 @pytest.mark.parametrize('argv', [PIX2PIX, [*CYCLEGAN, '--norm', 'batch']])
-def test_recomputing_is_refused_where_it_would_count_images_twice(argv, built):
+def test_grad_checkpoint_is_refused_with_batch_norm(argv, built):
     with pytest.raises(UserError, match='--grad_checkpoint is for .* drop it'):
         built(*argv, '--grad_checkpoint')
-    assert not recompute(built(*argv).netD if argv == PIX2PIX else built(*argv).netG_A)
+    model = built(*argv).model
+    assert not recompute(model.netD if argv == PIX2PIX else model.netG_A)
 
 
 @pytest.mark.parametrize('error', [
     torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB'),
     RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate")])
-def test_out_of_memory_is_told_with_sizes_and_flags(error):
-    with pytest.raises(ResourceError) as told, memory_explained(CPU, batch_size=64, crop_size=2048):
+def test_out_of_memory_names_sizes_and_flags(error):
+    with pytest.raises(ResourceError) as raised, memory_explained(CPU, batch_size=64, crop_size=2048):
         raise error
-    words = str(told.value)
+    message = str(raised.value)
     for word in ('batch_size 64', 'crop_size 2048', 'GiB', '--grad_checkpoint', '--precision bf16'):
-        assert word in words
-    assert told.value.exit_code == 5
+        assert word in message
+    assert raised.value.exit_code == 5
     with pytest.raises(RuntimeError, match='shapes'), memory_explained(CPU):
         raise RuntimeError('shapes do not fit')
 
 
-def test_a_cpu_that_cannot_allocate_is_understood():
+def test_out_of_memory_on_a_cpu_is_recognized():
     with pytest.raises(ResourceError, match='batch_size 7'), memory_explained(CPU, batch_size=7):
         torch.empty(2**58, dtype=torch.uint8)
     assert peak_memory(CPU) > 2**20
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='only glibc can be told')
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='only for glibc')
 @pytest.mark.parametrize('tuned', [False, True])
-def test_freed_memory_is_kept_unless_the_user_chose(tuned):
-    """Page faults of making and dropping a tensor of 80 MB: none when its memory is kept."""
+def test_freed_memory_is_kept_unless_the_environment_says_otherwise(tuned):
+    """Creating and freeing a tensor of 80 MB causes no page faults if its memory is kept."""
     code = ('import resource, torch\n'
             'from util.machine.runtime import keep_freed_memory\n'
             'keep_freed_memory()\n'
@@ -342,28 +352,29 @@ def test_freed_memory_is_kept_unless_the_user_chose(tuned):
 # ---- moving averages
 
 def test_moving_averages_by_hand(built):
-    model = built(*PIX2PIX, '--ema', 0.9)
+    trainer = built(*PIX2PIX, '--ema', 0.9)
+    model = trainer.model
     start = model.netG.state_dict()
     expected = {key: value.clone() for key, value in start.items()}
     for step in range(3):
-        model.train_step(images(model, step))
+        trainer.step(images(model, step))
         for key, value in model.netG.state_dict().items():
             if value.is_floating_point() and 'running' not in key:
                 expected[key] = 0.9 * expected[key] + 0.1 * value
             else:
                 expected[key] = value.clone()
-    assert list(model.averages.nets) == ['G']
-    found = model.averages.nets['G'].state_dict()
+    assert list(trainer.averages.nets) == ['G']
+    found = trainer.averages.nets['G'].state_dict()
     assert found.keys() == expected.keys()
     for key, value in found.items():
         torch.testing.assert_close(value, expected[key], rtol=1e-12, atol=1e-12)
     assert not torch.equal(found['model.model.0.weight'], model.netG.model.model[0].weight)
 
 
-def test_no_averages_unless_asked_for(built):
-    model = built(*PIX2PIX)
-    model.train_step(images(model))
-    assert model.averages.nets == {}
+def test_there_are_no_averages_without_ema(built):
+    trainer = built(*PIX2PIX)
+    trainer.step(images(trainer.model))
+    assert trainer.averages.nets == {}
     assert sorted(built(*CYCLEGAN, '--ema', 0.99).averages.nets) == ['G_A', 'G_B']
 
 
@@ -372,44 +383,38 @@ def test_no_averages_unless_asked_for(built):
 def test_a_run_of_each_precision(roots, train_options):
     for precision in ('fp32', 'bf16'):
         opt = train_options('--dataroot', roots['unaligned'], *CYCLEGAN, '--precision', precision)
-        model = create_model(opt, Runtime(CPU, 'cpu', opt.precision))
+        trainer = create_trainer(opt, create_model(opt, Runtime(CPU, 'cpu', opt.precision)))
         for batch in create_loader(create_dataset(opt), opt):
-            model.train_step(batch)
-        assert all(value == value for value in model.get_current_losses().values())
+            trainer.step(batch)
+        assert all(value == value for value in trainer.model.get_current_losses().values())
 
 
-def test_a_dry_run_tells_what_a_run_needs(roots, train_options, tmp_path):
+def test_a_dry_run_reports_memory_and_time(roots, train_options, tmp_path):
     opt = train_options('--dataroot', roots['unaligned'], *CYCLEGAN, '--batch_size', 2)
-    model = create_model(opt, Runtime(CPU, 'cpu'))
-    steps, step = [], model.train_step
-    model.train_step = lambda batch: (steps.append(batch), step(batch))
-    lines = dry_run(model, create_loader(create_dataset(opt), opt), images_to_go=7200)
+    trainer = create_trainer(opt, create_model(opt, Runtime(CPU, 'cpu')))
+    steps, step = [], trainer.step
+    trainer.step = lambda batch: (steps.append(batch), step(batch))
+    lines = dry_run(trainer, create_loader(create_dataset(opt), opt), images_to_go=7200)
     assert len(steps) == 2 and not (tmp_path / 'checkpoints').exists()
     text = '\n'.join(lines)
     rate = float(re.search(r'([\d.]+) images/s', text)[1])
-    assert rate > 0 and re.search(r'peak memory: \d+\.\d+ GiB', text) and 'the run: 7200 images' in text
-    assert duration(7200 / rate) in text or rate < 0.1
+    assert rate > 0 and re.search(r'peak memory: \d+\.\d+ GiB', text) and '7200 images' in text
+    assert as_duration(7200 / rate) in text or rate < 0.1
 
 
 @pytest.mark.parametrize('seconds, text', [(40, '40 s'), (300, '5 min'), (7500, '2 h 5 min'), (273600, '3 d 4 h'),
                                            (3600, '1 h 0 min')])
 def test_durations(seconds, text):
-    assert duration(seconds) == text
+    assert as_duration(seconds) == text
 
 
-def test_translation_takes_the_average_where_there_is_one(built, tmp_path):
-    model = built(*PIX2PIX)
-    folder = tmp_path / 'checkpoints' / model.opt.name
-    folder.mkdir(parents=True)
-    for name in ('G', 'G_ema'):
-        (folder / f'latest_net_{name}.pth').touch()
-    files = {}
-    for label, changes in dict(training={}, test=dict(isTrain=False, no_ema=False),
-                               without=dict(isTrain=False, no_ema=True)).items():
-        model.opt = model.opt.replace(**changes)
-        files[label] = model.file_of('G').name
-    assert files == dict(training='latest_net_G.pth', test='latest_net_G_ema.pth', without='latest_net_G.pth')
-    assert model.file_of('G_B').name == 'latest_net_G_B.pth'
+def test_translation_uses_the_average_if_there_is_one(built, tmp_path):
+    model = built(*PIX2PIX).model
+    for name in ('G', 'D', 'G_ema'):
+        (tmp_path / f'latest_net_{name}.pth').touch()
+    for averages, file in ((False, 'latest_net_G.pth'), (True, 'latest_net_G_ema.pth')):
+        files = weight_files(model, tmp_path, 'latest', averages)
+        assert (files['G'].name, files['D'].name) == (file, 'latest_net_D.pth')
 
 
 # ---- the benchmark itself
