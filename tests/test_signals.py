@@ -1,4 +1,4 @@
-"""Signals at awkward moments: together, twice, while python ends, after a pause. No traceback, and the right code."""
+"""Signals at difficult moments: together, twice, while Python exits, after a pause. No traceback, correct exit code."""
 import os
 import signal
 import subprocess
@@ -23,7 +23,7 @@ me = os.getpid()
 signal.signal(signal.SIGINT, signal.default_int_handler)     # whatever the tests inherited
 
 def send(*names):
-    '''All of them arrive before python looks.'''
+    '''Send several signals before Python handles the first one.'''
     numbers = [getattr(signal, name) for name in names]
     signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     for number in numbers:
@@ -35,7 +35,7 @@ def twice():
     send('SIGINT')
 
 class Closing:
-    '''Python reports an exception here and goes on.'''
+    '''Python prints an exception in __del__ and continues.'''
     def __del__(self):
         twice()
 """
@@ -56,29 +56,29 @@ def program(text: str) -> tuple[int, str, str]:
 
 @pytest.mark.parametrize(('names', 'code'), [(('SIGTERM', 'SIGINT'), 130), (('SIGTERM', 'SIGHUP'), 129)])
 def test_two_signals_together_are_one_request(names, code):
-    """Python hands them over by their number."""
+    """Python calls their handlers in the order of their numbers."""
     text = f'with Signals() as asked:\n    send(*{names})\n    print(asked.stop)\nsys.exit(asked.exit_code)'
     assert program(text) == (code, f'{signal.Signals(code - 128).name}\n', '')
 
 
 @pytest.mark.parametrize('place', PLACES)
-def test_the_second_signal_ends_at_once(place):
+def test_a_second_signal_exits_at_once(place):
     assert program(PLACES[place]) == (130, '', 'interrupted\n')
 
 
 @pytest.mark.parametrize('name', signals.STOPPING)
-def test_a_program_that_ends_is_not_interrupted_any_more(name):
+def test_signals_while_python_exits_are_ignored(name):
     text = f'atexit.register(send, "{name}")\nwith Signals() as asked:\n    send("SIGINT")\ntime.sleep(0.3)\n'
     assert program(text + 'sys.exit(asked.exit_code)') == (130, '', '')
 
 
 @pytest.mark.parametrize('name', ['SIGTERM', 'SIGHUP'])
-def test_after_the_training_one_signal_is_enough(name):
+def test_after_the_training_a_single_signal_exits(name):
     code, out, err = program(f'with Signals() as asked:\n    pass\nsend("{name}")\nprint("on")')
     assert (code, out, err) == (128 + getattr(signal, name), '', 'interrupted\n')
 
 
-def test_after_the_training_ctrl_c_is_what_it_was():
+def test_the_handler_of_ctrl_c_is_restored_after_the_training():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with Signals():
@@ -88,10 +88,10 @@ def test_after_the_training_ctrl_c_is_what_it_was():
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_worker_never_hears_what_came_while_it_was_started():
-    """Neither before it has said that it does not listen, nor afterwards; the main process hears it."""
-    heard = []
-    before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+def test_signals_while_a_worker_starts_reach_only_the_main_process():
+    """The worker gets none, neither before nor after its call of `ignore_signals`."""
+    received = []
+    before = signal.signal(signal.SIGINT, lambda number, _: received.append(number))
     try:
         with signals_blocked():
             worker = os.fork()
@@ -99,17 +99,17 @@ def test_a_worker_never_hears_what_came_while_it_was_started():
                 os.kill(os.getpid(), signal.SIGINT)
                 ignore_signals()
                 os.kill(os.getpid(), signal.SIGINT)
-                os._exit(len(heard))
+                os._exit(len(received))
             os.kill(os.getpid(), signal.SIGINT)
-            assert not heard
-        assert heard == [signal.SIGINT]
+            assert not received
+        assert received == [signal.SIGINT]
         assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 0
     finally:
         signal.signal(signal.SIGINT, before)
 
 
 def test_a_pause_is_not_counted():
-    """Only what comes after it is: SIGCONT arrives whether or not the process was halted."""
+    """The timer starts again at SIGCONT, so the time before it is left out."""
     before = signal.getsignal(signal.SIGCONT)
     try:
         timer = StepTimer()
