@@ -71,7 +71,7 @@ def prepare(opt):
     n_images = int(min(len(dataset), opt.num_test))
     return SimpleNamespace(
         dataset=dataset, model=model, n_images=n_images,
-        batches=create_loader(dataset, opt, n_images, runtime.device.type == 'cuda'),
+        batches=create_loader(dataset, opt, n_images, runtime.device),
         examples=model.prepare_test(dataset.read, list_images),
         uses_averages=any(path.stem.endswith('_ema') for path in files),
         open_results=partial(Results, opt, dataset.folder_A, model.target))

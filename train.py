@@ -15,7 +15,6 @@ if __name__ == '__main__':
 import sys
 import time
 from functools import partial
-from itertools import count
 from pathlib import Path
 
 from options import TrainOptions
@@ -38,11 +37,11 @@ def main(argv, console):
             session.say_finished()
             return 0
         if opt.dry_run:
-            session.dry_run(batch for epoch in count(1) for batch in session.batches(epoch))
+            session.dry_run()
             return 0
         session.begin(lock, console)
-        option_text = save_options(session.opt, options.defaults) if session.group.is_main else ''
-        with session.record([option_text, session.first_line, *options.changes]):
+        opening = [save_options(session.opt, options.defaults)] if session.group.is_main else []
+        with session.record([*opening, session.first_line, *options.changes]):
             train(session)
         return session.signals.exit_code
 
@@ -51,7 +50,6 @@ def prepare(opt, lock, console, argv):
     """Build everything. All errors are reported before the run folder is touched; only here is torch imported."""
     from data import create_dataset, create_loader, fixed_samples
     from data.loading.collate import collate
-    from data.loading.loader import updates_of
     from models import create_model, create_trainer
     from models.training.session import Session
     from util.machine.runtime import start_runtime
@@ -59,23 +57,18 @@ def prepare(opt, lock, console, argv):
     dataset = create_dataset(opt)
     runtime = start_runtime(opt.gpu_ids, opt.cpu_threads, opt.seed, 'gpu_ids' in opt.given, opt.precision,
                             opt.deterministic, argv, opt.comm_timeout)
-    group = runtime.group
-    console.silent = not group.is_main
-    opt = opt.replace(**group.first(opt.as_dict))
+    console.silent = not runtime.group.is_main
+    opt = opt.replace(**runtime.group.first(opt.as_dict))
     if opt.continue_train:
-        group.first(lock.acquire)
+        runtime.group.first(lock.acquire)
     model = create_model(opt, runtime)
     session = Session(opt, create_trainer(opt, model), dataset, lock.path.parent)
     if session.progress.finished:
         return session
     model.set_input(collate([dataset[0]]))      # images of a wrong size are found now
-    loader = create_loader(dataset, opt, pin_memory=model.device.type != 'cpu', device=model.device,
-                           rank=model.group.rank, processes=model.group.size)
-
-    def batches(epoch, start=0):
-        loader.sampler.set_epoch(epoch, start=start)
-        return updates_of(loader, opt.accumulate)
-    session.batches, session.fixed_samples = batches, partial(fixed_samples, opt, opt.val_images)
+    loader = create_loader(dataset, opt, device=model.device, group=model.group)
+    session.batches = partial(loader.epoch, accumulate=opt.accumulate)
+    session.fixed_samples = partial(fixed_samples, opt, opt.val_images)
     return session
 
 
@@ -116,9 +109,8 @@ def train(session):
         if signals.stop and not progress.finished:
             checkpoints.before_stop(signals.stop)
             return
-        before, epoch = trainer.learning_rate, progress.finish_epoch()
-        trainer.schedule.finish_epoch()
-        trainer.set_learning_rate(progress)
+        epoch = progress.finish_epoch()
+        before = trainer.finish_epoch(progress)
         checkpoints.after_epoch(epoch)
         visualizer.line(f'learning rate {before:.7f} -> {trainer.learning_rate:.7f}')
         visualizer.line(f'End of epoch {epoch} / {progress.last_epoch_text} \t '

@@ -12,12 +12,11 @@ def create_dataset(opt):
     return dataset
 
 
-def create_loader(dataset, opt, size: int | None = None, pin_memory: bool = False, device=None,
-                  rank: int = 0, processes: int = 1):
+def create_loader(dataset, opt, size: int | None = None, device=None, group=None):
     """Batches of `dataset`, or of its first `size` samples: {'A': (N, C, H, W), 'A_paths': [...], ...}.
 
-    `loader.sampler.set_epoch(epoch)` chooses the order and the augmentation. `device` is the training device, for
-    --loader cache_gpu. With several `processes`, the one with this `rank` gets its part of every batch.
+    `loader.sampler.set_epoch(epoch)` chooses the order and the augmentation. `device` is where the batches go. With a
+    `group` of several processes, each gets its part of every batch.
     """
     import torch
 
@@ -26,11 +25,14 @@ def create_loader(dataset, opt, size: int | None = None, pin_memory: bool = Fals
     from .loading.loader import Loader
     from .loading.sampler import EpochSampler
     from .loading.workers import worker_count
+    device = torch.device(device or 'cpu')
+    rank, processes = (group.rank, group.size) if group else (0, 1)
     sampler = EpochSampler(size or len(dataset), not opt.serial_batches, opt.seed, opt.batch_size, rank, processes)
     if opt.isTrain and opt.loader != 'stream':
-        dataset.cache = create_cache(opt.loader, dataset.n_bytes, dataset.any_device, torch.device(device or 'cpu'))
+        dataset.cache = create_cache(opt.loader, dataset.n_bytes, dataset.any_device, device)
     loader_class = CachedLoader if dataset.cache else Loader
-    return loader_class(dataset, sampler, worker_count(opt.num_threads), opt.data_timeout, pin_memory)
+    return loader_class(dataset, sampler, worker_count(opt.num_threads), opt.data_timeout,
+                        pin_memory=device.type != 'cpu')
 
 
 def fixed_samples(opt, count: int) -> list:

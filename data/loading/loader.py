@@ -16,7 +16,6 @@ from .sampler import EpochSampler, chunks
 from .workers import (
     PREFETCH,
     SHARED_MEMORY,
-    free_shm,
     how_it_ended,
     is_shm_error,
     open_images,
@@ -60,6 +59,11 @@ class Loader:
             yield from self.batches()
         finally:
             self.sampler.start = start
+
+    def epoch(self, epoch: int, start: int = 0, accumulate: int = 1):
+        """The batches of an epoch, without its first `start` samples; `accumulate` of them together as 'parts'."""
+        self.sampler.set_epoch(epoch, start=start)
+        return grouped(self, accumulate)
 
     def batches(self):
         """The batches from `sampler.start` on, which moves on with them, so that new workers continue from there."""
@@ -148,8 +152,8 @@ class Loader:
             raise ResourceError(f'out of memory while loading images; {LESS_MEMORY}')
         if self.n_workers and (-signal.SIGBUS in dead.values() or is_shm_error(error)):
             self.n_workers = 0
-            warn(f'{SHARED_MEMORY} is full ({free_shm()} MB free); from now on the main process loads the images. With '
-                 f'docker, add --shm-size=1g')
+            warn(f'{SHARED_MEMORY} is full; from now on the main process loads the images. With docker, add '
+                 f'--shm-size=1g')
         elif not dead:
             raise error
         else:
@@ -178,8 +182,8 @@ def unchanged(message):
     return message
 
 
-def updates_of(batches, parts: int):
-    """What updates are made of: batches, or as many of them together as --accumulate says ('parts')."""
+def grouped(batches, parts: int):
+    """The batches, or with --accumulate that many of them together as 'parts'."""
     if parts == 1:
         yield from batches
         return

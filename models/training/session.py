@@ -55,7 +55,8 @@ class Session:
         say(f'nothing left to train: {self.folder.absolute()} is finished (epoch {self.progress.epoch - 1}, '
             f'total_iters {self.progress.total_iters}); raise --n_epochs, --n_epochs_decay or --max_iters to continue')
 
-    def dry_run(self, batches):
+    def dry_run(self):
+        batches = (batch for epoch in itertools.count(1) for batch in self.batches(epoch))
         for line in dry_run(self.trainer, batches, self.images_to_go):
             say(line)
 

@@ -107,6 +107,13 @@ class Trainer:
         for optimizer in self.model.optimizers.values():
             set_learning_rate(optimizer, self.schedule.learning_rate(progress))
 
+    def finish_epoch(self, progress) -> float:
+        """Set the learning rate of the next epoch; returns that of the epoch before."""
+        before = self.learning_rate
+        self.schedule.finish_epoch()
+        self.set_learning_rate(progress)
+        return before
+
     @property
     def learning_rate(self) -> float:
         return float(next(iter(self.model.optimizers.values())).param_groups[0]['lr'])
