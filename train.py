@@ -89,7 +89,6 @@ def train(session):
                 session.recovery.after(error, progress)
             progress.advance(images)
             timer.step_done(images)
-
             visualizer.step(progress)
             if progress.every(opt.display_freq) or progress.at_end:
                 visualizer.images(progress, model.get_current_visuals())
