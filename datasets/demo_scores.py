@@ -184,7 +184,9 @@ def confusion(predicted: np.ndarray, truth: np.ndarray, n: int) -> np.ndarray:
 def segmentation(counts: np.ndarray) -> dict:
     """Pixel accuracy, mean class accuracy and mean IoU over the classes that occur (the FCN scores)."""
     present = counts.sum(1) > 0
-    right, true, predicted = np.diag(counts)[present], counts.sum(1)[present], counts.sum(0)[present]
+    right = np.diag(counts)[present]
+    true = counts.sum(1)[present]
+    predicted = counts.sum(0)[present]
     return dict(pixel_acc=float(np.diag(counts).sum() / counts.sum()), class_acc=float((right / true).mean()),
                 iou=float((right / (true + predicted - right)).mean()))
 
@@ -268,7 +270,8 @@ def pair_distance(samples, mask: np.ndarray) -> float:
 
 def score_shapes(demo: Demo, results) -> dict:
     """Silhouette to colored shape: same shape, one hue each, all hues over random styles, hue of the style image."""
-    ious, found, guided, distances = [], [], [], []
+    ious, distances = [], []
+    found, guided = [], []         # hues of random styles; whether guided outputs have the hue of their style
     for result in results:
         random = []
         for label, fake in result.fakes.items():

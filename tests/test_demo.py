@@ -90,7 +90,7 @@ def test_facades_labels_are_the_colored_mask(demos):
     palette = make_demo.demo_facades.PALETTE
     right = demos['facades'].image('test', '0001.png')[:, 64:]
     np.testing.assert_array_equal(right, palette[demos['facades'].mask('test', '0001')])
-    assert len({tuple(colour) for colour in palette}) == 8
+    assert len({tuple(color) for color in palette}) == 8
 
 
 def test_windows_are_dark_by_day_and_lit_at_night(demos):

@@ -36,7 +36,8 @@ from test_crashes import FREQUENT, MODEL, crash_points, kill_at, saves_of
 from test_distributed import children_of, read_until, torchrun
 from tqdm import tqdm
 
-JOBS = ('points', 'kills', 'faults', 'resume', 'ranks', 'steps', 'fuzz')
+DEFAULT_SIZES = dict(points=1, kills=200, faults=200, resume=5, ranks=20, steps=10_000, fuzz=500)
+JOBS = tuple(DEFAULT_SIZES)
 STOPS = ((3, 'SIGTERM'), (4, 'SIGINT'), (6, 'SIGKILL'), (8, 'SIGHUP'), (12, 'SIGTERM'))     # in 3 epochs of 4 steps
 ENDING = {'SIGTERM': 143, 'SIGINT': 130, 'SIGKILL': -9, 'killed operation': -9, 'torn write': -9}   # {fault: exit code}
 OTHERS = {'ENOSPC': 4, 'EIO': 4, 'SIGSTOP': 0, 'killed worker': 0}      # 4 if the run cannot continue without the file
@@ -60,7 +61,7 @@ def parse(argv) -> argparse.Namespace:
     parser.add_argument('--out', type=Path, help='JSON file for the figures; figures of other jobs in it are kept')
     opt = parser.parse_args(argv)
     if all(getattr(opt, job) is None for job in JOBS):
-        opt.points, opt.kills, opt.faults, opt.resume, opt.ranks, opt.steps, opt.fuzz = 1, 200, 200, 5, 20, 10_000, 500
+        vars(opt).update(DEFAULT_SIZES)
     return opt
 
 
@@ -68,7 +69,9 @@ class Soak:
     """Each job is a method that takes the size of the job and returns its figures."""
 
     def __init__(self, server, folder: Path, seed: int):
-        self.server, self.folder, self.seed = server, folder, seed
+        self.server = server
+        self.folder = folder
+        self.seed = seed
         self.home = tiny_runs.draw_home(folder / 'home')
         self.runs = tiny_runs.Runs(server, self.home, folder / 'runs')
 
@@ -102,7 +105,8 @@ class Soak:
 
     def kills(self, wanted: int) -> dict:
         end, done = self.unbroken(MODEL, *FREQUENT)
-        draw, kills, starts, finished, different, lost = random.Random(self.seed), 0, 0, 0, 0, []
+        draw, lost = random.Random(self.seed), []
+        kills = starts = finished = different = 0
         with tqdm(total=wanted, desc='kills') as bar:
             while kills < wanted:
                 self.fresh_runs()
@@ -135,7 +139,9 @@ class Soak:
                  '--save_epoch_freq', 0, '--display_freq', 5, '--num_threads', 2]
         end, done = self.unbroken(MODEL, *words, limit=LIMIT)
         per_step = {op: count / steps for op, count in operations_of(done, NO_LOG).items()}
-        draw, found, starts, finished, different, lost = random.Random(self.seed), collections.Counter(), 0, 0, 0, []
+        draw = random.Random(self.seed)
+        found, lost = collections.Counter(), []
+        starts = finished = different = 0
         with tqdm(total=wanted, desc='faults') as bar:
             while found.total() < wanted:
                 self.fresh_runs()
@@ -158,7 +164,8 @@ class Soak:
                     lost=len(lost), different=different)
 
     def resume(self, stops: int) -> dict:
-        words, equal, cases, wrong = ['--save_latest_freq', 3, '--display_freq', 2], 0, 0, []
+        words, wrong = ['--save_latest_freq', 3, '--display_freq', 2], []
+        cases = equal = 0
         models = tiny_runs.MODELS.keys() - {'template'}
         with tqdm(total=len(models) * 2 * stops, desc='resume') as bar:
             for model in sorted(models):

@@ -66,7 +66,9 @@ def share_of(rank: int, size: int, batch_size: int, total: int, part: int = 0) -
 class Group:
     """The processes of a run. This base class is a single process; `share` is None if a batch is not split."""
 
-    rank, size, local_rank = 0, 1, 0
+    rank = 0
+    size = 1
+    local_rank = 0
 
     def __init__(self):
         self.share = None
@@ -175,7 +177,9 @@ class Processes(Group):
             self.store = dist.PrefixStore(agree_on_session(store, rank, size, timeout), store)
             dist.init_process_group(backend, store=self.store, rank=rank, world_size=size, timeout=limit,
                                     device_id=device_id)
-        self.rank, self.size, self.local_rank = dist.get_rank(), dist.get_world_size(), local_rank()
+        self.rank = rank
+        self.size = size
+        self.local_rank = local_rank()
 
     def sum(self, tensor):
         with lost_rank_as_error():

@@ -67,7 +67,7 @@ def differences(found: dict, facts: dict) -> list[str]:
 
 
 def move_unknown_aside(folder: Path, written: set[str], notify):
-    """Move images that this test did not write, whose inputs are gone, from `folder` to `<folder>.1`."""
+    """Move images that this test did not write, whose inputs no longer exist, from `folder` to `<folder>.1`."""
     ours = {composed(file) for file in written}
     parts = [folder / name for name in ('images', 'thumbs') if not (folder / name).is_symlink()]
     unknown = [path for part in parts for path in sorted(part.rglob('*'))
