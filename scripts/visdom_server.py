@@ -1,162 +1,95 @@
-"""Start a visdom server for this machine only, without internet: python scripts/visdom_server.py
+"""Start a visdom server for this machine only, which works without internet.
 
-With VISDOM_PASSWORD (and VISDOM_USERNAME, default visdom) in the environment it asks for them.
+With VISDOM_PASSWORD (and VISDOM_USERNAME, default visdom) in the environment, the server asks for them.
 """
-
 import argparse
 import asyncio
-import errno
-import ipaddress
 import logging
 import os
 import secrets
+import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from util.cli import run
 from util.errors import UserError
-from util.monitors.visdom_assets import (
-    ASSETS,
-    INSTALL,
-    LOGIN_ASSETS,
-    assets_folder,
-    complete,
-    missing_assets,
-    page_folder,
-    report,
-    stage,
-)
-from util.monitors.visdom_client import credentials
-
-BUFFER_BYTES = 1 << 30  # a grid of large images is one message
-LOOPBACK = '127.0.0.1'
+from util.monitors.base import install_hint
+from util.monitors.visdom_server import ENVIRONMENTS, LOOPBACK, complete, credentials, is_local
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__.split(':')[0], epilog=' '.join(__doc__.split('\n')[2:]))
-    parser.add_argument('--port', type=int, default=8097, help='port of the page and of --display_port')
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--port', type=int, default=8097, help='port of the page, and of --display_port')
     parser.add_argument('--bind', default=LOOPBACK, metavar='ADDRESS',
-                        help='address to listen on; others than this machine need VISDOM_PASSWORD')
-    home = Path.home() / '.visdom'
-    parser.add_argument('--env_path', type=Path, default=home, help='folder of saved environments')
-    parser.add_argument('--visdom_assets', metavar='DIR',
+                        help='address to listen on; one that other machines can reach needs VISDOM_PASSWORD')
+    parser.add_argument('--env_path', type=Path, default=ENVIRONMENTS, help='folder of saved environments')
+    parser.add_argument('--visdom_assets', default='', metavar='DIR',
                         help='folder with the browser files of the page (see scripts/visdom_assets.py)')
-    parser.add_argument('--verbose', action='store_true', help='show where an error comes from')
+    parser.add_argument('--verbose', action='store_true', help='print the traceback of an error')
     opt = parser.parse_args(argv)
     if not 1 <= opt.port <= 65535:
-        raise UserError(f'--port {opt.port} is no port; give a number from 1 to 65535')
-    check_address(opt.bind)
-    opt.visdom_assets = assets_folder(opt.visdom_assets)
+        raise UserError(f'--port {opt.port} is not a port; give a number from 1 to 65535')
+    if not is_local(opt.bind) and not credentials():    # others could fill this disk and deceive its user
+        raise UserError(f'--bind {opt.bind} admits other machines: set a password in the environment variable '
+                        f'VISDOM_PASSWORD, or use an ssh tunnel to {LOOPBACK}')
+    if opt.visdom_assets and not os.path.isdir(opt.visdom_assets):
+        raise UserError(f'--visdom_assets {opt.visdom_assets} is not a folder')
+    try:
+        (opt.env_path / 'page').mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f'--env_path {opt.env_path.absolute()} cannot be used ({error.strerror}); choose another')
     return opt
 
 
-def check_address(address):
-    """Who can send to the server can fill this machine's disk and deceive its user."""
+def application(opt):
+    """visdom's tornado application. Its own start-up code listens to the whole network, and needs internet."""
+    sys.modules['torch'] = None     # imported for nothing: seconds, and half a gigabyte
     try:
-        inside = ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        raise UserError(f'--bind {address} is no address; give one of this machine as numbers, such as {LOOPBACK}')
-    if not inside and not credentials():
-        raise UserError(f'--bind {address} lets other machines in; put a password into the environment variable '
-                        f'VISDOM_PASSWORD, or use an ssh tunnel to {LOOPBACK}')
-
-
-def import_visdom():
-    """visdom without torch, which it imports for nothing: half a gigabyte and seconds."""
-    sys.modules['torch'] = None
-    try:
-        import visdom
-        import visdom.server.app
+        import visdom.server.app as server
+        from visdom.utils.server_utils import hash_password
     except ImportError as error:
-        raise UserError(f'visdom cannot be imported ({error}); {INSTALL}')
-    return visdom
-
-
-def writable(path):
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        if not os.access(path, os.W_OK):
-            raise PermissionError(errno.EACCES, 'not writable')
-    except OSError as error:
-        raise UserError(f'{path.absolute()} cannot be used ({error.strerror}); name a folder with --env_path')
-    return path.resolve()
-
-
-def staged(visdom, env_path):
-    """The page in this user's cache, or beside the environments where that cannot be written."""
-    package = Path(visdom.__file__).parent
-    try:
-        return stage(package, visdom.__version__, page_folder(visdom.__version__))
-    except OSError:
-        return stage(package, visdom.__version__, env_path / 'page')
-
-
-def user(visdom, env_path) -> dict | None:
-    """Who may use the server, as visdom wants it told; None: everybody of this machine."""
-    known = credentials()
-    if not known:
-        return None
-    from visdom.utils.server_utils import hash_password
-    visdom.server.app.DEFAULT_ENV_PATH = f'{env_path}{os.sep}'      # where it looks for the next file
-    secret = env_path / 'COOKIE_SECRET'
-    if not secret.exists():
-        with open(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), 'w', encoding='utf-8') as file:
-            file.write(secrets.token_hex(32))
-    return {'username': known['username'], 'password': hash_password(hash_password(known['password']))}
-
-
-def application(visdom, static, opt, env_path):
-    """visdom's tornado application; its own start-up code would print a host name that may be wrong."""
-    settings = visdom.server.app.tornado_settings
-    settings.update(static_path=str(static), template_path=str(static), autoreload=False)
-    # A base_url of '/' would double every slash; the folder's name is joined to file names as it is.
-    app = visdom.server.app.Application(port=opt.port, base_url='', env_path=f'{env_path}{os.sep}',
-                                        user_credential=user(visdom, env_path))
-    # In debug mode every error looks for an error.html that does not exist.
-    app.settings['debug'] = False
+        raise UserError(f'cannot import visdom ({error}); {install_hint("visdom")}')
+    original, page = Path(server.__file__).parents[1] / 'static', opt.env_path.resolve() / 'page'
+    shutil.copytree(original, page, dirs_exist_ok=True)     # where `complete` can add files
+    index = (original / 'index.html').read_text(encoding='utf-8')
+    # tornado >= 6.6 answers 403 to a static_url outside the static folder
+    index = index.replace('{{ static_url("../user/style.css") }}', '"/user/style.css"')
+    (page / 'index.html').write_text(index, encoding='utf-8')
+    server.tornado_settings.update(static_path=str(page), template_path=str(page), autoreload=False)
+    # the folder is joined to file names as it is; a base_url of '/' would double every slash
+    app = server.Application(port=opt.port, base_url='', env_path=f'{opt.env_path.resolve()}{os.sep}')
+    app.settings['debug'] = False   # its page for errors does not exist
+    if login := credentials():
+        password = hash_password(hash_password(login['password']))
+        app.login_enabled, app.user_credential = True, {**login, 'password': password}
+        app.settings['cookie_secret'] = secrets.token_hex(32)
     return app
 
 
 async def serve(app, opt):
     try:
-        app.listen(opt.port, address=opt.bind, max_buffer_size=BUFFER_BYTES)
+        app.listen(opt.port, address=opt.bind, max_buffer_size=1 << 30)     # a grid of large images is one message
     except OSError as error:
-        raise UserError(f'port {opt.port} cannot be used ({error.strerror}); choose another with --port')
-    who = 'from this machine only' if ipaddress.ip_address(opt.bind).is_loopback else 'with a password'
-    where = 'localhost' if opt.bind == LOOPBACK else f'[{opt.bind}]' if ':' in opt.bind else opt.bind
-    print(f'visdom: http://{where}:{opt.port} ({who}; Ctrl-C stops it)', flush=True)
-    # The programming interface answers meanwhile.
-    await asyncio.to_thread(finish_page, Path(app.settings['static_path']), opt.visdom_assets)
+        raise UserError(f'cannot listen on --bind {opt.bind} --port {opt.port} ({error.strerror}); choose others')
+    who = 'for this machine only' if is_local(opt.bind) else 'with a password'
+    print(f'visdom: http://{opt.bind.replace(LOOPBACK, "localhost")}:{opt.port} ({who}; Ctrl-C stops it)', flush=True)
+    try:    # the server accepts curves and images meanwhile
+        await asyncio.to_thread(complete, Path(app.settings['static_path']), opt.visdom_assets)
+    except UserError as error:
+        print(f'the page of visdom stays blank, but curves and images are accepted: {error.args[0]}; `python '
+              f'scripts/visdom_assets.py --out DIR` gets it on a machine with internet', flush=True)
     await asyncio.Event().wait()
-
-
-def finish_page(static, folder):
-    wanted = (*ASSETS, *LOGIN_ASSETS) if credentials() else ASSETS
-    if not missing_assets(static, wanted):
-        return
-    problems = complete(static, folder, wanted)
-    if problems:
-        report(problems, static, lambda line: print(line, flush=True))
-    else:
-        print(f'the page is complete: {static}', flush=True)
 
 
 def main(argv, console):
     opt = parse(argv)
-    visdom = import_visdom()
-    env_path = writable(opt.env_path)
-    # A page without its optional scripts is a dozen warnings.
-    logging.getLogger('tornado').setLevel(logging.ERROR)
+    logging.getLogger('tornado').setLevel(logging.ERROR)    # optional scripts of the page are not there
     logging.getLogger('tornado.general').setLevel(logging.CRITICAL)
-    # The page asks for the user's name, which a container may not have.
-    os.environ.setdefault('USERNAME', 'user')
-    app = application(visdom, staged(visdom, env_path), opt, env_path)
-    try:
-        asyncio.run(serve(app, opt))
-    except KeyboardInterrupt:
-        print('visdom stopped', flush=True)
+    with suppress(KeyboardInterrupt):
+        asyncio.run(serve(application(opt), opt))
 
 
 if __name__ == '__main__':

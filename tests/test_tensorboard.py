@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from util.monitors.base import Background
-from util.monitors.tensorboard import TensorboardBoard
+from util.monitors.tensorboard import TensorboardMonitor
 
 accumulators = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator',
                                    reason='tensorboard is not installed; pip install tensorboard')
@@ -27,7 +27,7 @@ def scalars(folder, tag):
 
 
 def test_losses_and_pictures_are_read_back(tmp_path):
-    board = TensorboardBoard(tmp_path)
+    board = TensorboardMonitor(tmp_path)
     board.losses(record(100, G=2.0, D=0.25))
     board.losses(record(200, G=1.0, D=0.5))
     at = SimpleNamespace(epoch=1, total_iters=200)
@@ -45,7 +45,7 @@ def test_losses_and_pictures_are_read_back(tmp_path):
 
 def test_a_resumed_run_takes_the_place_of_what_was_written_after_it(tmp_path):
     for images in ((100, 200, 300), (200, 400)):
-        board = TensorboardBoard(tmp_path)
+        board = TensorboardMonitor(tmp_path)
         for image in images:
             board.losses(record(image, G=float(image + len(images))))
         board.close()
@@ -53,13 +53,13 @@ def test_a_resumed_run_takes_the_place_of_what_was_written_after_it(tmp_path):
 
 
 def test_nothing_to_tell_leaves_no_file(tmp_path):
-    TensorboardBoard(tmp_path / 'run').close()
+    TensorboardMonitor(tmp_path / 'run').close()
     assert not (tmp_path / 'run').exists()
 
 
 def test_it_works_in_its_thread(tmp_path):
     notices = []
-    board = Background('tensorboard', lambda: TensorboardBoard(tmp_path), notices.append)
+    board = Background('tensorboard', lambda: TensorboardMonitor(tmp_path), notices.append)
     for image in (100, 200):
         board.losses(record(image, G=1.0))
     board.close()

@@ -1,4 +1,4 @@
-"""The visdom board with a real server, none, a silent one and one that is killed; read back by plain HTTP."""
+"""The visdom monitor with a real server, none, a silent one and one that is killed; read back by plain HTTP."""
 
 import base64
 import gc
@@ -17,7 +17,7 @@ import weakref
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,36 +26,28 @@ from PIL import Image
 
 from util.cli import run as run_tool
 from util.console import Console
-from util.monitors import visdom_assets, visdom_board, visdom_client, visdom_start
-from util.monitors.visdom_board import (
-    CURVE_POINTS,
-    LABEL_HEIGHT,
-    Curve,
-    RunLog,
-    VisdomBoard,
-    html_table,
-    image_grid,
-    labelled,
-    scaled_down,
-    side_by_side,
-)
-from util.monitors.visdom_start import LocalServer, probe
+from util.errors import UserError
+from util.images import LABEL_HEIGHT, image_grid
+from util.monitors import base, create, visdom_server
+from util.monitors import visdom as visdom_monitor
+from util.monitors.base import Background
+from util.monitors.curves import read_jsonl
+from util.monitors.visdom import VisdomMonitor, html_table
+from util.monitors.visdom_server import Unreachable, find_or_start, is_free
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'scripts'))
 
 import browser
 import replay_visdom
 import visdom_assets as visdom_assets_tool
-import visdom_server
 
-SERVER = Path(visdom_server.__file__)
 PATIENCE = 20.0
 
 
 @pytest.fixture(scope='module')
 def visdom():
     """The package, imported before anything is timed: it imports torch."""
-    return pytest.importorskip('visdom', reason=f'visdom is not installed; {visdom_assets.INSTALL}')
+    return pytest.importorskip('visdom', reason=f'visdom is not installed; {base.install_hint("visdom")}')
 
 
 @pytest.fixture(scope='module')
@@ -66,23 +58,34 @@ def port(visdom, tmp_path_factory):
 
 
 class Run:
-    """A board, the notices it gave, and the log it reads."""
+    """A monitor behind its queue, the notices it printed, and the log of its run."""
 
     def __init__(self, folder, port, options=None, **arguments):
-        self.log, self.notices = folder / 'losses.jsonl', []
+        self.log, self.notices, self.monitor = folder / 'losses.jsonl', [], None
         folder.mkdir(parents=True, exist_ok=True)
-        self.board = VisdomBoard('run', folder, options or {}, server='http://127.0.0.1', port=port,
-                                 notify=self.notices.append, **arguments)
+        history = list(read_jsonl(self.log)) if self.log.exists() else []
+
+        def make():
+            self.monitor = VisdomMonitor('run', options or {}, history, server='http://127.0.0.1', port=port,
+                                         notify=self.notices.append, **arguments)
+            return self.monitor
+
+        self.queue = Background('visdom', make, self.notices.append, interval=0.2)
 
     def loss(self, image, epoch_size=None, **losses):
-        """Report losses as training does: into the log, then to the board."""
+        """Report losses as training does: to the log, then to the monitor."""
         record = report(image, epoch_size, **losses)
         with open(self.log, 'a', encoding='utf-8') as file:
             file.write(json.dumps(record) + '\n')
-        self.board.losses(record)
+        self.queue.losses(record)
 
-    def images(self, pictures, kind='train'):
-        self.board.images(SimpleNamespace(epoch=1, total_iters=100), pictures, kind)
+    def images(self, images, kind='train'):
+        self.queue.images(SimpleNamespace(epoch=1, total_iters=100), images, kind)
+
+    def close(self) -> bool:
+        """Whether the server has everything."""
+        self.queue.close()
+        return bool(self.monitor and self.monitor.delivered)
 
 
 def report(image, epoch_size=None, **losses):
@@ -95,17 +98,18 @@ def report(image, epoch_size=None, **losses):
 
 
 @pytest.fixture
-def board(tmp_path):
-    """make(port, **arguments) -> a board, closed at the end."""
-    made = []
+def start(tmp_path, monkeypatch):
+    """start(port, **arguments) -> a run, closed at the end."""
+    runs = []
 
     def make(port, **arguments):
-        made.append(Run(tmp_path / f'run{len(made)}', port, **arguments))
-        return made[-1]
+        runs.append(Run(tmp_path / f'run{len(runs)}', port, **arguments))
+        return runs[-1]
 
     yield make
-    for one in made:
-        one.board.close(0.1)
+    monkeypatch.setattr(base, 'CLOSING_SECONDS', 0.1)
+    for run in runs:
+        run.close()
 
 
 def free_port():
@@ -119,7 +123,7 @@ def start_server(port, folder, *arguments):
     caches['NPM_CONFIG_REGISTRY'] = 'http://127.0.0.1:9'     # nothing is fetched in a test
     options = ['--port', str(port), '--env_path', str(folder / 'env'), *arguments]
     with open(folder / 'log', 'ab') as log:
-        command = [sys.executable, str(SERVER), *options]
+        command = [sys.executable, str(visdom_server.SCRIPT), *options]
         return subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **caches})
 
 
@@ -136,7 +140,7 @@ def running_server(port, folder, *arguments):
 
 @contextmanager
 def answering(status, body=()):
-    """Port of a web server that is no visdom; `body()` gives the parts of all answers of status 200."""
+    """Port of a web server other than visdom; `body()` yields the parts of all answers of status 200."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
@@ -195,87 +199,29 @@ def decoded(window):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
 
 
-def test_a_long_curve_is_thinned_to_the_means_of_equal_windows():
-    samples = np.random.default_rng(0).normal(size=10_240)
-    curve = Curve()
-    for x, y in enumerate(samples):
-        curve.add(x, y)
-    points = curve.points()
-    assert CURVE_POINTS / 2 <= len(points) <= CURVE_POINTS
-    assert curve.stride == len(samples) // len(points)
-    np.testing.assert_allclose(points[:, 1], samples.reshape(len(points), -1).mean(axis=1))
-    np.testing.assert_allclose(points[:, 0], np.arange(10_240).reshape(len(points), -1).mean(axis=1))
+def test_the_grid_is_white_around_images_of_any_size_and_their_labels():
+    grid = image_grid({'a': plain(10, 4, 60), 'größe': plain(20, 8, 50), 'c': plain(30, 100, 400)}, 2, 64)
+    height, width = 2 * (LABEL_HEIGHT + 16 + 4), 2 * (64 + 4)   # the third is shrunk to 16 x 64
+    assert (grid.shape, grid.dtype) == ((height, width, 3), np.uint8)
+    top = LABEL_HEIGHT + 2
+    assert (grid[top:top + 4, 2:62] == 10).all() and (grid[top:top + 8, 70:120] == 20).all()
+    assert (grid[top + 34:top + 50, 2:66] == 30).all() and (grid[34:, 68:] == 255).all()
+    assert grid[2:top, 2:66].min() < 100 and (grid[:, :2] == 255).all()     # the label
 
 
-@pytest.mark.parametrize('count', [1, 2, 499, 500, 501, 750, 2999])
-def test_every_sample_counts_and_the_newest_is_in_the_last_point(count):
-    curve = Curve()
-    for x in range(count):
-        curve.add(x, 2.0 * x)
-    points = curve.points()
-    assert 1 <= len(points) <= CURVE_POINTS
-    np.testing.assert_allclose(points[:, 1], 2 * points[:, 0])
-    assert points[-1, 0] > count - 1 - curve.stride
-
-
-def test_what_is_not_finite_becomes_a_gap():
-    curve = Curve()
-    for y in (1.0, float('inf'), float('nan'), -float('inf'), 2.0):
-        curve.add(0.0, y)
-    np.testing.assert_array_equal(curve.points()[:, 1], [1, np.nan, np.nan, np.nan, 2])
-
-
-def test_a_loss_that_begins_later_keeps_its_own_epochs():
-    early, late = Curve(), Curve()
-    for epoch in (1, 2, 3):
-        early.add(epoch, 10 * epoch)
-    late.add(3, 7)
-    x, y = side_by_side([early, late])
-    np.testing.assert_array_equal(x, [[1, 3], [2, np.nan], [3, np.nan]])
-    np.testing.assert_array_equal(y, [[10, 7], [20, np.nan], [30, np.nan]])
-
-
-def test_the_grid_is_white_around_images_of_any_size_and_channels():
-    grid = image_grid([plain(10, 4, 6), np.full((4, 6), 20, np.uint8), np.full((2, 3, 1), 30, np.uint8)], 2)
-    expected = np.full((16, 20), 255)
-    expected[2:6, 2:8], expected[2:6, 12:18], expected[10:12, 2:5] = 10, 20, 30
-    assert grid.dtype == np.uint8
-    np.testing.assert_array_equal(grid, np.repeat(expected[..., None], 3, axis=2))
+def test_a_long_label_widens_its_cell():
+    assert image_grid({'a long label': plain(90, 8, 8)}, 1, 64).shape[1] > 40
 
 
 def test_table_cells_are_escaped():
-    assert '&lt;b&gt; &amp; c' in html_table([['<b> & c', 1]])
+    assert '&lt;b&gt; &amp; c' in html_table({'<b> & c': 1})
 
 
-def test_small_pictures_get_labels_and_large_ones_shrink():
-    wide = scaled_down(plain(90, 100, 400), 64)
-    assert wide.shape == (16, 64, 3) and (wide == 90).all()
-    cell = labelled(plain(90, 8, 8), 'a long label')
-    assert (cell[LABEL_HEIGHT:, :8] == 90).all() and cell.shape[1] > 40
-    assert cell[:LABEL_HEIGHT].min() < 100 and (cell[:, -1] == 255).all()
-    assert labelled(plain(0), 'größe').shape == labelled(plain(0), 'gr??e').shape
-
-
-def test_the_log_is_read_once_and_torn_lines_are_left_out(tmp_path):
-    path = tmp_path / 'losses.jsonl'
-    log = RunLog(path)
-    assert list(log.new()) == [] and not log.shortened()
-    first, second = (json.dumps(report(image, G=1.0)) for image in (1, 2))
-    path.write_text(f'{first}\n{{"epoch": 1, "it{first}\n[1]\n{second[:20]}')
-    assert [record['total_iters'] for record in log.new()] == [1]
-    path.write_text(path.read_text() + second[20:] + '\n')
-    assert [record['total_iters'] for record in log.new()] == [2]
-    assert not log.shortened()
-    path.write_text(f'{second}\n')
-    assert log.shortened()
-    assert [record['total_iters'] for record in log.new()] == [2]
-
-
-def test_curves_arrive_with_axes_legend_and_title(board, port, capfd):
-    run = board(port)
+def test_curves_arrive_with_axes_legend_and_title(start, port, capfd):
+    run = start(port)
     for image in range(1, 1201):
         run.loss(image, epoch_size=600, G_GAN=2.0, D=image / 600)
-    assert run.board.close()
+    assert run.close()
     plot = window(port, 'loss')
     assert plot['title'] == 'run loss over time'
     assert [curve['name'] for curve in plot['content']['data']] == ['G_GAN', 'D']
@@ -284,41 +230,41 @@ def test_curves_arrive_with_axes_legend_and_title(board, port, capfd):
     assert 'epoch' in str(layout['xaxis']['title']) and 'loss' in str(layout['yaxis']['title'])
     d = plot['content']['data'][1]
     assert len(d['x']) == 300
-    np.testing.assert_allclose(np.array(d['x']) - 1, d['y'], atol=1e-9)
-    np.testing.assert_allclose([d['x'][0], d['x'][-1]], [1 + 2.5 / 600, 1 + 1198.5 / 600])
-    assert window(port, 'lr')['content']['data'][0]['y'][-1] == pytest.approx(0.1 / 1198.5, rel=1e-5)
+    np.testing.assert_allclose(np.array(d['x']) - 1.5 / 600 - 1, d['y'], rtol=1e-4)     # mean of 4, at the last
+    np.testing.assert_allclose([d['x'][0], d['x'][-1]], [1 + 4 / 600, 1 + 1200 / 600])
+    assert window(port, 'lr')['content']['data'][0]['y'][-1] == pytest.approx(0.1 / 1198.5, rel=1e-4)
     assert window(port, 'throughput')['content']['data'][0]['y'][-1] == pytest.approx(2 * 1198.5)
     assert run.notices == [f'visdom: http://127.0.0.1:{port}/env/run']
     assert capfd.readouterr() == ('', '')
 
 
-def test_the_axis_of_losses_can_be_logarithmic_and_has_buttons(board, port):
-    run = board(port, env='log', log_axis=True)
+def test_the_axis_of_losses_can_be_logarithmic_and_has_buttons(start, port):
+    run = start(port, env='log', log_scale=True)
     run.loss(7, G=1.0)
-    assert run.board.close()
+    assert run.close()
     layout = window(port, 'loss', 'log')['content']['layout']
     assert layout['yaxis']['type'] == 'log' and 'images' in str(layout['xaxis']['title'])
     assert [button['label'] for button in layout['updatemenus'][0]['buttons']] == ['linear', 'log']
 
 
-def test_a_resumed_run_has_its_earlier_curves_in_the_same_windows(board, port, tmp_path):
-    run = board(port, env='resumed')
+def test_a_resumed_run_has_its_earlier_curves_in_the_same_windows(start, port, tmp_path):
+    run = start(port, env='resumed')
     for image in (1, 2):
         run.loss(image, G=float(image))
-    assert run.board.close()
+    assert run.close()
     again = Run(run.log.parent, port, env='resumed')
     again.loss(3, G=3.0)
-    assert again.board.close()
+    assert again.close()
     curve = window(port, 'loss', 'resumed')['content']['data'][0]
     assert (curve['x'], curve['y']) == ([1, 2, 3], [1, 2, 3])
     assert {*post(port, 'win_data', {'eid': 'resumed', 'win': None})} == {'loss', 'lr', 'throughput'}
 
 
-def test_images_arrive_as_a_jpeg_grid_with_labels(board, port):
-    run = board(port, ncols=2, winsize=100, env='grid')
+def test_images_arrive_as_a_jpeg_grid_with_labels(start, port):
+    run = start(port, columns=2, image_width=100, env='grid')
     run.images({'real_A': plain(0, 16, 60), 'fake_B': plain(100, 16, 60), '<rec>': plain(200, 16, 60)})
     run.images({'fake_B 0': plain(50, 16, 60)}, 'validation')
-    assert run.board.close()
+    assert run.close()
     grid = window(port, 'images', 'grid')
     height, width = 2 * (16 + LABEL_HEIGHT + 4), 2 * (60 + 4)
     assert (grid['title'], grid['width'], grid['height']) == ('run images', 200, 200 * height // width)
@@ -331,10 +277,10 @@ def test_images_arrive_as_a_jpeg_grid_with_labels(board, port):
     assert run.notices[1:] == []
 
 
-def test_without_columns_every_image_has_its_window_and_the_number_keeps_boards_apart(board, port):
-    run = board(port, display_id=30, ncols=0, env='a/b', options={'name': 'run', 'note': '<script>'})
+def test_without_columns_every_image_has_its_window_and_display_id_is_part_of_its_name(start, port):
+    run = start(port, display_id=30, columns=0, env='a/b', options={'name': 'run', 'note': '<script>'})
     run.images({'real_A': plain(0), 'fake_B': plain(100)})
-    assert run.board.close()
+    assert run.close()
     assert [window(port, f'images {label}_30', 'a_b')['title'] for label in ('real_A', 'fake_B')] \
         == ['real_A', 'fake_B']
     table = window(port, 'options_30', 'a_b')
@@ -342,60 +288,58 @@ def test_without_columns_every_image_has_its_window_and_the_number_keeps_boards_
     assert '&lt;script&gt;' in table['content'] and '<script>' not in table['content']
 
 
-def test_a_window_that_cannot_be_drawn_costs_a_notice_and_nothing_else(board, port):
-    run = board(port, env='bad')
-    run.images({'bad': np.zeros((4, 4, 2), np.uint8)})
+def test_a_window_that_cannot_be_drawn_gives_one_notice_and_the_others_are_sent(start, port):
+    run = start(port, env='bad')
+    run.images({'bad': np.zeros((4, 4, 5), np.uint8)})
     run.loss(1, G=1.0)
-    run.board.close()
+    run.close()
     assert window(port, 'loss', 'bad')['content']['data'][0]['y'] == [1.0]
-    assert len(run.notices) == 2 and any(line.startswith('visdom window images cannot') for line in run.notices)
+    assert len(run.notices) == 2 and any('window images' in line for line in run.notices)
 
 
-def test_the_environment_is_saved(visdom, board, tmp_path):
+def test_the_environment_is_saved(visdom, start, tmp_path):
     number = free_port()
     with running_server(number, tmp_path):
-        run = board(number)
+        run = start(number)
         run.loss(1, G=1.0)
-        assert run.board.close()
+        assert run.close()
         assert 'loss' in (tmp_path / 'env' / 'run.json').read_text()
 
 
-# ---- no server, a bad one, one that goes and comes back
+# ---- no server, a bad one, one that is restarted
 
-def test_without_a_server_one_notice(board, visdom, capfd):
+def test_without_a_server_there_is_one_notice(start, visdom, capfd):
     absent = free_port()
-    run = board(absent)
+    run = start(absent)
     for image in range(1, 6):
         run.loss(image, G=1.0)
     eventually(lambda: run.notices)
-    assert not run.board.close()
-    assert run.notices == [
-        f'visdom not reachable at http://127.0.0.1:{absent} - training goes on; curves are in '
-        f'{run.log} (--display_id -1 to silence)'
-    ]
+    assert not run.close()
+    notice, = run.notices
+    assert all(part in notice for part in (f'http://127.0.0.1:{absent}', 'losses.jsonl', '--display_id -1'))
     assert capfd.readouterr() == ('', '')
 
 
-def test_a_server_that_is_no_visdom_is_named(board, visdom):
+def test_a_program_other_than_visdom_is_reported_with_its_answer(start, visdom):
     with answering(404) as other:
-        run = board(other)
+        run = start(other)
         run.loss(1, G=1.0)
         eventually(lambda: run.notices)
-        run.board.close()
-    assert len(run.notices) == 1 and 'what runs there answers 404' in run.notices[0]
+        run.close()
+    assert len(run.notices) == 1 and '404' in run.notices[0]
 
 
-def test_a_server_that_never_answers_is_told_of_once_and_waited_for_by_nobody(board, visdom, monkeypatch):
-    monkeypatch.setattr(visdom_client, 'GREETING_SECONDS', 0.1)
+def test_a_server_that_never_answers_gives_one_notice_and_blocks_nothing(start, visdom, monkeypatch):
+    monkeypatch.setattr(visdom_server, 'ANSWER_SECONDS', 0.1)
     with socket.create_server(('127.0.0.1', 0)) as black_hole:
-        run = board(black_hole.getsockname()[1])
+        run = start(black_hole.getsockname()[1])
         for image in range(1, 100):
             run.loss(image, G=1.0)
             run.images({'real_A': plain(0)})
         eventually(lambda: run.notices)
-        run.board.close()
+        run.close()
         run.loss(100, G=1.0)    # after the end: nothing happens
-    assert len(run.notices) == 1 and run.notices[0].startswith('visdom not reachable')
+    assert len(run.notices) == 1 and 'http://127.0.0.1' in run.notices[0]
 
 
 def endless():
@@ -411,32 +355,29 @@ def dripping():
 
 @pytest.mark.parametrize('password', ['', 'secret'])
 @pytest.mark.parametrize('body', [endless, dripping])
-def test_an_answer_without_end_is_left(body, password, board, visdom, monkeypatch):
-    monkeypatch.setattr(visdom_client, 'GREETING_SECONDS', 0.5)
-    monkeypatch.setattr(visdom_client, 'LONGEST_ANSWER', 1 << 12)
+def test_an_endless_answer_is_not_read_to_the_end(body, password, start, visdom, monkeypatch):
     monkeypatch.setenv('VISDOM_PASSWORD', password)
     with answering(200, body) as other:
-        run = board(other)
+        run = start(other)
         run.loss(1, G=1.0)
         eventually(lambda: run.notices)
-        run.board.close()
-    assert len(run.notices) == 1 and 'does not end its answer' in run.notices[0]
+        run.close()
+    assert len(run.notices) == 1 and f':{other} (' in run.notices[0]
 
 
 @pytest.mark.parametrize('text', [b'', b'ok', b'[]', b'<html>hello</html>'])
-def test_a_program_that_takes_everything_is_no_visdom(text, board, visdom):
+def test_a_program_that_accepts_everything_is_not_taken_for_visdom(text, start, visdom):
     with answering(200, lambda: [text]) as other:
-        run = board(other)
+        run = start(other)
         run.loss(1, G=1.0)
         eventually(lambda: run.notices)
-        run.board.close()
-        assert probe(other) == 'other'
-    assert len(run.notices) == 1 and 'is no visdom' in run.notices[0]
+        run.close()
+    assert len(run.notices) == 1 and f':{other} (' in run.notices[0]
 
 
-def test_what_waits_for_a_dead_server_is_bounded(board, visdom):
-    """However many pictures were shown, one set of each kind is kept, and no report of losses."""
-    run = board(free_port())
+def test_the_queue_for_a_dead_server_is_bounded(start, visdom):
+    """However many images were shown, only the newest of each kind are kept."""
+    run = start(free_port())
     gone = []
     for index in range(50):
         picture = plain(index)
@@ -448,12 +389,12 @@ def test_what_waits_for_a_dead_server_is_bounded(board, visdom):
     assert [ref() is not None for ref in gone] == [False] * 49 + [True]
 
 
-def test_a_restarted_server_gets_everything_again(board, visdom, tmp_path):
+def test_a_restarted_server_gets_everything_again(start, visdom, tmp_path):
     number = free_port()
     with running_server(number, tmp_path):
-        run = board(number, options={'name': 'run'})
+        run = start(number, options={'name': 'run'})
         run.loss(1, G=5.0)
-        eventually(lambda: window(number, 'loss') and window(number, 'options'))
+        eventually(lambda: window(number, 'loss') and window(number, 'options') and run.notices)
     run.loss(2, G=4.0)
     eventually(lambda: len(run.notices) == 2)
     with running_server(number, tmp_path / 'another'):
@@ -461,13 +402,13 @@ def test_a_restarted_server_gets_everything_again(board, visdom, tmp_path):
         curve = eventually(lambda: (window(number, 'loss') or {}).get('content'))['data'][0]
         assert (curve['x'], curve['y']) == ([1, 2, 3], [5, 4, 3])
         eventually(lambda: window(number, 'options') and len(run.notices) == 3)
-    assert run.notices[1].startswith(f'visdom not reachable at http://127.0.0.1:{number}')
-    assert run.notices[2].startswith(f'visdom: http://127.0.0.1:{number}/env/run; all curves')
+    assert 'losses.jsonl' in run.notices[1] and f'http://127.0.0.1:{number}' in run.notices[1]
+    assert run.notices[2].startswith(f'visdom: http://127.0.0.1:{number}/env/run; ')
 
 
-def test_a_restart_between_two_flushes_is_noticed(board, port):
-    """Closing all windows is what the client sees of it: the connection works and the windows are gone."""
-    run = board(port, env='restart', options={'name': 'run'})
+def test_a_restart_between_two_updates_is_noticed(start, port):
+    """As seen by the client: the connection works, and the windows are gone."""
+    run = start(port, env='restart', options={'name': 'run'})
     run.loss(1, G=1.0)
     eventually(lambda: window(port, 'loss', 'restart') and window(port, 'options', 'restart'))
     shut = json.dumps({'eid': 'restart', 'win': None}).encode()
@@ -478,16 +419,16 @@ def test_a_restart_between_two_flushes_is_noticed(board, port):
     assert run.notices == [f'visdom: http://127.0.0.1:{port}/env/restart']
 
 
-def test_a_server_that_comes_and_goes_does_not_fill_the_log(board, monkeypatch):
+def test_a_server_that_comes_and_goes_does_not_fill_the_log(start, monkeypatch):
     class Flapping:
-        """Every second connection fails; the others take the windows once."""
+        """Every second connection fails; the others accept the windows once."""
 
         connections = 0
 
-        def __init__(self, **_):
+        def __init__(self, *_):
             Flapping.connections += 1
             if Flapping.connections % 2:
-                raise visdom_client.Unreachable('')
+                raise Unreachable('')
 
         def save(self, _):
             pass
@@ -495,25 +436,25 @@ def test_a_server_that_comes_and_goes_does_not_fill_the_log(board, monkeypatch):
         line = text = lambda self, **_: None
 
         def win_exists(self, _):
-            raise visdom_client.Unreachable('')
+            raise Unreachable('')
 
-    monkeypatch.setattr('util.monitors.visdom_client.client_class', lambda: Flapping)
-    monkeypatch.setattr(visdom_client, 'FLUSH_SECONDS', 0.01)
-    run = board(1)
+    monkeypatch.setattr(visdom_monitor, 'connect', Flapping)
+    monkeypatch.setattr(visdom_monitor, 'SEND_SECONDS', 0.001)
+    monkeypatch.setattr(visdom_monitor, 'LONGEST_DELAY', 0.01)
+    run = start(1)
     eventually(lambda: run.loss(1, G=1.0) or Flapping.connections > 20)
-    run.board.close()
-    assert 3 <= len(run.notices) <= visdom_client.MOST_NOTICES
+    run.close()
+    assert 3 <= len(run.notices) <= visdom_monitor.MAX_NOTICES
 
 
-def test_without_the_package_one_notice_says_how_to_install_it(board, monkeypatch):
+def test_without_the_package_one_notice_says_how_to_install_it(start, monkeypatch):
     monkeypatch.setitem(sys.modules, 'visdom', None)
-    run = board(1)
+    run = start(1)
     run.loss(1, G=1.0)
     eventually(lambda: run.notices)
     run.images({'real_A': plain(0)})
-    run.board.close()
+    run.close()
     assert len(run.notices) == 1
-    assert 'cannot be imported' in run.notices[0]
     assert 'python scripts/quickstart.py' in run.notices[0]
     assert 'PIP_BUILD_CONSTRAINT=constraints-build.txt pip install -r requirements-visdom.txt' in run.notices[0]
 
@@ -522,85 +463,108 @@ def test_without_the_package_one_notice_says_how_to_install_it(board, monkeypatc
 
 @pytest.fixture
 def own_home(tmp_path, monkeypatch):
-    """A home and cache of this test, with no way to a registry."""
-    for name in ('XDG_CACHE_HOME', 'LOCALAPPDATA', 'HOME', 'USERPROFILE'):
+    """A home of this test, without a way to a registry."""
+    for name in ('HOME', 'USERPROFILE'):
         monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setattr(visdom_server, 'ENVIRONMENTS', tmp_path / '.visdom')
     monkeypatch.setenv('NPM_CONFIG_REGISTRY', 'http://127.0.0.1:9')
     return tmp_path
 
 
-def test_what_is_at_a_port_is_recognised(port, visdom):
-    with answering(500) as other, answering(200, endless) as flood, socket.create_server(('127.0.0.1', 0)) as silent:
-        found = [probe(number) for number in (port, other, free_port(), silent.getsockname()[1], flood)]
-    assert found == ['visdom', 'other', 'free', 'silent', 'other']
+@pytest.fixture
+def stops(monkeypatch):
+    """What would be called at the end of this process; it is, at the end of the test."""
+    calls, processes, popen = [], [], subprocess.Popen
+    monkeypatch.setattr(visdom_server.atexit, 'register', calls.append)
+    monkeypatch.setattr(visdom_server.subprocess, 'Popen', lambda *words, **more: processes.append(
+        popen(*words, **more)) or processes[-1])
+    yield calls
+    for process in processes:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize('status', [404, 200])
-def test_a_run_starts_a_server_beside_another_program_and_stops_it(status, board, visdom, own_home):
+def test_a_server_is_started_next_to_another_program_and_stopped_at_the_end(status, start, visdom, own_home, stops):
     with answering(status, lambda: [b'true']) as other:
-        starter = LocalServer(own_home, other, stop=True)
-        run = board(other, starter=starter)
-        run.loss(1, G=1.0)
-        url = eventually(lambda: [line for line in run.notices if line.startswith('visdom: ')])[0].split()[1]
-        number = int(url.split(':')[2].split('/')[0])
-        assert window(number, 'loss')
-        assert number > other and f'port {other} is another program' in run.notices[0]
-        assert str(own_home / 'visdom_server.log') in run.notices[0] and len(run.notices) == 2
-        if sys.platform == 'linux':
-            with pytest.raises(ConnectionRefusedError):
-                socket.create_connection(('127.0.0.2', number), timeout=5)
-        assert run.board.close()
-    assert starter.process.poll() is not None and probe(number) == 'free'
+        number, notice = find_or_start(other, own_home, stop=True)
+    assert number > other and str(other) in notice and str(number) in notice
+    assert str(own_home / 'visdom_server.log') in notice
+    run = start(number)
+    run.loss(1, G=1.0)
+    assert run.close() and window(number, 'loss') and len(run.notices) == 1
+    if sys.platform == 'linux':
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(('127.0.0.2', number), timeout=5)
+    stop, = stops
+    stop()
+    eventually(lambda: is_free(number))
     assert 'http://localhost' in (own_home / 'visdom_server.log').read_text()
 
 
-def test_a_server_of_the_user_is_joined_and_never_stopped(board, visdom, own_home):
+@pytest.mark.parametrize('body', [endless, lambda: [b'ok']])
+def test_programs_that_are_not_visdom_are_passed_over(body, port, visdom, own_home, stops):
+    """Nothing is started where a visdom answers at one of the next ports."""
+    with answering(200, body) as other, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(visdom_server, 'range', lambda *_: (other, port), raising=False)
+        number, notice = find_or_start(other, own_home)
+    assert number == port and str(other) in notice and str(port) in notice
+    assert not (own_home / 'visdom_server.log').exists()
+
+
+def test_a_running_server_is_used_and_never_stopped(visdom, own_home, stops):
     number = free_port()
-    starter = LocalServer(own_home, number, stop=True)
     with running_server(number, own_home):
-        assert starter.start(Event()) == (number, None)
-        starter.close()
-        assert probe(number) == 'visdom' and starter.process is None
+        assert find_or_start(number, own_home, stop=True) == (number, '')
+    assert stops == []
 
 
-def test_nothing_is_started_at_the_port_of_a_server_that_hangs(visdom, own_home):
+def test_a_server_keeps_running_after_the_run_and_the_notice_says_how_to_stop_it(visdom, own_home, stops):
+    number = free_port()
+    found, notice = find_or_start(number, own_home)
+    assert found == number and 'kill ' in notice and stops == []
+
+
+def test_nothing_is_started_at_the_port_of_a_server_that_hangs(visdom, own_home, monkeypatch):
+    monkeypatch.setattr(visdom_server, 'ANSWER_SECONDS', 0.5)
     with socket.create_server(('127.0.0.1', 0)) as silent:
-        starter = LocalServer(own_home, silent.getsockname()[1])
-        assert starter.start(Event()) == (None, None)
-    assert starter.process is None
+        number = silent.getsockname()[1]
+        assert find_or_start(number, own_home) == (number, '')
+    assert not (own_home / 'visdom_server.log').exists()
 
 
-def test_a_server_that_cannot_start_is_told_of_in_one_line(visdom, own_home, monkeypatch):
-    script = own_home / 'broken.py'
-    script.write_text('import sys; sys.exit("no such luck")')
-    monkeypatch.setattr(visdom_start, 'SCRIPT', script)
-    started, notice = LocalServer(own_home, free_port()).start(Event())
-    assert started is None and 'no such luck' in notice and '\n' not in notice
+@pytest.mark.parametrize('script', ['import sys; sys.exit("no such luck")', 'import time; time.sleep(60)'])
+def test_a_server_that_cannot_start_gives_one_notice(script, visdom, own_home, monkeypatch, stops):
+    monkeypatch.setattr(visdom_server, 'SCRIPT', own_home / 'broken.py')
+    monkeypatch.setattr(visdom_server, 'START_SECONDS', 2.0)
+    visdom_server.SCRIPT.write_text(script)
+    number = free_port()
+    found, notice = find_or_start(number, own_home)
+    assert found == number and str(own_home / 'visdom_server.log') in notice and '\n' not in notice
+    assert 'sleep' in script or 'no such luck' in notice
 
 
 # ---- a password
 
-def test_a_password_is_asked_for_and_given_but_told_to_nobody(board, visdom, tmp_path, monkeypatch):
+def test_a_password_is_required_and_never_printed_or_stored(start, visdom, tmp_path, monkeypatch):
     monkeypatch.setenv('VISDOM_PASSWORD', 'swordfish')
     number = free_port()
     process = start_server(number, tmp_path, '--bind', '127.0.0.1')
     try:
-        eventually(lambda: probe(number) == 'visdom', lambda: (tmp_path / 'log').read_text())
+        eventually(lambda: not is_free(number), lambda: (tmp_path / 'log').read_text())
         assert window(number, 'loss') is None       # without a login
-        run = board(number, options={'name': 'run'})
+        run = start(number, options={'name': 'run'})
         run.loss(1, G=1.0)
-        assert run.board.close(), run.notices
+        assert run.close(), run.notices
         monkeypatch.setenv('VISDOM_PASSWORD', 'wrong')
-        stranger = board(number)
+        stranger = start(number)
         stranger.loss(1, G=1.0)
-        assert not stranger.board.close() and 'answers 400' in stranger.notices[0]
+        assert not stranger.close() and '400' in stranger.notices[0]
     finally:
         process.kill()
         process.wait()
-    secret = tmp_path / 'env' / 'COOKIE_SECRET'
-    assert os.name == 'nt' or secret.stat().st_mode & 0o777 == 0o600
     written = [path for path in tmp_path.rglob('*') if path.is_file() and path.suffix in ('', '.json', '.jsonl')]
-    assert secret in written and not any(b'swordfish' in path.read_bytes() for path in written)
+    assert written and not any(b'swordfish' in path.read_bytes() for path in written)
     assert 'swordfish' not in ' '.join([*run.notices, *stranger.notices])
 
 
@@ -620,12 +584,12 @@ def test_the_page_is_served_with_every_tornado_and_to_this_machine_only(port):
 
 @pytest.mark.parametrize(
     ('arguments', 'complaint'),
-    [(['--port', '0'], '--port 0 is no port'), ([], 'port'), (['--env_path', __file__], '--env_path'),
-     (['--bind', '0.0.0.0'], 'VISDOM_PASSWORD'), (['--bind', 'here'], '--bind here is no address'),
+    [(['--port', '0'], '--port 0'), ([], '--port'), (['--env_path', __file__], '--env_path'),
+     (['--bind', '0.0.0.0'], 'VISDOM_PASSWORD'), (['--bind', 'here'], '--bind here'),
      (['--visdom_assets', 'nowhere'], '--visdom_assets')],
     ids=['no port', 'port taken', 'no folder', 'open to all', 'no address', 'no assets'],
 )
-def test_server_mistakes_get_a_sentence(visdom, tmp_path, arguments, complaint):
+def test_mistakes_on_the_command_line_of_the_server_are_one_sentence(visdom, tmp_path, arguments, complaint):
     with socket.create_server(('127.0.0.1', 0)) as taken:
         process = start_server(taken.getsockname()[1], tmp_path, *arguments)
         assert process.wait(PATIENCE) == 2
@@ -633,28 +597,21 @@ def test_server_mistakes_get_a_sentence(visdom, tmp_path, arguments, complaint):
     assert log.startswith('error: ') and complaint in log and len(log.splitlines()) == 1
 
 
-def test_server_tells_the_address_how_to_stop_it_and_what_the_page_lacks(visdom, tmp_path):
+def test_the_server_prints_its_address_how_to_stop_it_and_what_its_page_lacks(visdom, tmp_path):
     number = free_port()
     with running_server(number, tmp_path) as process:
-        lines = eventually(lambda: (told := (tmp_path / 'log').read_text().splitlines())[1:] and told)
+        lines = eventually(lambda: (lines := (tmp_path / 'log').read_text().splitlines())[1:] and lines)
         assert len(lines) == 2
         assert f'http://localhost:{number}' in lines[0] and 'Ctrl-C' in lines[0]
-        assert 'jquery' in lines[1] and '--visdom_assets DIR' in lines[1] and 'interface works' in lines[1]
+        assert 'jquery' in lines[1] and '--visdom_assets DIR' in lines[1]
         if sys.platform == 'linux':
             assert 'libtorch' not in Path(f'/proc/{process.pid}/maps').read_text()
-
-
-def test_the_page_lies_beside_the_environments_where_there_is_no_cache(visdom, tmp_path, monkeypatch):
-    (tmp_path / 'file').write_text('')
-    monkeypatch.setattr('sys.platform', 'linux')
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
-    assert visdom_server.staged(visdom, tmp_path / 'env') == tmp_path / 'env' / 'page'
-    assert (tmp_path / 'env' / 'page' / 'js' / 'main.js').is_file()
 
 
 # ---- the browser files of the page
 
 CONTENT = {'js/a.js': b'alert(1)', 'css/b.css': b'b {}'}
+MEMBERS = {'js/a.js': 'dist/a.js', 'css/b.css': 'b.css'}
 
 
 def archive_of(members: dict[str, bytes]) -> bytes:
@@ -672,14 +629,13 @@ ARCHIVE = archive_of({'package/dist/a.js': CONTENT['js/a.js'], '../evil.js': b''
                       'package/b.css': CONTENT['css/b.css']})
 
 
-def package_of(archive):
-    return visdom_assets.Package('page', '1.0.0', base64.b64encode(hashlib.sha512(archive).digest()).decode())
-
-
-def assets_of(package, content=CONTENT):
-    members = {'js/a.js': 'dist/a.js', 'css/b.css': 'b.css'}
-    return tuple(visdom_assets.Asset(path, package, members[path], hashlib.sha256(data).hexdigest())
-                 for path, data in content.items())
+@pytest.fixture
+def small_page(monkeypatch):
+    """A page that needs two files of one package."""
+    monkeypatch.setattr(visdom_server, 'PACKAGES', {'page-1.0.0': MEMBERS})
+    monkeypatch.setattr(visdom_server, 'SHA256', hashlib.sha256(b''.join(CONTENT.values())).hexdigest())
+    monkeypatch.setattr(visdom_server, 'MAX_BYTES', 1000)
+    monkeypatch.setenv('NPM_CONFIG_REGISTRY', 'http://127.0.0.1:9')
 
 
 @contextmanager
@@ -709,79 +665,82 @@ def placed(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
 
 
-def test_assets_come_from_the_registry_and_nothing_else_of_the_archive_does(tmp_path, monkeypatch):
+def test_assets_come_from_the_registry_and_nothing_else_of_the_archive_does(tmp_path, small_page, monkeypatch):
     static = tmp_path / 'in' / 'static'
     with registry(ARCHIVE, monkeypatch):
-        assert visdom_assets.complete(static, assets=assets_of(package_of(ARCHIVE))) == []
+        visdom_server.complete(static)
+    visdom_server.complete(static)      # nothing is missing
     assert placed(tmp_path / 'in') == {f'static/{path}': data for path, data in CONTENT.items()}
 
 
-@pytest.mark.parametrize(('served', 'known', 'content', 'complaint'), [
-    (ARCHIVE, archive_of({}), CONTENT, 'sha512'),
-    (ARCHIVE, ARCHIVE, {**CONTENT, 'js/a.js': b'alert(2)'}, 'not the file it should be'),
-    (b'no archive', b'no archive', CONTENT, 'cannot be read'),
-    (ARCHIVE[:60], ARCHIVE[:60], CONTENT, 'cannot be read'),
-    (b'x' * 2000, b'', CONTENT, 'more than 1000 bytes'),
-], ids=['another archive', 'another file', 'no archive', 'half an archive', 'endless'])
-def test_what_is_not_right_is_not_used(tmp_path, monkeypatch, served, known, content, complaint):
-    monkeypatch.setattr(visdom_assets, 'MOST_BYTES', 1000)
+@pytest.mark.parametrize('served', [
+    archive_of({'package/dist/a.js': b'alert(2)', 'package/b.css': CONTENT['css/b.css']}),
+    archive_of({'package/b.css': CONTENT['css/b.css']}), b'no archive', ARCHIVE[:60],
+    ARCHIVE + bytes(10 << 10), archive_of({'package/dist/a.js': bytes(10 << 20), 'package/b.css': b''})],
+    ids=['another file', 'no such file', 'no archive', 'half an archive', 'endless', 'huge'])
+def test_files_other_than_the_known_ones_are_not_used(tmp_path, small_page, monkeypatch, served):
     with registry(served, monkeypatch):
-        problem, = visdom_assets.complete(tmp_path, assets=assets_of(package_of(known), content))
-    assert complaint in problem
-    assert set(placed(tmp_path)) <= {'css/b.css'}
+        if served.startswith(ARCHIVE):      # what follows the archive is not read
+            visdom_server.complete(tmp_path)
+            return
+        with pytest.raises(UserError):
+            visdom_server.complete(tmp_path)
+    assert placed(tmp_path) == {}
 
 
-def test_without_a_registry_the_problem_is_a_sentence(tmp_path, monkeypatch):
-    monkeypatch.setenv('NPM_CONFIG_REGISTRY', f'http://127.0.0.1:{free_port()}')
-    problem, = visdom_assets.complete(tmp_path, assets=assets_of(package_of(ARCHIVE)))
-    assert problem.startswith('page 1.0.0: ') and 'cannot be downloaded' in problem
+def test_without_a_registry_there_is_one_sentence(tmp_path, small_page):
+    with pytest.raises(UserError, match=r'page-1\.0\.0.*--visdom_assets'):
+        visdom_server.complete(tmp_path)
 
 
-@pytest.mark.parametrize('files', [CONTENT, {'a.js': CONTENT['js/a.js'], 'b.css': CONTENT['css/b.css']},
-                                   {'page-1.0.0.tgz': ARCHIVE}], ids=['as on the page', 'flat', 'archive'])
-def test_assets_come_from_a_folder(tmp_path, monkeypatch, files):
-    monkeypatch.setenv('NPM_CONFIG_REGISTRY', 'http://127.0.0.1:9')
+@pytest.mark.parametrize('files', [CONTENT, {'page-1.0.0.tgz': ARCHIVE}], ids=['files', 'archive'])
+def test_assets_come_from_a_folder(tmp_path, small_page, files):
     for name, data in files.items():
-        (tmp_path / 'from' / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / 'from' / name).write_bytes(data)
-    assert visdom_assets.complete(tmp_path / 'to', tmp_path / 'from', assets_of(package_of(ARCHIVE))) == []
+        (tmp_path / 'from #1' / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'from #1' / name).write_bytes(data)
+    visdom_server.complete(tmp_path / 'to', str(tmp_path / 'from #1'))
     assert placed(tmp_path / 'to') == CONTENT
 
 
-def test_a_wrong_file_in_a_folder_is_not_used(tmp_path):
-    (tmp_path / 'from').mkdir()
-    (tmp_path / 'from' / 'a.js').write_bytes(b'alert(2)')
-    problems = visdom_assets.complete(tmp_path / 'to', tmp_path / 'from', assets_of(package_of(ARCHIVE)))
-    assert len(problems) == 1 and 'page-1.0.0.tgz' in problems[0] and placed(tmp_path) == {'from/a.js': b'alert(2)'}
+def test_a_wrong_file_in_a_folder_is_not_used(tmp_path, small_page):
+    for name, data in {**CONTENT, 'js/a.js': b'alert(2)'}.items():
+        (tmp_path / 'from' / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'from' / name).write_bytes(data)
+    with pytest.raises(UserError):
+        visdom_server.complete(tmp_path / 'to', str(tmp_path / 'from'))
+    assert placed(tmp_path / 'to') == {}
 
 
 def test_the_tool_says_what_is_missing(tmp_path, capsys):
-    assert run_tool(visdom_assets_tool.main, ['--out', str(tmp_path), '--visdom_assets', str(tmp_path)]) == 2
+    assert run_tool(visdom_assets_tool.main, ['--out', str(tmp_path / 'to'), '--visdom_assets', str(tmp_path)]) == 2
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 7 and all(line.startswith('error: ') and '--visdom_assets DIR' in line for line in errors)
 
 
 @pytest.fixture(scope='module')
 def real_assets(tmp_path_factory):
-    """The files themselves, from this user's cache or the registry."""
-    folder = visdom_assets.page_folder()
-    if visdom_assets.missing_assets(folder):
-        folder = tmp_path_factory.mktemp('assets')
-        if problems := visdom_assets.complete(folder):
-            pytest.skip(f'the browser files of visdom cannot be had here: {problems[0]}')
+    """The files themselves, from this user's servers or the registry."""
+    folder = tmp_path_factory.mktemp('assets')
+    try:
+        visdom_server.complete(folder, str(visdom_server.ENVIRONMENTS / 'page'))
+    except UserError:
+        try:
+            visdom_server.complete(folder)
+        except UserError as error:
+            pytest.skip(f'the browser files of visdom cannot be had here: {error}')
     return folder
 
 
-def test_the_page_is_drawn_by_a_browser_without_internet(visdom, board, real_assets, tmp_path):
+def test_the_page_is_drawn_by_a_browser_without_internet(visdom, start, real_assets, tmp_path):
     browser.require()
     number = free_port()
     with running_server(number, tmp_path, '--visdom_assets', str(real_assets)):
-        run = board(number, options={'ngf': 8})
+        run = start(number, options={'ngf': 8})
         for image in range(1, 20):
             run.loss(image, G=1 / image)
         run.images({'real_A': plain(0), 'fake_B': plain(100)})
-        assert run.board.close()
-        eventually(lambda: not visdom_assets.missing_assets(tmp_path / 'pixmorph' / 'visdom-0.2.4'))
+        assert run.close()
+        eventually((tmp_path / 'env' / 'page' / 'js' / 'sjcl.js').exists)
         offline = '--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE localhost'
         with browser.Browser(tmp_path, offline) as page:
             page.open(f'http://localhost:{number}/env/run')
@@ -798,14 +757,14 @@ def test_the_page_is_drawn_by_a_browser_without_internet(visdom, board, real_ass
             assert [error for error in page.errors if '404' not in error] == []     # files that are not needed
 
 
-# ---- a run shown afterwards
+# ---- a run shown later
 
 def replay(folder, port, *more):
     return run_tool(replay_visdom.main, [folder.name, '--checkpoints_dir', str(folder.parent), '--display_port',
                                          str(port), '--display_server', 'http://127.0.0.1', *more])
 
 
-def test_a_finished_run_fills_a_fresh_server(port, tmp_path, capsys):
+def test_a_finished_run_is_shown_on_a_new_server(port, tmp_path, capsys):
     folder = tmp_path / 'finished'
     (folder / 'web' / 'images').mkdir(parents=True)
     (folder / 'losses.jsonl').write_text(''.join(json.dumps(report(image, G=2.0 * image)) + '\n'
@@ -822,13 +781,13 @@ def test_a_finished_run_fills_a_fresh_server(port, tmp_path, capsys):
     np.testing.assert_allclose(decoded(window(port, 'images', 'finished'))[50, 30], 200, atol=4)
 
 
-def test_a_replay_without_server_or_run_is_a_sentence(tmp_path, visdom, capsys):
+def test_a_replay_without_server_or_run_is_one_sentence(tmp_path, visdom, capsys):
     assert replay(tmp_path / 'nothing', 1) == 2
     (tmp_path / 'some').mkdir()
     (tmp_path / 'some' / 'losses.jsonl').write_text(json.dumps(report(1, G=1.0)) + '\n')
     assert replay(tmp_path / 'some', free_port()) == 2
     first, second = capsys.readouterr().err.splitlines()
-    assert 'has no losses; correct NAME' in first and 'visdom_server.py' in second
+    assert '--checkpoints_dir' in first and 'visdom_server.py' in second
 
 
 # ---- the options of train.py
@@ -838,12 +797,37 @@ def test_a_replay_without_server_or_run_is_a_sentence(tmp_path, visdom, capsys):
     (['--display_server', 'http://elsewhere'], 'mine', False), (['--display_server', '127.0.0.1'], 'mine', True),
     (['--no_display_server'], 'mine', False),
 ])
-def test_options_make_a_board(train_options, aligned_root, tmp_path, monkeypatch, words, env, starts):
-    monkeypatch.setattr(visdom_board, 'VisdomBoard', lambda *_, **arguments: arguments)
+def test_options_become_settings(train_options, aligned_root, tmp_path, monkeypatch, words, env, starts):
+    monkeypatch.setattr(visdom_server, 'find_or_start', lambda port, *_: (port + 1, 'started'))
     opt = train_options('--dataroot', aligned_root, '--model', 'pix2pix', '--netG', 'unet_32', '--name', 'mine', *words)
-    made = visdom_board.board_of(opt, tmp_path, print)
-    assert made['env'] == env and (made['starter'] is not None) is starts
-    assert (made['port'], made['ncols'], made['winsize'], made['log_axis']) == (8097, 4, 256, False)
+    notices = []
+    made = create.visdom_settings(opt, tmp_path, notices.append)
+    assert (made['env'], made['port'], notices) == (env, 8098 if starts else 8097, ['started'] if starts else [])
+    assert (made['columns'], made['image_width'], made['log_scale']) == (4, 256, False)
+
+
+def test_a_run_that_ends_before_its_server_answers_is_shown_there(train_options, aligned_root, visdom, own_home, stops):
+    number = free_port()
+    opt = train_options('--dataroot', aligned_root, '--model', 'pix2pix', '--netG', 'unet_32', '--name', 'short',
+                        '--display_id', 1, '--display_port', number)
+    notices = []
+    monitor, = create.create_monitors(opt, own_home, notices.append)
+    monitor.losses(report(1, G=1.0))
+    monitor.close()
+    assert window(number, 'loss', 'short') and len(notices) == 2
+
+
+def test_a_resumed_run_reads_the_log_as_it_was_at_its_start(train_options, aligned_root, port, tmp_path):
+    """Reports of this start arrive as calls; read from the log too, they would be drawn twice."""
+    opt = train_options('--dataroot', aligned_root, '--model', 'pix2pix', '--netG', 'unet_32', '--name', 'log',
+                        '--display_id', 1, '--display_server', 'http://127.0.0.1', '--display_port', port)
+    lines = [json.dumps(report(image, G=float(image))) + '\n' for image in (1, 2, 3)]
+    (tmp_path / 'losses.jsonl').write_text(''.join(lines[:2]))
+    monitor, = create.create_monitors(opt, tmp_path, lambda _: None)
+    (tmp_path / 'losses.jsonl').write_text(''.join(lines))
+    monitor.losses(json.loads(lines[2]))
+    monitor.close()
+    assert window(port, 'loss', 'log')['content']['data'][0]['y'] == [1, 2, 3]
 
 
 # ---- through train.py

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from util.monitors.base import Background
-from util.monitors.wandb import WandbBoard, has_key
+from util.monitors.wandb import WandbMonitor, has_key
 
 PIXELS = np.zeros((4, 6, 3), np.uint8)
 RECORD = {'epoch': 2, 'iters': 40, 'total_iters': 640, 'lr': 0.1, 'images_per_s': 3.0, 'losses': {'G_GAN': 1.5}}
@@ -53,7 +53,7 @@ def start(monkeypatch, tmp_path):
     def make(package):
         monkeypatch.setitem(sys.modules, 'wandb', package)
         notices = []
-        return WandbBoard('project', 'run', {'lr': 0.1}, tmp_path, notices.append), notices
+        return WandbMonitor('project', 'run', {'lr': 0.1}, tmp_path, notices.append), notices
     return make
 
 
@@ -102,7 +102,7 @@ def test_a_key_of_wandb_login_is_found(tmp_path, text, found):
 def test_the_package_itself_writes_a_run_offline(tmp_path):
     pytest.importorskip('wandb', reason='wandb is not installed; pip install wandb')
     notices = []
-    board = Background('wandb', lambda: WandbBoard('project', 'run', {'lr': 0.1}, tmp_path, notices.append),
+    board = Background('wandb', lambda: WandbMonitor('project', 'run', {'lr': 0.1}, tmp_path, notices.append),
                        notices.append)
     board.losses(RECORD)
     board.images(AT, {'real_A': PIXELS}, 'train')

@@ -1,10 +1,14 @@
 """Images between files, tensors and arrays."""
+import math
 import warnings
+from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
+
+LABEL_HEIGHT, PADDING = 14, 2   # pixels, of `image_grid`
 
 
 def tensor_to_image(tensor: torch.Tensor) -> np.ndarray:
@@ -27,6 +31,27 @@ def save_image(array: np.ndarray, path, aspect_ratio: float = 1.0):
     elif aspect_ratio < 1:
         image = image.resize((int(width / aspect_ratio), height), Image.Resampling.BICUBIC)
     image.save(path)
+
+
+def image_grid(images: Mapping[str, np.ndarray], columns: int, longest: int) -> np.ndarray:
+    """Images of any sizes, {label: (H, W, 3) uint8}, with their labels in rows on white: one (H, W, 3) uint8 image."""
+    cells = [labeled(image, label, longest) for label, image in images.items()]
+    width, height = (max(sizes) + 2 * PADDING for sizes in zip(*(cell.size for cell in cells), strict=True))
+    grid = Image.new('RGB', (columns * width, math.ceil(len(cells) / columns) * height), 'white')
+    for index, cell in enumerate(cells):
+        grid.paste(cell, (index % columns * width + PADDING, index // columns * height + PADDING))
+    return np.asarray(grid)
+
+
+def labeled(pixels: np.ndarray, label: str, longest: int) -> Image.Image:
+    """The image, shrunk so that no side has over `longest` pixels, below a white strip with its label."""
+    image, font, text = Image.fromarray(pixels), ImageFont.load_default(), label.encode('ascii', 'replace').decode()
+    image.thumbnail((longest, longest), Image.Resampling.BOX)
+    width = max(image.width, math.ceil(font.getlength(text)) + 2)
+    cell = Image.new('RGB', (width, image.height + LABEL_HEIGHT), 'white')
+    ImageDraw.Draw(cell).text((1, 1), text, fill='black', font=font)
+    cell.paste(image, (0, LABEL_HEIGHT))
+    return cell
 
 
 def rgb_to_lab(rgb: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Measure what monitors cost a training step: none, visdom well, away, mute and slow, and TensorBoard, in turns.
+"""Measure what a monitor costs a training step: none, TensorBoard, and visdom with healthy, absent and bad servers.
 
     python scripts/benchmark_monitor.py --out docs/benchmarks/monitoring
 """
@@ -20,10 +20,10 @@ import torch
 
 from models.training.progress import Progress
 from util.files import atomic_write
-from util.monitors.base import Background, Guarded, Monitor
-from util.monitors.tensorboard import TensorboardBoard
-from util.monitors.visdom_board import VisdomBoard
-from util.monitors.visdom_start import LocalServer
+from util.monitors.base import Background, Monitor
+from util.monitors.tensorboard import TensorboardMonitor
+from util.monitors.visdom import VisdomMonitor
+from util.monitors.visdom_server import find_or_start
 
 REPORT_EVERY, SHOW_EVERY = 5, 20  # steps; far more often than training does
 PICTURES = {f'picture {index}': np.random.default_rng(index).integers(0, 256, (256, 256, 3), dtype=np.uint8)
@@ -32,13 +32,13 @@ PICTURES = {f'picture {index}': np.random.default_rng(index).integers(0, 256, (2
 
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--rounds', type=int, default=8, help='turns of each case')
-    parser.add_argument('--steps', type=int, default=60, help='steps of a turn')
+    parser.add_argument('--rounds', type=int, default=8, help='rounds of each case')
+    parser.add_argument('--steps', type=int, default=60, help='steps of a round')
     parser.add_argument('--out', type=Path, help='write OUT.json and OUT.md instead of printing')
     return parser.parse_args(argv)
 
 
-# ---- servers, good and bad
+# ---- healthy and bad servers
 
 def free_port() -> int:
     with socket.create_server(('127.0.0.1', 0)) as probe:
@@ -56,20 +56,18 @@ class Slow(BaseHTTPRequestHandler):
 
 @contextmanager
 def ports(folder):
-    """{case: port}: a visdom server, no server, one that takes calls and never answers, one that needs a second."""
-    good = LocalServer(folder, free_port(), stop=True)
-    port, notice = good.start(threading.Event())
-    if port is None:
-        raise SystemExit(f'no visdom server: {notice}')
+    """{case: port} for a visdom server, no server, one that never answers, and one that fails after a second."""
+    port, notice = find_or_start(free_port(), folder, stop=True)
+    if not notice.startswith('started'):
+        raise SystemExit(notice)
     slow = ThreadingHTTPServer(('127.0.0.1', 0), Slow)
     slow.daemon_threads = True
     threading.Thread(target=slow.serve_forever, daemon=True).start()
-    with socket.create_server(('127.0.0.1', 0)) as mute:
+    with socket.create_server(('127.0.0.1', 0)) as silent:
         yield {'visdom, a server': port, 'visdom, no server': free_port(),
-               'visdom, a server that never answers': mute.getsockname()[1],
+               'visdom, a server that never answers': silent.getsockname()[1],
                'visdom, a server that fails after 1 s': slow.server_port}
     slow.shutdown()
-    good.close()
 
 
 def makers(folder, numbers):
@@ -77,18 +75,18 @@ def makers(folder, numbers):
     def quiet(_):
         pass
 
-    def board(port):
-        return lambda: Guarded('visdom', lambda: VisdomBoard(
-            'benchmark', folder, {}, server='http://127.0.0.1', port=port, notify=quiet), quiet)
+    def visdom(port):
+        return lambda: Background('visdom', lambda: VisdomMonitor(
+            'benchmark', {}, server='http://127.0.0.1', port=port, notify=quiet), quiet, interval=1.0)
 
-    return {'no monitor': Monitor, **{case: board(port) for case, port in numbers.items()},
-            'TensorBoard': lambda: Background('tensorboard', lambda: TensorboardBoard(folder / 'events'), quiet)}
+    return {'no monitor': Monitor, **{case: visdom(port) for case, port in numbers.items()},
+            'TensorBoard': lambda: Background('tensorboard', lambda: TensorboardMonitor(folder / 'events'), quiet)}
 
 
 # ---- measuring
 
 def make_step():
-    """A step of training: a small network, forwards, backwards and Adam."""
+    """A step of training: a small network, forward, backward and Adam."""
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 32, 7, padding=3), torch.nn.ReLU(),
                                   torch.nn.Conv2d(32, 32, 3, padding=1), torch.nn.ReLU(),
                                   torch.nn.Conv2d(32, 3, 7, padding=3))
@@ -102,20 +100,15 @@ def make_step():
     return step
 
 
-def turn(make, step, steps, folder) -> tuple[list[float], list[float]]:
+def run_case(make, step, steps) -> tuple[list[float], list[float]]:
     """Seconds of each step with the calls to the monitor, and of those calls."""
     monitor, progress, seconds, calls = make(), Progress(), [], []
-    log = folder / 'losses.jsonl'
-    log.write_text('', encoding='utf-8')
     for index in range(1, steps + 1):
         start = time.perf_counter()
         step()
         progress.advance(1)
         record = dict(epoch=1, iters=index, total_iters=index, lr=1e-4, images_per_s=10.0,
                       losses={name: 1 / index for name in ('G_GAN', 'G_L1', 'D_real', 'D_fake')})
-        if index % REPORT_EVERY == 0:
-            with open(log, 'a', encoding='utf-8') as file:
-                file.write(json.dumps(record) + '\n')
         before = time.perf_counter()
         if index % REPORT_EVERY == 0:
             monitor.losses(record)
@@ -129,27 +122,27 @@ def turn(make, step, steps, folder) -> tuple[list[float], list[float]]:
 
 
 def measure(rounds, steps) -> dict:
-    """{case: summary}; the turns of the cases follow each other forwards, then backwards."""
-    step, turns = make_step(), {}
+    """{case: summary}; the cases alternate, in forward and backward order."""
+    step, done = make_step(), {}
     with tempfile.TemporaryDirectory() as place, ports(Path(place)) as numbers:
         cases = makers(Path(place), numbers)
         for case in cases:      # imports and first connections
-            turn(cases[case], step, 20, Path(place))
+            run_case(cases[case], step, 20)
         for index in range(rounds):
             order = list(cases) if index % 2 else list(cases)[::-1]
             for case in order:
-                turns.setdefault(case, []).append(turn(cases[case], step, steps, Path(place)))
-    return {case: summary(turns[case], turns['no monitor']) for case in cases}
+                done.setdefault(case, []).append(run_case(cases[case], step, steps))
+    return {case: summary(done[case], done['no monitor']) for case in cases}
 
 
 def quick(seconds) -> float:
-    """The lower quartile: what a step takes where other programs do not disturb it."""
+    """The lower quartile: the time of a step that other programs do not disturb."""
     return statistics.quantiles(seconds, n=4)[0]
 
 
 def summary(own, without) -> dict:
-    """Of the turns of a case: steps of all turns together, ratios of the turns side by side, and the calls."""
-    steps, others = ([second for seconds, _ in turns for second in seconds] for turns in (own, without))
+    """Statistics of a case over all its steps, of its ratio to no monitor per round, and of the calls."""
+    steps, others = ([second for seconds, _ in rounds for second in seconds] for rounds in (own, without))
     calls = [second for _, seconds in own for second in seconds]
     ratios = [quick(seconds) / quick(other) for (seconds, _), (other, _) in zip(own, without, strict=True)]
     low, _, high = statistics.quantiles(ratios, n=4)
@@ -165,11 +158,11 @@ def markdown(results, opt) -> str:
     return '\n'.join([
         '# What monitors cost a training step', '',
         f'A small network on one CPU thread, with losses every {REPORT_EVERY} steps and {len(PICTURES)} images of '
-        f'256x256 every {SHOW_EVERY} steps, far more often than in real training. Each case runs {opt.rounds} rounds of '
-        f'{opt.steps} steps; the cases alternate, in forward and backward order. "step" is the lower quartile of all '
-        'steps of a case, because other programs ran on the machine. "quartiles of the rounds" are those of the ratios '
-        'of neighboring rounds, so they include the noise of the machine. "calls" is the time the training thread '
-        'spends in the monitor; the rest of the work is done by other threads.', '',
+        f'256x256 every {SHOW_EVERY} steps, far more often than in real training. Each case runs {opt.rounds} rounds '
+        f'of {opt.steps} steps; the cases alternate, in forward and backward order. "step" is the lower quartile of '
+        'all steps of a case, because other programs ran on the machine. "quartiles of the rounds" are those of the '
+        'ratios of neighboring rounds, so they include the noise of the machine. "calls" is the time the training '
+        'thread spends in the monitor; the rest of the work is done by other threads.', '',
         '| case | step (ms) | ratio to no monitor | quartiles of the rounds | share of calls | longest call (ms) |',
         '| --- | --- | --- | --- | --- | --- |', *rows, '',
         f'The quartiles are up to {widest:.2f} apart, so a ratio that differs from 1 by less than half of that is '

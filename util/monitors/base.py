@@ -1,45 +1,53 @@
-"""Other programs that show a run while it trains: visdom, TensorBoard, Weights & Biases, in any combination."""
-
+"""What a monitor is, and the two wrappers that keep a slow or failing monitor away from training."""
 import copy
 import threading
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 
 from util.console import warn
 
-NAMES = ('visdom', 'tensorboard', 'wandb')
-MOST_RECORDS = 1000  # that wait for a slow monitor; of pictures only the newest of each kind wait
+MAX_QUEUED_RECORDS = 1000   # for a slow monitor; of queued images only the newest of each kind are kept
 CLOSING_SECONDS = 5.0
+INSTALL = {
+    'visdom': 'install it with `python scripts/quickstart.py`, or with `PIP_CONSTRAINT=constraints-build.txt '
+              'PIP_BUILD_CONSTRAINT=constraints-build.txt pip install -r requirements-visdom.txt`'}
 
 
 class Monitor:
-    """What a training run tells its monitors. Every method returns at once; what it is given must not change later."""
+    """Shows a training run somewhere. What the methods are given must not change afterwards."""
 
     def losses(self, record: dict) -> None:
-        """A line of losses.jsonl: epoch, iters, total_iters, lr, time, images_per_s, ..., losses {name: value}."""
+        """Show a line of losses.jsonl: epoch, iters, total_iters, lr, time, images_per_s, ..., losses {name: value}."""
 
-    def images(self, progress, pictures: dict, kind: str) -> None:
-        """Pictures {label: H x W x 3 uint8 array} of the `kind` train or validation."""
+    def images(self, progress, images: dict, kind: str) -> None:
+        """Show images {label: (H, W, 3) uint8 array}; `kind` is 'train' or 'validation'."""
+
+    def flush(self) -> None:
+        """Send what the calls so far have collected. `Background` calls this after each batch of calls."""
 
     def close(self) -> None:
-        """Bring out what is left, within seconds; nothing is shown afterwards."""
+        """Send the rest, within seconds; later calls show nothing."""
 
 
 class Guarded(Monitor):
-    """A monitor that switches itself off at its first failure, with one line, and never raises."""
+    """A monitor that never raises: its first failure prints one line and switches it off."""
 
     def __init__(self, name: str, make: Callable[[], Monitor], notify: Callable[[str], None] = warn):
-        self.name, self._notify, self._monitor = name, notify, None
+        self.name, self._notify = name, notify
+        self._monitor: Monitor | None = None
         self._attempt(lambda: setattr(self, '_monitor', make()))
 
     def losses(self, record):
         if self._monitor:
             self._attempt(lambda: self._monitor.losses(record))
 
-    def images(self, progress, pictures, kind):
-        if self._monitor and pictures:
-            self._attempt(lambda: self._monitor.images(progress, pictures, kind))
+    def images(self, progress, images, kind):
+        if self._monitor and images:
+            self._attempt(lambda: self._monitor.images(progress, images, kind))
+
+    def flush(self):
+        if self._monitor:
+            self._attempt(lambda: self._monitor.flush())
 
     def close(self):
         if self._monitor:
@@ -55,16 +63,21 @@ class Guarded(Monitor):
 
 
 class Background(Monitor):
-    """A monitor whose import and calls may take long: all of them happen in a daemon thread, in the order of steps.
+    """A monitor whose import and calls may take long: all of them run in a daemon thread, in the order of steps.
 
-    What waits is bounded: a monitor that is too slow misses the oldest records and all but the newest pictures.
+    The queue is bounded: a monitor that is too slow misses the oldest records and all but the newest images.
+    interval: call `flush` at least this often, in seconds; None: only after other calls.
+    start_seconds: how long `close` waits for `make` if the run ends before the monitor is ready.
     """
 
-    def __init__(self, name: str, make: Callable[[], Monitor], notify: Callable[[str], None] = warn):
+    def __init__(self, name: str, make: Callable[[], Monitor], notify: Callable[[str], None] = warn,
+                 interval: float | None = None, start_seconds: float = 0.0):
         self._make = lambda: Guarded(name, make, notify)
+        self._interval, self._start_seconds = interval, start_seconds
+        self._ready = threading.Event()
         self._waiting = threading.Condition()  # guards the next three; held for moments only
-        self._records: deque = deque(maxlen=MOST_RECORDS)
-        self._pictures: dict[str, tuple] = {}
+        self._records: deque = deque(maxlen=MAX_QUEUED_RECORDS)
+        self._images: dict[str, tuple] = {}
         self._closing = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
@@ -74,89 +87,52 @@ class Background(Monitor):
             self._records.append(record)
             self._waiting.notify()
 
-    def images(self, progress, pictures, kind):
+    def images(self, progress, images, kind):
         with self._waiting:
-            self._pictures[kind] = copy.copy(progress), pictures  # training counts on
+            self._images[kind] = copy.copy(progress), images  # training changes its own `progress`
             self._waiting.notify()
 
     def close(self):
         with self._waiting:
             self._closing = True
             self._waiting.notify()
+        self._ready.wait(self._start_seconds)
         self._thread.join(CLOSING_SECONDS)
 
     def _work(self):
         monitor, closing = self._make(), False
+        self._ready.set()
         while not closing:
-            records, pictures, closing = self._take()
-            for _, show in sorted(calls(monitor, records, pictures), key=lambda call: call[0]):
+            records, images, closing = self._take()
+            for _, show in sorted(calls(monitor, records, images), key=lambda call: call[0]):
                 show()
+            monitor.flush()
         monitor.close()
 
     def _take(self):
         with self._waiting:
-            while not (self._records or self._pictures or self._closing):
-                self._waiting.wait()
-            taken = list(self._records), dict(self._pictures), self._closing
+            self._waiting.wait_for(lambda: self._records or self._images or self._closing, self._interval)
+            taken = list(self._records), dict(self._images), self._closing
             self._records.clear()
-            self._pictures.clear()
+            self._images.clear()
         return taken
 
 
-def calls(monitor: Monitor, records: list, pictures: dict):
-    """(step, call) for all of them."""
+def calls(monitor: Monitor, records: list, images: dict):
+    """(step, call) for each of them."""
     for record in records:
         yield record['total_iters'], lambda record=record: monitor.losses(record)
-    for kind, (progress, shown) in pictures.items():
+    for kind, (progress, shown) in images.items():
         yield progress.total_iters, lambda shown=(progress, shown, kind): monitor.images(*shown)
 
 
 def off_notice(name: str, error: Exception) -> str:
-    """One line for a failure of any kind."""
+    """One line about a failure of any kind."""
     if isinstance(error, ImportError):
-        return f'{name} cannot be imported ({error}) - training goes on without it; {install(name)}'
+        return f'cannot import {name} ({error}); training continues without it; {install_hint(name)}'
     reason = ' '.join(str(error).split()) or type(error).__name__
-    return f'{name} switched off ({reason}) - training goes on without it'
+    return f'{name} is switched off ({reason}); training continues without it'
 
 
-def install(name: str) -> str:
-    if name == 'visdom':
-        from util.monitors.visdom_assets import INSTALL
-        return INSTALL
-    return f'`pip install {name}` installs it'
-
-
-# ---- which of them
-
-def chosen(opt) -> list[str]:
-    """The monitors that the options of train.py ask for, each once."""
-    names = [name.strip() for name in opt.monitor.split(',')] + ['wandb'] * opt.use_wandb
-    off = {'visdom'} if opt.display_id <= 0 else set()
-    return [name for name in NAMES if name in names and name not in off]
-
-
-def create_monitors(opt, folder: Path, notify: Callable[[str], None] = warn) -> list[Monitor]:
-    """The monitors of a run in `folder`. None of them ever raises, waits for a network or holds up a step."""
-    makers = {'visdom': visdom, 'tensorboard': tensorboard, 'wandb': wandb}
-    return [makers[name](opt, Path(folder), notify) for name in chosen(opt)]
-
-
-def visdom(opt, folder, notify):
-    def make():
-        from util.monitors.visdom_board import board_of
-        return board_of(opt, folder, notify)
-    return Guarded('visdom', make, notify)      # it has a thread of its own
-
-
-def tensorboard(opt, folder, notify):
-    def make():
-        from util.monitors.tensorboard import TensorboardBoard
-        return TensorboardBoard(folder / 'tensorboard')
-    return Background('tensorboard', make, notify)
-
-
-def wandb(opt, folder, notify):
-    def make():
-        from util.monitors.wandb import WandbBoard
-        return WandbBoard(opt.wandb_project_name, opt.name, opt.as_dict(), folder, notify)
-    return Background('wandb', make, notify)
+def install_hint(name: str) -> str:
+    return INSTALL.get(name, f'install it with `pip install {name}`')

@@ -1,8 +1,8 @@
-"""Losses over a run of any length in bounded room, and reading them back from a run's log."""
+"""The losses of a run of any length as curves of bounded size, and reading them from the log of a run."""
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 POINTS = 600
@@ -11,14 +11,16 @@ VALUE = re.compile(r'([^\s:]+): (\S+)')
 
 
 class Curves:
-    """All losses at up to `POINTS` places: means over windows that grow with the run; None where none is finite."""
+    """All losses at up to `points` places: means over windows that grow with the run; None if no value is finite."""
 
-    def __init__(self, points: int = POINTS):
+    def __init__(self, points: int = POINTS, records: Iterable[dict] = ()):
         self.limit, self.stride = points, 1
         self.windows: list[Window] = []
+        for record in records:
+            self.add(record)
 
     def add(self, record: dict):
-        """`record`: a line of losses.jsonl; what was known of later steps, which are taken again, is dropped."""
+        """Add a line of losses.jsonl. Points of later steps, which a resumed run repeats, are dropped."""
         while self.windows and self.windows[-1].x >= record['total_iters']:
             self.windows.pop()
         if not self.windows or self.windows[-1].count >= self.stride:
@@ -28,10 +30,14 @@ class Curves:
         self.windows[-1].add(record)
 
     def as_dict(self) -> dict:
-        """{'x': images seen, 'epoch': [...], 'series': {loss: values}}, all of one length."""
+        """{'x': images seen, 'epoch': [...], 'series': {loss: values}}, all lists of the same length."""
         names = dict.fromkeys(name for window in self.windows for name in window.sums)
         return dict(x=[window.x for window in self.windows], epoch=[window.epoch for window in self.windows],
                     series={name: [window.mean(name) for window in self.windows] for name in names})
+
+    def epoch_positions(self) -> list[float]:
+        """The places as epochs: 1.5 is the middle of the first one."""
+        return [window.epoch_position for window in self.windows]
 
     def _halve(self):
         pairs = zip(self.windows[::2], [*self.windows[1::2], None], strict=False)
@@ -40,23 +46,26 @@ class Curves:
 
 
 class Window:
-    """Reports in a row: the place of the last one, and the sum and number of the finite values of each loss."""
+    """Consecutive reports: the place of the last one, and the sum and number of the finite values of each loss."""
 
     def __init__(self):
         self.x = self.epoch = self.count = 0
+        self.epoch_position = 0.0
         self.sums: dict[str, tuple[float, int]] = {}
 
     def add(self, record):
         self.x, self.epoch, self.count = record['total_iters'], record['epoch'], self.count + 1
+        self.epoch_position = self.epoch + min(1.0, record.get('iters', 0) / (record.get('epoch_size') or math.inf))
         for name, value in record['losses'].items():
             total, n = self.sums.get(name, (0.0, 0))
             self.sums[name] = (total + value, n + 1) if math.isfinite(value) else (total, n)
 
     def merged(self, later: 'Window') -> 'Window':
         self.x, self.epoch, self.count = later.x, later.epoch, self.count + later.count
+        self.epoch_position = later.epoch_position
         for name, (total, n) in later.sums.items():
-            before, m = self.sums.get(name, (0.0, 0))
-            self.sums[name] = before + total, m + n
+            earlier, m = self.sums.get(name, (0.0, 0))
+            self.sums[name] = earlier + total, m + n
         return self
 
     def mean(self, name) -> float | None:
@@ -65,7 +74,7 @@ class Window:
 
 
 def record_of(line: str | bytes) -> dict | None:
-    """The report of losses in a line of losses.jsonl; None where a crash or a full disk tore it, or it is none."""
+    """The report of losses in a line of losses.jsonl; None if it is incomplete after a crash, or not a report."""
     try:
         record = json.loads(line)
     except ValueError:
@@ -76,16 +85,20 @@ def record_of(line: str | bytes) -> dict | None:
     return record if is_report else None
 
 
-def read_jsonl(path: Path) -> Iterator[dict]:
-    """The reports in losses.jsonl, one at a time."""
-    with open(path, encoding='utf-8', errors='replace') as file:
-        yield from filter(None, map(record_of, file))
+def read_jsonl(path: Path, end: float = math.inf) -> Iterator[dict]:
+    """The reports in losses.jsonl, one at a time; only lines within the first `end` bytes."""
+    with open(path, 'rb') as file:
+        for line in file:
+            if file.tell() > end:
+                return
+            if record := record_of(line):
+                yield record
 
 
 def read_loss_log(path: Path) -> Iterator[dict]:
-    """The reports in loss_log.txt of the reference, old and new form.
+    """The reports in a loss_log.txt of the original PyTorch code, old or new format.
 
-    It counts images within an epoch only: an epoch is taken for as long as its last report, until it is over.
+    It counts images per epoch only: a finished epoch is taken to be as long as its last report says.
     """
     done, epoch, iters = 0, None, 0
     with open(path, encoding='utf-8', errors='replace') as file:
@@ -101,13 +114,13 @@ def values_in(text: str) -> dict[str, float]:
     for name, value in VALUE.findall(text):
         try:
             found[name] = float(value)
-        except ValueError:      # a torn line
+        except ValueError:      # an incomplete line
             continue
     return found
 
 
 def read_run(folder: Path) -> Iterator[dict] | None:
-    """The reports of a run, or None where there are none."""
+    """The reports of a run, or None if there are none."""
     for name, read in (('losses.jsonl', read_jsonl), ('loss_log.txt', read_loss_log)):
         if (folder / name).is_file() and next(read(folder / name), None):
             return read(folder / name)

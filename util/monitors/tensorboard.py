@@ -5,7 +5,7 @@ from pathlib import Path
 from util.monitors.base import Monitor
 
 
-class TensorboardBoard(Monitor):
+class TensorboardMonitor(Monitor):
     """Event files in `folder`; a resumed run hides what its earlier start wrote after the place it goes on from."""
 
     def __init__(self, folder: Path):

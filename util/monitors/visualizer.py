@@ -5,7 +5,7 @@ from pathlib import Path
 from util.console import ProgressBar, warn
 from util.errors import UserError
 from util.images import tensor_to_image
-from util.monitors.base import create_monitors
+from util.monitors.create import create_monitors
 from util.monitors.live_page.page import LivePage
 from util.monitors.loss_log import LossLog, line_of, record_of
 from util.monitors.timing import WaitHint
@@ -79,7 +79,7 @@ class Visualizer:
 
     def step(self, progress):
         self.progress = progress
-        self.bar.advance(progress.step, f'epoch {progress.epoch}')
+        self.bar.advance(progress.last_batch_size, f'epoch {progress.epoch}')
         self.to_page(lambda page: page.step(progress))
 
     def losses(self, progress, losses: dict[str, float], timing: dict[str, float], lr: float):

@@ -12,7 +12,7 @@ from util.monitors.base import Monitor
 SITE = 'api.wandb.ai'
 
 
-class WandbBoard(Monitor):
+class WandbMonitor(Monitor):
     """A run on wandb; without a key for it, and without WANDB_MODE, the run is written to files only."""
 
     def __init__(self, project: str, name: str, config: Mapping, folder: Path,

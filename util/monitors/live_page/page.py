@@ -39,11 +39,10 @@ class LivePage:
         self.device, self.total_images, self.state = device, total_images, 'running'
         self.continued_at = progress.total_iters    # images that earlier starts have seen
         self.health = Health(opt.gan_mode, tell)
-        self.curves, self.pace = Curves(), Pace(progress)
+        log = folder / 'losses.jsonl'
+        self.curves, self.pace = Curves(records=read_jsonl(log) if log.is_file() else ()), Pace(progress)
         self.last_report = {}
-        for record in read_jsonl(folder / 'losses.jsonl') if (folder / 'losses.jsonl').is_file() else ():
-            self.curves.add(record)
-        self.epochs, self.labels = pictures_of_epochs(self.folder / 'images', progress.epoch)
+        self.epochs, self.labels = epochs_with_images(self.folder / 'images', progress.epoch)
         self.written_epoch = self.version = 0   # the last epoch that this process made pictures of; when
         self.validation_set = Snapshots(self.folder / 'val', progress)
         self.last_pictures = {}
@@ -77,7 +76,7 @@ class LivePage:
         if self.written_epoch == progress.epoch and not progress.every(self.html_freq):
             return
         for label, picture in pictures.items():
-            write_image(self.folder / 'images' / f'epoch{progress.epoch:03d}_{label}.png', picture)
+            write_image(self.folder / image_file(progress.epoch, label), picture)
         self.labels, self.version, self.written_epoch = list(pictures), progress.total_iters, progress.epoch
         if progress.epoch not in self.epochs:
             self.epochs.append(progress.epoch)
@@ -168,18 +167,22 @@ class Pace:
         return max(LONGEST_WAIT, self.cost / SHARE) + self.longest_gap
 
 
+def image_file(epoch: int, label: str) -> str:
+    return f'images/epoch{epoch:03d}_{label}.png'
+
+
 def plain_row(epoch: int, labels: list[str], width: int) -> str:
     """The pictures of an epoch as HTML."""
     cells = []
     for label in labels:
-        link, text = quote(f'images/epoch{epoch:03d}_{label}.png'), html.escape(label)
+        link, text = quote(image_file(epoch, label)), html.escape(label)
         cells.append(f'<td><a href="{link}"><img src="{link}" alt="{text}" style="width:{width}px" loading="lazy"></a>'
                      f'<p>{text}</p></td>')
     return f'<h3>epoch [{epoch}]</h3>\n<table><tr>{"".join(cells)}</tr></table>'
 
 
-def pictures_of_epochs(folder: Path, newest: int) -> tuple[list[int], list[str]]:
-    """(epochs that have pictures, labels of the last one); epochs after `newest` will be trained again."""
+def epochs_with_images(folder: Path, newest: float = math.inf) -> tuple[list[int], list[str]]:
+    """(epochs up to `newest` that have images, labels of the last one)."""
     found = sorted((int(match[1]), match[2]) for match in (re.fullmatch(r'epoch(\d+)_(.+)\.png', name)
                                                           for name in names_in(folder)) if match)
     found = [item for item in found if item[0] <= newest]

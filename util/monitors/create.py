@@ -1,0 +1,65 @@
+"""Which monitors a run has next to its log files and live page: visdom, TensorBoard, wandb, in any combination."""
+from collections.abc import Callable
+from pathlib import Path
+
+from util.console import warn
+from util.monitors.base import Background, Monitor
+
+NAMES = ('visdom', 'tensorboard', 'wandb')
+
+
+def chosen(opt) -> list[str]:
+    """The monitors that the options of train.py select, each once."""
+    names = [name.strip() for name in opt.monitor.split(',')]
+    if opt.use_wandb:
+        names.append('wandb')
+    if opt.display_id <= 0 and 'visdom' in names:
+        names.remove('visdom')
+    return [name for name in NAMES if name in names]
+
+
+def create_monitors(opt, folder: Path, notify: Callable[[str], None] = warn) -> list[Monitor]:
+    """The monitors of a run in `folder`. None of them ever raises, or makes a training step wait for it."""
+    makers = {'visdom': visdom, 'tensorboard': tensorboard, 'wandb': wandb}
+    return [makers[name](opt, Path(folder), notify) for name in chosen(opt)]
+
+
+def visdom(opt, folder, notify):
+    log = folder / 'losses.jsonl'
+    log_size = log.stat().st_size if log.is_file() else 0     # later lines arrive as calls
+
+    def make():
+        from util.monitors.curves import read_jsonl
+        from util.monitors.visdom import VisdomMonitor
+        history = read_jsonl(log, log_size) if log_size else ()
+        return VisdomMonitor(opt.name, opt.as_dict(), history, notify=notify, **visdom_settings(opt, folder, notify))
+
+    return Background('visdom', make, notify, interval=1.0, start_seconds=30.0)
+
+
+def visdom_settings(opt, folder: Path, notify) -> dict:
+    """The arguments of `VisdomMonitor` that come from the --display options. Starts a server on this machine."""
+    from util.monitors.visdom_server import find_or_start, is_local
+    port = opt.display_port
+    if is_local(opt.display_server) and not opt.no_display_server:
+        port, notice = find_or_start(port, folder, opt.display_stop_server, opt.visdom_assets)
+        if notice:
+            notify(notice)
+    env_given = 'display_env' in opt.given or opt.display_env != 'main'
+    return dict(server=opt.display_server, port=port, env=opt.display_env if env_given else opt.name,
+                columns=opt.display_ncols, image_width=opt.display_winsize, log_scale=opt.display_log,
+                display_id=opt.display_id)
+
+
+def tensorboard(opt, folder, notify):
+    def make():
+        from util.monitors.tensorboard import TensorboardMonitor
+        return TensorboardMonitor(folder / 'tensorboard')
+    return Background('tensorboard', make, notify)
+
+
+def wandb(opt, folder, notify):
+    def make():
+        from util.monitors.wandb import WandbMonitor
+        return WandbMonitor(opt.wandb_project_name, opt.name, opt.as_dict(), folder, notify)
+    return Background('wandb', make, notify)

@@ -1,0 +1,143 @@
+"""The visdom monitor: curves, images and options of a run in the browser."""
+import html
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from urllib.parse import quote
+
+import numpy as np
+
+from util.console import warn
+from util.images import image_grid
+from util.monitors.base import Monitor
+from util.monitors.curves import Curves
+from util.monitors.visdom_server import Unreachable, connect
+
+SEND_SECONDS, LONGEST_DELAY, SAVE_SECONDS = 1.0, 30.0, 300.0
+MAX_NOTICES = 8     # a server that comes and goes all night does not fill the log
+CURVE_POINTS, JPEG_QUALITY = 500, 85    # PNGs of images early in training take several times the time and space
+CURVES = {'loss': ('loss over time', 'loss'), 'lr': ('learning rate', 'learning rate'),
+          'throughput': ('images per second', 'images/s')}     # window: title, label of the y axis
+AXIS_BUTTONS = [{'type': 'buttons', 'direction': 'right', 'x': 0, 'xanchor': 'left', 'y': 1.2, 'buttons': [
+    {'label': kind, 'method': 'relayout', 'args': [{'yaxis.type': kind, 'yaxis.autorange': True}]}
+    for kind in ('linear', 'log')]}]
+
+
+class VisdomMonitor(Monitor):
+    """Shows a run on a visdom server, which may be slow, dead or restarted. Runs in a `Background` thread.
+
+    The server gets the newest content of each window, at most once a second, and all windows again if it lost them.
+    history: earlier lines of losses.jsonl; columns: images per row, <= 0 for a window per image;
+    display_id: if it is not 1, `_<display_id>` is appended to the names of the windows.
+    """
+
+    def __init__(self, name: str, options: Mapping, history: Iterable[dict] = (), *, server: str = 'http://localhost',
+                 port: int = 8097, env: str = '', columns: int = 4, image_width: int = 256, log_scale: bool = False,
+                 display_id: int = 1, notify: Callable[[str], None] = warn):
+        self.name, self.columns, self.image_width, self.log_scale = name, columns, image_width, log_scale
+        self._server, self._port = (server if '//' in server else f'http://{server}').rstrip('/'), port
+        self.url = f'{self._server}:{port}'
+        self.env = (env or name).replace('/', '_')      # visdom would take the rest for another address
+        self._suffix = '' if display_id == 1 else f'_{display_id}'
+        self._curves, self._axis = {window: Curves(CURVE_POINTS) for window in CURVES}, ''
+        self._windows: dict[str, Callable] = {}     # name: draw(client, name) with the newest content
+        self._changed: set[str] = set()
+        self._client, self._landmark = None, ''     # landmark: a window that the server should have
+        self._next_try, self._next_save, self._failures = 0.0, 0.0, 0
+        self._notify, self._notices = notify, [None]
+        self.delivered = self._lost = False         # delivered: the server has everything shown before `flush`
+        for record in history:
+            self.losses(record)
+        if options:
+            self._show('options', lambda client, window: client.text(
+                html_table(options), win=window, opts={'title': f'{name} options'}))
+
+    def losses(self, record):
+        self._axis = self._axis or ('epoch' if record.get('epoch_size') else 'images')
+        values = {'loss': record['losses'], 'lr': {'learning rate': record.get('lr')},
+                  'throughput': {'images/s': record.get('images_per_s')}}
+        for kind in CURVES:
+            if None not in values[kind].values():
+                self._curves[kind].add({**record, 'losses': values[kind]})
+                self._show(kind, partial(self._draw_curves, kind))
+
+    def images(self, progress, images, kind):
+        window = 'validation' if kind == 'validation' else 'images'
+        caption = f'epoch {progress.epoch}, image {progress.total_iters}'
+        if self.columns > 0:
+            self._show(window, partial(self._draw_images, images, f'{self.name} {window}', caption))
+            return
+        for label, image in images.items():
+            self._show(f'{window} {label}', partial(self._draw_images, {label: image}, label, caption))
+
+    def flush(self):
+        if time.monotonic() < self._next_try:
+            return
+        try:
+            self._send()
+        except (Unreachable, TimeoutError) as error:
+            self._client, self.delivered, self._lost = None, False, True
+            self._next_try = time.monotonic() + min(SEND_SECONDS * 2 ** self._failures, LONGEST_DELAY)
+            self._failures += 1
+            self._tell(f'no visdom server at {self.url}{error}; training continues, and losses.jsonl has its losses '
+                       f'(--display_id -1 turns visdom off)')
+        else:
+            self.delivered, self._failures = True, 0
+            self._next_try = time.monotonic() + SEND_SECONDS
+            self._tell(f'visdom: {self.url}/env/{quote(self.env)}{"; it is up to date" if self._lost else ""}')
+
+    def close(self):
+        self._next_try = self._next_save = 0.0
+        self.flush()
+
+    def _show(self, window, draw):
+        self._windows[window + self._suffix] = draw
+        self._changed.add(window + self._suffix)
+
+    def _send(self):
+        if self._client is None or (self._changed and not self._client.win_exists(self._landmark)):
+            self._client = self._client or connect(self._server, self._port, self.env)
+            self._changed = set(self._windows)      # a new or restarted server gets all of them
+        for window in [window for window in self._windows if window in self._changed]:
+            try:
+                self._windows[window](self._client, window)
+                self._landmark = window
+            except (Unreachable, TimeoutError):
+                raise
+            except Exception as error:
+                self._tell(f'cannot draw the visdom window {window}: {error!r}')
+            self._changed.discard(window)
+        if time.monotonic() >= self._next_save:
+            self._next_save = time.monotonic() + SAVE_SECONDS
+            self._client.save([self.env])
+
+    def _tell(self, notice):
+        if notice != self._notices[-1] and len(self._notices) <= MAX_NOTICES:
+            self._notices.append(notice)
+            self._notify(notice)
+
+    def _draw_curves(self, kind, client, window):
+        curves, (title, label) = self._curves[kind], CURVES[kind]
+        series = curves.as_dict()['series']
+        y = np.array(list(series.values()), float).T      # None becomes NaN, a gap
+        x = np.array(curves.epoch_positions() if self._axis == 'epoch' else curves.as_dict()['x'], float)
+        opts = {'title': f'{self.name} {title}', 'xlabel': self._axis, 'ylabel': label, 'legend': list(series)}
+        if kind == 'loss':
+            opts |= {'ytype': 'log' if self.log_scale else 'linear', 'width': 640, 'height': 400,
+                     'layoutopts': {'plotly': {'updatemenus': AXIS_BUTTONS}}}
+        client.line(Y=y, X=np.repeat(x[:, None], len(series), 1), win=window, opts=opts)
+
+    def _draw_images(self, images, title, caption, client, window):
+        columns = max(1, min(self.columns, len(images)))
+        grid = image_grid(images, columns, self.image_width)
+        width = self.image_width * columns
+        client.image(grid.transpose(2, 0, 1), win=window, opts={
+            'title': title, 'caption': caption, 'jpgquality': JPEG_QUALITY, 'width': width,
+            'height': width * grid.shape[0] // grid.shape[1]})
+
+
+def html_table(rows: Mapping[str, object]) -> str:
+    cell = '<td style="border: 1px solid #888; padding: 2px 8px">'
+    body = ''.join(f'<tr>{cell}{html.escape(name)}</td>{cell}{html.escape(str(value))}</td></tr>'
+                   for name, value in rows.items())
+    return f'<table style="border-collapse: collapse">{body}</table>'
