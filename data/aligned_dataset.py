@@ -73,10 +73,10 @@ class AlignedDataset(BaseDataset):
         return [pair for pair in pairs if usable.issuperset(pair)]
 
     def load(self, index, rng):
-        A_path, B_path = paths = self.paths[index], self.partners[index]
-        pair = self.kept(self.read_pair, *paths)
-        draw = self.prepare.draw(size_of(pair[0]), rng)
-        A, B = (self.prepare.cut(image, draw, path) for image, path in zip(pair, paths, strict=True))
+        A_path, B_path = self.paths[index], self.partners[index]
+        A, B = self.kept(self.read_pair, A_path, B_path)
+        draw = self.prepare.draw(size_of(A), rng)
+        A, B = self.prepare.cut(A, draw, A_path), self.prepare.cut(B, draw, B_path)
         return self.directed({'A': A, 'B': B, 'A_paths': A_path, 'B_paths': B_path})
 
     def read_pair(self, A_path, B_path) -> tuple:

@@ -137,7 +137,7 @@ def test_a_test_is_never_cached(roots):
     assert not opt.isTrain and create_loader(dataset := create_dataset(opt), opt) and dataset.cache is None
 
 
-def test_a_bad_file_among_cached_ones(roots, capsys):
+def test_a_bad_file_with_a_cache(roots, capsys):
     bad = roots['unaligned'] / 'trainA' / '2.png'
     content = bad.read_bytes()
     bad.write_bytes(content[:len(content) // 2])
@@ -207,7 +207,7 @@ def test_images_larger_than_a_block(monkeypatch):
     ('auto', 'meta', 39, False, 'cpu'), ('auto', 'cpu', 499, True, 'cpu'), ('auto', 'cpu', 0, True, None),
     ('cache_gpu', 'cpu', 10, True, 'cpu'), ('cache_gpu', 'meta', 10, False, 'cpu'),
     ('cache_gpu', 'meta', 99, True, 'meta')])
-def test_where_images_are_kept(monkeypatch, wanted, device, n_bytes, any_device, expected):
+def test_where_images_are_cached(monkeypatch, wanted, device, n_bytes, any_device, expected):
     """The free memory is 1000 bytes, and 100 of the other device."""
     monkeypatch.setattr(data.loading.cache, 'free_memory', lambda place: 1000 if place.type == 'cpu' else 100)
     cache = create_cache(wanted, n_bytes, any_device, torch.device(device))
@@ -216,7 +216,7 @@ def test_where_images_are_kept(monkeypatch, wanted, device, n_bytes, any_device,
         assert cache.limit == pytest.approx(800 if expected == 'cpu' else 60)
 
 
-def test_size_of_the_images_to_keep(roots):
+def test_a_complete_cache_has_the_size_computed_from_the_headers(roots):
     for mode in ('aligned', 'unaligned'):
         loader = loader_of(roots[mode], mode, 'cache_ram')
         for number in range(1, 30):
@@ -288,9 +288,9 @@ def test_bad_files_in_large_messages(many, large_messages, capsys):
     for name in ('3.png', '17.png'):
         (many / 'trainA' / name).write_bytes((many / 'trainA' / name).read_bytes()[:60])
     expected = epoch(loader_of(many, 'unaligned', batch_size=2), 1)
-    told = capsys.readouterr().err
+    warnings = capsys.readouterr().err
     assert same(epoch(loader_of(many, 'unaligned', batch_size=2, num_threads=2), 1), expected)
-    assert capsys.readouterr().err == told and told.count('warning') == 2
+    assert capsys.readouterr().err == warnings and warnings.count('warning') == 2
 
 
 def test_an_error_is_raised_at_the_position_of_its_batch(tmp_path, large_messages):

@@ -118,7 +118,7 @@ def test_a_dataroot_below_a_hidden_folder(tree):
 
 
 @needs_links
-def test_linked_files_are_members_and_linked_folders_are_not(tree, tmp_path):
+def test_linked_files_are_used_and_linked_folders_are_not(tree, tmp_path):
     draw_images(tmp_path / 'elsewhere', 1)
     (tree / 'aa.png').symlink_to(tmp_path / 'elsewhere' / '0.png')
     (tree / 'linked').symlink_to(tmp_path / 'elsewhere')
@@ -211,7 +211,7 @@ def test_a_dataset_is_as_long_as_its_larger_folder(tmp_path):
         [('0', '0'), ('1', '1'), ('0', '2'), ('1', '3'), ('0', '4')]
 
 
-def test_unaligned_images_are_cut_independently(tmp_path):
+def test_unaligned_images_are_cropped_independently(tmp_path):
     for domain in 'AB':
         folder_with(tmp_path / f'train{domain}', same=noise(60, 60))
     dataset = dataset_of(tmp_path, 'unaligned', preprocess='crop')
@@ -220,7 +220,7 @@ def test_unaligned_images_are_cut_independently(tmp_path):
 
 
 @pytest.mark.parametrize('preprocess', PREPROCESS)
-def test_aligned_halves_are_cut_alike(tmp_path, preprocess):
+def test_aligned_halves_are_cropped_alike(tmp_path, preprocess):
     half = noise(52, 44)
     folder_with(tmp_path / 'train', pair=side_by_side(half, half))
     dataset = dataset_of(tmp_path, 'aligned', preprocess=preprocess, load_size=40)
@@ -239,7 +239,7 @@ def test_odd_width_of_a_pair(tmp_path):
 
 
 @pytest.mark.parametrize('mode', ['aligned', 'unaligned'])
-def test_direction_exchanges_everything(mode, roots):
+def test_direction_swaps_everything(mode, roots):
     forth = dataset_of(roots[mode], mode, serial_batches=True, input_nc=1)[2, 5]
     back = dataset_of(roots[mode], mode, serial_batches=True, output_nc=1, direction='BtoA')[2, 5]
     assert torch.equal(forth['A'], back['B']) and torch.equal(forth['B'], back['A'])
@@ -541,7 +541,7 @@ def test_a_batch_has_the_pixels_of_its_images_in_any_memory_format(kinds, channe
     assert numbers.is_contiguous() and torch.equal(numbers, as_numbers(torch.stack(images)))
 
 
-def test_loading_leaves_the_generator_of_the_training_alone(unaligned_root):
+def test_loading_does_not_change_the_generator_of_the_training(unaligned_root):
     loader = loader_of(unaligned_root, 'unaligned')
     before = torch.get_rng_state(), random.getstate()
     list(loader)

@@ -103,7 +103,7 @@ def test_unreadable_files_are_left_out_when_asked(unaligned_root, tmp_path, caps
     assert all(any(str(unaligned_root / 'trainA' / name) in line for line in listed) for name in bad)
 
 
-def test_nothing_is_left_of_a_folder(tmp_path):
+def test_a_folder_without_any_readable_image(tmp_path):
     (tmp_path / 'train').mkdir()
     (tmp_path / 'train' / 'a.png').touch()
     message, = problems(tmp_path, 'colorization', bad_images='skip')
@@ -394,7 +394,7 @@ def test_another_partner_is_drawn_instead_of_a_bad_one(unaligned_root):
     assert len(partners) == 40 and set(partners) == {'0.png', '2.png', '3.png', '4.png'}
 
 
-def test_a_file_that_vanishes(unaligned_root, tmp_path):
+def test_a_file_that_disappears(unaligned_root, tmp_path):
     opt = training(unaligned_root, 'unaligned', serial_batches=True)
     dataset = create_dataset(opt)
     dataset.bad_images.save_to(tmp_path)
@@ -421,7 +421,7 @@ def test_too_many_bad_images_stop_the_training(tmp_path, count, bad, ends):
         assert len(epoch(loader)) == count
 
 
-def test_a_folder_that_is_gone(unaligned_root):
+def test_a_folder_that_disappears(unaligned_root):
     opt = training(unaligned_root, 'unaligned', num_threads=2)
     loader = create_loader(create_dataset(opt), opt)
     (unaligned_root / 'trainB').rename(unaligned_root / 'away')
@@ -584,7 +584,7 @@ def test_deaths_that_are_far_apart_are_survived(many, monkeypatch):
     assert given == 24
 
 
-def test_a_mistake_in_a_dataset_stays_a_mistake(many, monkeypatch):
+def test_an_error_in_a_dataset_is_raised_unchanged(many, monkeypatch):
     loader = loader_of(many, num_threads=2)
     monkeypatch.setattr(loader.dataset, 'load', lambda *_: torch.ones(2) + torch.ones(3))
     with pytest.raises(RuntimeError, match='must match the size'):
@@ -614,7 +614,7 @@ def test_shared_memory_that_is_full_later(many, monkeypatch, capsys):
     build, failures = loader.begin, [OSError(errno.ENOSPC, 'No space left on device')]
 
     def begin():
-        if failures and loader.loader:
+        if failures and loader.loader is not None:
             raise failures.pop()
         return build()
     epoch(loader, 1)

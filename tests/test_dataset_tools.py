@@ -78,7 +78,7 @@ def test_every_split_is_combined(tmp_path, combine, options):
     assert_halves(tmp_path / 'AB' / 'train' / '3.png', RED, BLUE)
 
 
-def test_pixels_are_kept_and_a_is_left(tmp_path, combine):
+def test_pixels_are_unchanged_and_A_is_on_the_left(tmp_path, combine):
     rng = np.random.default_rng(0)
     arrays = {side: rng.integers(0, 256, (7, 5, 3), np.uint8) for side in 'AB'}
     for side, array in arrays.items():
@@ -266,7 +266,7 @@ def draw_sides(root, phase, names, **options):
     draw_all(root / f'{phase}B', names, colour=BLUE, **options)
 
 
-def test_train_and_test_are_made(tmp_path, capsys):
+def test_train_and_test_are_written(tmp_path, capsys):
     draw_sides(tmp_path, 'train', ['b.png', 'a.JPG', 'c.jpeg'])
     draw_sides(tmp_path, 'test', ['1.png'])
     (tmp_path / 'trainA' / '.hidden.png').write_bytes(b'')

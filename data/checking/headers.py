@@ -77,7 +77,8 @@ def is_valid(entry: list | None, version: list[int] | None, max_pixels: int) -> 
 
 def read_headers(paths: list[str], folder, max_pixels: int, timeout: float) -> dict[str, Header]:
     """Read headers with several daemon threads: threads that hang do not keep the program from exiting."""
-    found, in_progress, waiting = {}, {}, iter(paths)
+    found, in_progress = {}, {}
+    waiting = iter(paths)
     lock = threading.Lock()
 
     def work(number):

@@ -1,6 +1,6 @@
 """What worker processes send: several batches in one message, as receiving a message costs as much as a small batch."""
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from util.errors import UserError
 
@@ -8,7 +8,7 @@ from .collate import collate
 from .sampler import EpochSampler, chunks
 
 
-class MessageSampler(Sampler):
+class MessageSampler:
     """Yields what one message holds: a list of `batches_per_message` batches, each a list of sampler keys."""
 
     def __init__(self, sampler: EpochSampler, batches_per_message: int):
@@ -17,9 +17,6 @@ class MessageSampler(Sampler):
 
     def __iter__(self):
         return chunks(chunks(self.sampler, self.sampler.batch_size), self.batches_per_message)
-
-    def __len__(self):
-        return -(-len(self.sampler) // (self.sampler.batch_size * self.batches_per_message))
 
 
 class Messages(Dataset):

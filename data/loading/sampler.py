@@ -3,12 +3,11 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import torch
-from torch.utils.data import Sampler
 
 from util.machine.seeding import derive_seed
 
 
-class EpochSampler(Sampler):
+class EpochSampler:
     """Yields (index, seed); both depend on (seed, epoch) only, so an interrupted epoch can be continued.
 
     With several processes, process `rank` gets the `rank`-th part of every `global_batch_size` samples. All processes

@@ -44,11 +44,6 @@ def is_shm_error(error: Exception) -> bool:
     return (isinstance(error, OSError) and error.errno == errno.ENOSPC) or 'shared memory' in str(error)
 
 
-def free_shm() -> str:
-    """Free shared memory in MB."""
-    return f'{shutil.disk_usage(SHARED_MEMORY).free / 2**20:.1f}' if os.path.isdir(SHARED_MEMORY) else '0'
-
-
 def in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 

@@ -11,7 +11,6 @@ import json
 import platform
 import random
 import tempfile
-import time
 from pathlib import Path
 from statistics import median
 
@@ -21,6 +20,8 @@ import torch
 from PIL import Image, ImageOps
 from torch.utils.data import default_collate
 
+from bench import measure
+from bench.steps import processor
 from data import create_dataset
 from data.loading.cache import Cache
 from data.loading.collate import collate
@@ -85,16 +86,7 @@ def open_dataset(root, **changes):
 # ---- measuring
 
 def alternate(functions: dict, rounds: int) -> dict:
-    """CPU seconds of this thread for each function, {name: [seconds, ...]}; all run once per round."""
-    for function in functions.values():
-        function()
-    times = {name: [] for name in functions}
-    for number in range(rounds):
-        for name in sorted(functions, key=lambda name: (hash((name, number)), name)):
-            begin = time.thread_time()
-            functions[name]()
-            times[name].append(time.thread_time() - begin)
-    return times
+    return measure.alternate(measure.Clock(torch.device('cpu')), functions, rounds)
 
 
 def row(name: str, seconds: list[float], base: list[float], count: int, **more) -> dict:
@@ -116,7 +108,8 @@ def difference(batches, expected) -> str:
 
 def measure_pairs(root, rounds: int, count: int) -> list[dict]:
     """Batches of one pair, as the training gets them."""
-    plain, fast, cached = open_dataset(root), open_dataset(root, fast_resize=True), open_dataset(root)
+    plain, cached = open_dataset(root), open_dataset(root)
+    fast = open_dataset(root, fast_resize=True)
     cached.cache = Cache(torch.device('cpu'), float('inf'))
     ways = {'reference': (reference_batch, plain), 'stream': (our_batch, plain),
             'stream --fast_resize': (our_batch, fast), 'cached': (our_batch, cached),
@@ -195,25 +188,17 @@ def measure_messages(rounds: int, count: int) -> list[dict]:
 
 # ---- results
 
-def measure(root, rounds: int = 9, count: int = 40) -> dict:
+def measure_all(root, rounds: int = 9, count: int = 40) -> dict:
     """All measurements on the pairs in `root`/train, with one thread of torch."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return dict(machine=dict(cpu=cpu_name(), python=platform.python_version(), torch=torch.__version__,
+        return dict(machine=dict(cpu=processor(), python=platform.python_version(), torch=torch.__version__,
                                  pillow=PIL.__version__), rounds=rounds, count=count,
                     pairs=measure_pairs(root, rounds, count), decoders=measure_decoders(root, rounds, count),
                     messages=measure_messages(rounds, 10 * count))
     finally:
         torch.set_num_threads(threads)
-
-
-def cpu_name() -> str:
-    try:
-        lines = Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()
-        return next(line.partition(':')[2].strip() for line in lines if line.startswith('model name'))
-    except (OSError, StopIteration):
-        return platform.machine()
 
 
 TITLES = {'pairs': 'Aligned pairs: from the file to a batch of one pair',
@@ -246,7 +231,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         if not args.dataroot:
             draw_pairs(Path(folder, 'train'), args.count)
-        results = measure(args.dataroot or folder, args.rounds, args.count)
+        results = measure_all(args.dataroot or folder, args.rounds, args.count)
     text = as_markdown(results)
     print(text)
     if args.out:
