@@ -18,8 +18,9 @@ from models.losses import GAN_LOSSES, exact, gradient_penalty, l1_loss
 from models.nets.recompute import recompute
 from models.networks import create_discriminator, create_generator, together
 from models.training.optimizer import Adam, set_learning_rate
-from models.training.session import as_duration, dry_run
+from models.training.session import dry_run
 from models.training.state import weight_files
+from util.console import as_duration
 from util.errors import ResourceError, UserError
 from util.machine.memory import memory_explained, peak_memory
 from util.machine.runtime import Runtime, choose_precision

@@ -83,6 +83,17 @@ def write_lines(text: str):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def as_duration(seconds: float) -> str:
+    """'3 d 4 h', '2 h 5 min', '40 s'."""
+    if seconds < 120:
+        return f'{seconds:.0f} s'
+    hours, minutes = divmod(round(seconds / 60), 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f'{days} d {hours} h'
+    return f'{hours} h {minutes} min' if hours else f'{minutes} min'
+
+
 class ProgressBar:
     """Counts images up to `total` with the time left on a terminal; `line` prints above the bar."""
 

@@ -13,7 +13,7 @@ from models.training.recovery import Recovery
 from models.training.saving import Checkpoints, NoCheckpoints, SavePolicy
 from models.training.state import TrainingState
 from util.checkpoint import layout, transaction
-from util.console import say, warn
+from util.console import as_duration, say, warn
 from util.machine.memory import gigabytes, peak_memory
 from util.machine.signals import Signals
 from util.monitors import loss_log
@@ -169,14 +169,3 @@ def dry_run(trainer, batches, images_to_go: int) -> list[str]:
             f'peak memory: {memory}',
             f'the whole run: {images_to_go} images, about {as_duration(images_to_go / rate)}',
             'nothing was written; drop --dry_run to train']
-
-
-def as_duration(seconds: float) -> str:
-    """'3 d 4 h', '2 h 5 min', '40 s'."""
-    if seconds < 120:
-        return f'{seconds:.0f} s'
-    hours, minutes = divmod(round(seconds / 60), 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f'{days} d {hours} h'
-    return f'{hours} h {minutes} min' if hours else f'{minutes} min'

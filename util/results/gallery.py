@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from dominate import tags
 
+from util.console import as_duration
 from util.files import atomic_write
 
 PAGE = 100              # results per page and per data file
@@ -91,7 +92,7 @@ class Gallery:
         """Update all files; `state` is running, finished or interrupted."""
         self.save_last()
         facts = {**self.facts, 'results': f'{self.count:,}', 'failed': f'{len(self.failures):,}',
-                 'state': f'{state} after {duration(seconds)}'}
+                 'state': f'{state} after {as_duration(seconds)}'}
         summary = dict(
             title=self.title, facts=facts, count=self.count, page=PAGE, width=self.width, labels=self.names,
             legend=legend(self.names, self.target), target=self.target, means=self.means, notes=METRIC_NOTES,
@@ -190,14 +191,6 @@ def legend(names: list[str], target: tuple[str, str] | None) -> dict[str, str]:
     if 'fake_B_0' in names:
         found['fake_B_k'] = 'content of real_A, style k of B'
     return found
-
-
-def duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f'{hours} h {minutes} min {seconds} s'
-    return f'{minutes} min {seconds} s' if minutes else f'{seconds} s'
 
 
 def as_script(value) -> str:
