@@ -49,8 +49,7 @@ def main(argv, console):
         monitor.images(SimpleNamespace(epoch=epochs[-1], total_iters=records[-1]['total_iters']), images, 'train')
     monitor.close()
     if not monitor.delivered:
-        raise UserError(f'{notices[-1].partition(";")[0]}; start one with python scripts/visdom_server.py, or correct '
-                        f'--display_server and --display_port')
+        raise UserError(f'{notices[-1].partition(";")[0]}; start scripts/visdom_server.py, or correct --display_port')
     print(notices[-1])
 
 

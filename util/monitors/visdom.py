@@ -1,8 +1,8 @@
 """The visdom monitor: curves, images and options of a run in the browser."""
-import html
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from html import escape
 from urllib.parse import quote
 
 import numpy as np
@@ -42,10 +42,10 @@ class VisdomMonitor(Monitor):
         self._curves, self._axis = {window: Curves(CURVE_POINTS) for window in CURVES}, ''
         self._windows: dict[str, Callable] = {}     # name: draw(client, name) with the newest content
         self._changed: set[str] = set()
-        self._client, self._landmark = None, ''     # landmark: a window that the server should have
-        self._next_try, self._next_save, self._failures = 0.0, 0.0, 0
-        self._notify, self._notices = notify, [None]
-        self.delivered = self._lost = False         # delivered: the server has everything shown before `flush`
+        self._client = self._landmark = None        # landmark: a window that the server should have
+        self._next_try = self._next_save = self._failures = 0
+        self._notify, self._notices = notify, ['']
+        self.delivered: bool | None = None          # whether the server has all that was shown before `flush`
         for record in history:
             self.losses(record)
         if options:
@@ -76,15 +76,17 @@ class VisdomMonitor(Monitor):
         try:
             self._send()
         except (Unreachable, TimeoutError) as error:
-            self._client, self.delivered, self._lost = None, False, True
-            self._next_try = time.monotonic() + min(SEND_SECONDS * 2 ** self._failures, LONGEST_DELAY)
+            if self.delivered is not False:
+                self._tell(f'no visdom server at {self.url}{error}; training continues, and its losses are in '
+                           f'losses.jsonl (--display_id -1 turns visdom off)')
+            self._client, self.delivered = None, False
             self._failures += 1
-            self._tell(f'no visdom server at {self.url}{error}; training continues, and losses.jsonl has its losses '
-                       f'(--display_id -1 turns visdom off)')
         else:
+            if not self.delivered:
+                again = '; it is up to date' if self.delivered is False else ''
+                self._tell(f'visdom: {self.url}/env/{quote(self.env)}{again}')
             self.delivered, self._failures = True, 0
-            self._next_try = time.monotonic() + SEND_SECONDS
-            self._tell(f'visdom: {self.url}/env/{quote(self.env)}{"; it is up to date" if self._lost else ""}')
+        self._next_try = time.monotonic() + min(SEND_SECONDS * 2 ** self._failures, LONGEST_DELAY)
 
     def close(self):
         self._next_try = self._next_save = 0.0
@@ -95,7 +97,7 @@ class VisdomMonitor(Monitor):
         self._changed.add(window + self._suffix)
 
     def _send(self):
-        if self._client is None or (self._changed and not self._client.win_exists(self._landmark)):
+        if not self._client or (self._changed and self._landmark and not self._client.win_exists(self._landmark)):
             self._client = self._client or connect(self._server, self._port, self.env)
             self._changed = set(self._windows)      # a new or restarted server gets all of them
         for window in [window for window in self._windows if window in self._changed]:
@@ -138,6 +140,5 @@ class VisdomMonitor(Monitor):
 
 def html_table(rows: Mapping[str, object]) -> str:
     cell = '<td style="border: 1px solid #888; padding: 2px 8px">'
-    body = ''.join(f'<tr>{cell}{html.escape(name)}</td>{cell}{html.escape(str(value))}</td></tr>'
-                   for name, value in rows.items())
+    body = ''.join(f'<tr>{cell}{escape(name)}</td>{cell}{escape(str(value))}</td></tr>' for name, value in rows.items())
     return f'<table style="border-collapse: collapse">{body}</table>'
