@@ -25,9 +25,11 @@ from models.training.progress import Progress
 from models.training.session import update_lines
 from options import TrainOptions
 from util.errors import ResourceError, UserError
-from util.machine.distributed import Group, Processes, agree_on_session, share_of, start_group
+from util.machine.distributed import Group, Processes, start_group
+from util.machine.rendezvous import agree_on_session
 from util.machine.runtime import Runtime, choose_gpu
 from util.machine.seeding import seed_everything
+from util.machine.shares import share_of
 
 CPU = torch.device('cpu')
 IMAGES = 5          # the last update of an epoch is smaller than the others

@@ -6,23 +6,19 @@ of all processes, and each process uses its own part, so a run does not depend o
 import json
 import math
 import os
-import secrets
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 
-from util.errors import ResourceError, UserError
+from util.errors import UserError
 from util.machine.launch import local_rank, world_size
+from util.machine.rendezvous import agree_on_session, lost_rank_as_error
+from util.machine.shares import Share, share_of
 
 CLOSE_TIMEOUT = 10      # seconds to wait for the other processes before disconnecting
-
-
-class LostError(ResourceError):
-    """Another process of this run exited or does not respond."""
 
 
 class ReportedByMainRank(UserError):
@@ -31,36 +27,6 @@ class ReportedByMainRank(UserError):
     def __init__(self, exit_code: int):
         super().__init__()
         self.exit_code = exit_code
-
-
-@dataclass(frozen=True)
-class Share:
-    """The images of one process in one batch of an update: `count` of `total`, starting at `start`.
-
-    When no images are left for a process (`count` 0), it runs on a copy of another image with weight 0.
-    """
-
-    start: int
-    count: int
-    total: int
-    first: bool = True      # is this the first batch of the update?
-
-    @property
-    def weight(self) -> float:
-        return self.count / self.total
-
-    @property
-    def held(self) -> int:
-        """Number of images in the batch of this process, at least 1."""
-        return max(1, self.count)
-
-
-def share_of(rank: int, size: int, batch_size: int, total: int, part: int = 0) -> Share:
-    """The share of process `rank` in batch `part` of an update on `total` images; --accumulate makes several parts."""
-    before = min(total, part * size * batch_size)
-    start = min(total, before + rank * batch_size)
-    end = min(total, before + (rank + 1) * batch_size)
-    return Share(start, end - start, total, first=part == 0)
 
 
 class Group:
@@ -244,44 +210,6 @@ class Processes(Group):
         while self.store.add('leaving', 0) < self.size and time.monotonic() < deadline:
             time.sleep(0.02)
         dist.destroy_process_group()
-
-
-def agree_on_session(store, rank: int, size: int, timeout: float) -> str:
-    """Return a random session name that all live processes share.
-
-    When torchrun restarts processes, its store still holds the addresses of the dead ones, and a process that reads
-    those would wait for ever. So rank 0 greets every process under a random token, and counts only those that answer.
-    """
-    own = secrets.token_hex(8)
-    deadline = time.monotonic() + timeout
-    if rank:
-        store.set(f'arrived/{rank}', own)
-        session = store.get(f'welcome/{own}').decode()
-        store.set(f'ready/{session}/{rank}', '1')
-        return session
-    absent = set(range(1, size))
-    while absent:
-        for other in absent:
-            if store.check([f'arrived/{other}']):
-                store.set(f'welcome/{store.get(f"arrived/{other}").decode()}', own)
-        absent = {other for other in absent if not store.check([f'ready/{own}/{other}'])}
-        if time.monotonic() > deadline:
-            raise RuntimeError(f'{len(absent)} of {size} processes did not connect within {timeout:g} seconds')
-        time.sleep(0.02)
-    return own
-
-
-@contextmanager
-def lost_rank_as_error():
-    """Turn errors of torch.distributed into a `LostError` with one sentence."""
-    try:
-        yield
-    except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
-        first = next(iter(str(error).splitlines()), '')
-        raise LostError(f'another process of this run exited or does not respond ({first[:150]}); see its own '
-                        f'output for the cause, and resume with --continue_train auto') from error
 
 
 def start_group(device: torch.device, timeout: float = 300.0) -> Group:
