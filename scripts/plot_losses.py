@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from util.cli import run
 from util.errors import UserError
 from util.files import AUTHOR, atomic_write, check_output
-from util.monitors.curve_plot import COLOURS, Series, draw, smoothed
+from util.monitors.curve_plot import COLORS, Series, draw, smoothed
 from util.monitors.curves import Curves, read_run
 from util.monitors.live_page.page import page
 
@@ -81,7 +81,7 @@ def series_of(found: dict[str, dict], losses: list[str]) -> list[Series]:
     """A colour for each loss, dashes for each run; where the colours of a run do not suffice, other dashes."""
     hues = hues_of(found, losses)
     return [Series(f'{run_name}: {loss}' if len(found) > 1 else loss, curves['x'], curves['series'][loss],
-                   curves['epoch'], hues[loss], line + hues[loss] // len(COLOURS))
+                   curves['epoch'], hues[loss], line + hues[loss] // len(COLORS))
             for line, (run_name, curves) in enumerate(found.items())
             for loss in losses if loss in curves['series']]
 
@@ -91,7 +91,7 @@ def hues_of(found: dict[str, dict], losses: list[str]) -> dict[str, int]:
     hues = {}
     for loss in losses:
         taken = {hues.get(other) for curves in found.values() if loss in curves['series'] for other in curves['series']}
-        hues[loss] = len(hues) if len(hues) < len(COLOURS) else next(n for n in count() if n not in taken)
+        hues[loss] = len(hues) if len(hues) < len(COLORS) else next(n for n in count() if n not in taken)
     return hues
 
 

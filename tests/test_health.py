@@ -1,4 +1,4 @@
-"""Signs of a training that goes wrong, shown with made-up losses and pictures."""
+"""Signs of failing training, with made-up losses and images."""
 import numpy as np
 import pytest
 from test_live_page import picture, record
@@ -10,7 +10,7 @@ def lsgan_records(g, d, n=health.WINDOW):
     return [record(index, D_A=d, G_A=g, D_B=0.25, G_B=0.3) for index in range(n)]
 
 
-def test_discriminator_that_wins():
+def test_a_discriminator_that_wins_is_detected():
     assert health.losing_generators(lsgan_records(0.95, 0.01), 'lsgan') == ['G_A']
     assert health.losing_generators(lsgan_records(0.95, 0.01), 'wgangp') == []
     assert health.losing_generators(lsgan_records(0.95, 0.01, health.WINDOW - 1), 'lsgan') == []
@@ -25,7 +25,7 @@ def sample(seed, **more):
     return dict(real_A=picture(100 + 30 * seed, seed=seed), fake_B=picture(60, seed=seed + 50)) | more
 
 
-def test_pictures_of_a_healthy_run():
+def test_images_of_a_healthy_run_have_no_findings():
     assert health.findings([sample(0), sample(1)]) == dict(flat=[], unchanged=[], alike=[])
     assert health.findings([]) == dict(flat=[], unchanged=[], alike=[])
 
@@ -34,7 +34,7 @@ def test_pictures_of_a_healthy_run():
     ('flat', lambda sample: dict(fake_B=np.full((8, 8, 3), 0, np.uint8))),
     ('unchanged', lambda sample: dict(fake_B=sample['real_A'] // 2 * 2)),
     ('alike', lambda sample: dict(fake_B=picture(60, seed=9)))])
-def test_pictures_of_a_sick_run(kind, change):
+def test_images_of_a_failing_run_have_findings(kind, change):
     samples = [sample(n) | change(sample(n)) for n in range(3)]
     assert health.findings(samples) == dict(flat=[], unchanged=[], alike=[]) | {kind: ['fake_B']}
     assert health.findings([*samples[:2], sample(5)]) == dict(flat=[], unchanged=[], alike=[])
@@ -44,15 +44,15 @@ def test_equal_inputs_may_have_equal_outputs():
     assert health.findings([sample(1), sample(1)])['alike'] == []
 
 
-def test_notes_are_told_once_and_not_at_the_first_look():
-    told = []
-    watch = health.Health('lsgan', told.append)
+def test_notes_are_printed_once_and_not_at_the_first_look():
+    lines = []
+    watch = health.Health('lsgan', lines.append)
     black = [sample(n, fake_B=np.zeros((8, 8, 3), np.uint8)) for n in range(2)]
-    watch.pictures(1, black, 'train')
-    watch.pictures(1, [sample(0), sample(1)], 'train')
-    watch.pictures(2, black, 'train')
-    assert not told
-    watch.pictures(2, black, 'train')
-    watch.pictures(7, black, 'train')
-    assert len(told) == 1 and told[0].startswith('health: fake_B is of one colour')
+    watch.images(1, black, 'train')
+    watch.images(1, [sample(0), sample(1)], 'train')
+    watch.images(2, black, 'train')
+    assert not lines
+    watch.images(2, black, 'train')
+    watch.images(7, black, 'train')
+    assert len(lines) == 1 and lines[0].startswith('health: fake_B ')
     assert watch.notes['flat'] | dict(text='') == dict(text='', first=2, last=7)

@@ -1,4 +1,4 @@
-"""The live page of a run: what a browser is given, what it costs, and what happens when the disk fails."""
+"""The live page of a run: its contents in a browser, its cost, and failing disks."""
 import json
 import os
 import re
@@ -16,11 +16,11 @@ from models.training.progress import Progress
 from options.base_options import Options
 from util.monitors import health
 from util.monitors.curves import Curves, read_jsonl
-from util.monitors.live_page import page as live_page
+from util.monitors.live_page import page as page_module
 from util.monitors.live_page import snapshots
 from util.monitors.live_page.page import LivePage, ranges
 from util.monitors.live_page.snapshots import Snapshots
-from util.monitors.visualizer import Visualizer
+from util.monitors.visualizer import Visualizer, live_page
 
 HOSTILE = ('<script>alert(1)</script>', '"><img src=x onerror=alert(1)>', "it's a # and a %41 & more", 'ü漢字',
            'x' * 200)
@@ -31,6 +31,10 @@ def options(folder, **more) -> Options:
                   no_html=False, display_id=-1, use_wandb=False, monitor='none', lr=0.0002,
                   loader='stream', num_threads=4)
     return Options({**values, **more}, given={'name'})
+
+
+def page_of(folder, opt, progress, device='') -> LivePage:
+    return live_page(opt, folder, 20, progress, device, lambda text: None)
 
 
 def picture(level=100, noise=40, seed=0, size=(8, 8)) -> np.ndarray:
@@ -52,7 +56,7 @@ def progress() -> Progress:
 def start(tmp_path, progress):
     """start(**options) -> the page of a run in tmp_path/run, written once."""
     def make(**more):
-        page = LivePage(tmp_path / 'run', options(tmp_path, **more), 20, progress)
+        page = page_of(tmp_path / 'run', options(tmp_path, **more), progress)
         page.open(progress)
         return page
     return make
@@ -60,12 +64,12 @@ def start(tmp_path, progress):
 
 @pytest.fixture
 def at_once(monkeypatch):
-    """Every chance to write is taken."""
-    monkeypatch.setattr(live_page.Pace, 'due', lambda self, wait: True)
+    """Write at every opportunity."""
+    monkeypatch.setattr(page_module.Pace, 'due', lambda self, wait: True)
 
 
 def data_of(folder: Path) -> dict:
-    """What the script data.js hands to the page."""
+    """The data that data.js passes to the page."""
     text = (folder / 'run' / 'web' / 'data.js').read_text(encoding='utf-8')
     return json.loads(re.fullmatch(r'pixmorph\((.*)\)\n', text)[1])
 
@@ -115,13 +119,13 @@ def test_data_of_a_run(tmp_path, start, progress, at_once):
     assert all(Image.open(tmp_path / 'run' / 'web' / name).size == (8, 8) for name in names)
 
 
-def test_page_before_the_first_record(tmp_path, start):
+def test_the_page_before_the_first_report(tmp_path, start):
     start()
     assert data_of(tmp_path)['curves'] == dict(x=[], epoch=[], series={})
     assert 'Experiment name = run' in Document(tmp_path / 'run' / 'web' / 'index.html').text
 
 
-def test_refreshes_only_while_it_runs(tmp_path, start, progress):
+def test_the_page_refreshes_only_during_training(tmp_path, start, progress):
     page, path = start(), tmp_path / 'run' / 'web' / 'index.html'
     assert 'refresh' in Document(path).all('meta', 'http-equiv')
     page.close(progress, 'finished')
@@ -129,7 +133,7 @@ def test_refreshes_only_while_it_runs(tmp_path, start, progress):
     assert data_of(tmp_path)['state'] == 'finished'
 
 
-def test_nothing_is_loaded_from_elsewhere(tmp_path, start, progress):
+def test_nothing_remote_is_loaded(tmp_path, start, progress):
     page = start()
     page.images(progress, dict(fake_B=picture()))
     text = (tmp_path / 'run' / 'web' / 'index.html').read_text(encoding='utf-8')
@@ -143,7 +147,7 @@ def test_nothing_is_loaded_from_elsewhere(tmp_path, start, progress):
 
 
 def test_names_are_text(tmp_path, progress, at_once):
-    page = LivePage(tmp_path / 'run', options(tmp_path, name=' '.join(HOSTILE), dataroot=HOSTILE[0]), 20, progress)
+    page = page_of(tmp_path / 'run', options(tmp_path, name=' '.join(HOSTILE), dataroot=HOSTILE[0]), progress)
     page.open(progress)
     labels = [name.replace('/', '') for name in HOSTILE]
     page.losses(record(1, **dict.fromkeys(HOSTILE, 1.0)))
@@ -161,8 +165,8 @@ def test_names_are_text(tmp_path, progress, at_once):
 
 # ---- cost
 
-def test_a_long_run_makes_no_larger_page(tmp_path, progress, start, monkeypatch, at_once):
-    monkeypatch.setattr(live_page, 'write_image', lambda *_: None)
+def test_a_long_run_does_not_grow_the_page(tmp_path, progress, start, monkeypatch, at_once):
+    monkeypatch.setattr(page_module, 'write_image', lambda *_: None)
     page, sizes = start(), {}
     losses = {f'loss_{index}': 0.123456789 for index in range(8)}
     for epoch in range(1, 1001):
@@ -179,7 +183,7 @@ def test_a_long_run_makes_no_larger_page(tmp_path, progress, start, monkeypatch,
     assert data_of(tmp_path)['epochs'] == [[1, 1000]]
 
 
-def test_page_is_never_half(tmp_path, start, progress, at_once):
+def test_readers_never_see_an_incomplete_page(tmp_path, start, progress, at_once):
     page, stop, seen, torn = start(), threading.Event(), [], []
 
     def read():
@@ -210,14 +214,14 @@ def test_curves_are_means_of_windows(n):
     assert found['series']['G'] == pytest.approx(expected, rel=1e-4)
 
 
-def test_curves_with_gaps_and_losses_that_come_later():
+def test_curves_have_gaps_and_losses_may_start_later():
     curves = Curves()
     for n, losses in enumerate((dict(a=1.0), dict(a=float('inf'), b=2.0), dict(a=3.0, b=float('nan')))):
         curves.add(record(n, **losses))
     assert curves.as_dict()['series'] == dict(a=[1.0, None, 3.0], b=[None, 2.0, None])
 
 
-def test_steps_that_are_taken_again_replace_the_old_ones():
+def test_repeated_steps_replace_the_old_ones():
     curves = Curves()
     for n, value in ((1, 1.0), (2, 2.0), (3, 3.0), (2, 5.0)):
         curves.add(record(n, G=value))
@@ -240,10 +244,10 @@ def test_snapshots_are_bounded(tmp_path, progress):
     files = {path.name for path in (tmp_path / 'val').iterdir()}
     assert files == {'0_real_A.jpg', *(f'{time}_0_fake_B.jpg' for time in times)}
     gaps = np.diff(times)
-    assert gaps.max() <= 80     # old and new moments alike
+    assert gaps.max() <= 80     # old and new times alike
 
 
-def test_snapshots_go_on_after_a_resume(tmp_path):
+def test_snapshots_continue_after_a_resume(tmp_path):
     progress = Progress()
     kept = Snapshots(tmp_path, progress)
     for _ in range(5):
@@ -256,14 +260,14 @@ def test_snapshots_go_on_after_a_resume(tmp_path):
         '0_real_A.jpg', '10_0_fake_B.jpg', '20_0_fake_B.jpg', '30_0_fake_B.jpg', 'mine.jpg']
 
 
-def test_large_validation_pictures_are_made_smaller(tmp_path, progress):
+def test_large_validation_images_are_shrunk(tmp_path, progress):
     Snapshots(tmp_path, progress).add(progress, [dict(fake_B=picture(size=(600, 1200)))])
     assert Image.open(tmp_path / '0_0_fake_B.jpg').size == (512, 256)
 
 
-# ---- going on
+# ---- resuming
 
-def test_page_goes_on_after_a_resume(tmp_path, progress, start):
+def test_the_page_continues_after_a_resume(tmp_path, progress, start):
     page = start()
     for epoch in (1, 2, 3):
         progress.epoch = epoch
@@ -274,7 +278,7 @@ def test_page_goes_on_after_a_resume(tmp_path, progress, start):
     torn = tmp_path / 'run' / 'web' / 'images' / '.epoch002_fake_B.png.123.tmp'
     torn.write_bytes(b'half')
     resumed = Progress(epoch=2, epoch_iter=3, total_iters=13)
-    page = LivePage(tmp_path / 'run', options(tmp_path), 20, resumed)
+    page = page_of(tmp_path / 'run', options(tmp_path), resumed)
     page.open(resumed)
     data = data_of(tmp_path)
     assert not torn.exists()
@@ -283,14 +287,14 @@ def test_page_goes_on_after_a_resume(tmp_path, progress, start):
     assert Document(tmp_path / 'run' / 'web' / 'index.html').text.count('epoch [2]') == 1
 
 
-def test_torn_lines_are_left_out(tmp_path):
+def test_incomplete_lines_are_skipped(tmp_path):
     path = tmp_path / 'losses.jsonl'
     path.write_bytes(json.dumps(record(1)).encode() + b'\n{"epoch": 1, "lo' + json.dumps(record(2)).encode()
                      + b'\n\xff\xfe\n' + json.dumps(record(3)).encode())
     assert [found['total_iters'] for found in read_jsonl(path)] == [1, 3]
 
 
-# ---- the visualizer, and disks that fail
+# ---- the visualizer, and failing disks
 
 def steps(visualizer, progress, epochs=3):
     for _ in range(epochs):
@@ -313,7 +317,7 @@ def test_states(tmp_path, progress):
     assert data_of(tmp_path)['state'] == 'failed: ValueError: <b>'
 
 
-def test_page_that_cannot_be_written_stops_nothing(tmp_path, progress, capsys):
+def test_training_continues_if_the_page_cannot_be_written(tmp_path, progress, capsys):
     (tmp_path / 'run').mkdir()
     (tmp_path / 'run' / 'web').write_text('a file in its place', encoding='utf-8')
     with Visualizer(options(tmp_path), 20, progress) as visualizer:
@@ -326,7 +330,7 @@ def test_page_that_cannot_be_written_stops_nothing(tmp_path, progress, capsys):
     assert data_of(tmp_path)['curves']['x'] == [5, 10, 15, 20]
 
 
-def test_log_that_cannot_be_written_stops_nothing(tmp_path, progress, capsys):
+def test_training_continues_if_the_log_cannot_be_written(tmp_path, progress, capsys):
     (tmp_path / 'run' / 'loss_log.txt').mkdir(parents=True)
     with Visualizer(options(tmp_path), 20, progress) as visualizer:
         steps(visualizer, progress, 2)
@@ -340,7 +344,7 @@ def test_log_that_cannot_be_written_stops_nothing(tmp_path, progress, capsys):
 
 
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='no /dev/full here')
-def test_full_disk_leaves_the_old_page(tmp_path, start, progress, monkeypatch):
+def test_a_full_disk_keeps_the_old_page(tmp_path, start, progress, monkeypatch):
     page = start()
     before = data_of(tmp_path)
     real_open = open
@@ -374,7 +378,7 @@ IMAGES = '[...document.images].map(i => [decodeURIComponent(i.src), i.complete, 
 
 def test_names_in_a_browser(tmp_path, progress, at_once, browser):
     home = tmp_path / 'a <b>"> # % %41 ü漢'
-    page = LivePage(home / 'run', options(home, name=HOSTILE[1]), 20, progress, device=HOSTILE[0])
+    page = page_of(home / 'run', options(home, name=HOSTILE[1]), progress, HOSTILE[0])
     page.open(progress)
     page.losses(record(1, **{HOSTILE[1]: 1.0, 'G_GAN': float('nan')}))
     page.images(progress, {HOSTILE[1]: picture(), 'fake_B': picture()})
@@ -382,7 +386,7 @@ def test_names_in_a_browser(tmp_path, progress, at_once, browser):
     page.close(progress, 'failed: ' + HOSTILE[0])
     browser.open(home / 'run' / 'web' / 'index.html')
     browser.wait('!!document.getElementById("options")')
-    for words in ('failed: ' + HOSTILE[0], HOSTILE[1], 'A loss is not a finite number', 'checkpoints_dir'):
+    for words in ('failed: ' + HOSTILE[0], HOSTILE[1], health.TEXTS['nonfinite'], 'checkpoints_dir'):
         assert words in text_of(browser)
     browser.eval('[...document.images].forEach(i => i.loading = "eager")')
     browser.wait(f'{IMAGES}.every(i => i[1])')
@@ -391,7 +395,7 @@ def test_names_in_a_browser(tmp_path, progress, at_once, browser):
     assert browser.eval('document.scripts.length') == 1 and not browser.errors
 
 
-def test_page_follows_the_run(tmp_path, start, progress, at_once, browser, index):
+def test_the_page_follows_the_run(tmp_path, start, progress, at_once, browser, index):
     page = start()
     browser.open(index)
     browser.eval('window.marker = 1')
@@ -405,16 +409,16 @@ def test_page_follows_the_run(tmp_path, start, progress, at_once, browser, index
     page.close(progress, 'stopped by SIGTERM')
     browser.wait('!page.polling')
     assert 'stopped by SIGTERM' in text_of(browser)
-    assert browser.eval('window.marker') == 1 and not browser.errors      # never loaded anew
+    assert browser.eval('window.marker') == 1 and not browser.errors      # never reloaded
 
 
-def test_page_of_a_run_that_was_killed(tmp_path, progress, start, browser, index, monkeypatch):
-    monkeypatch.setattr(live_page.time, 'time', lambda: 1.7e9)
+def test_the_page_of_a_killed_run(tmp_path, progress, start, browser, index, monkeypatch):
+    monkeypatch.setattr(page_module.time, 'time', lambda: 1.7e9)
     start()
     browser.open(index)
-    browser.wait('document.body.textContent.includes("no sign of life since")')
+    browser.wait('document.body.textContent.includes("no update since")')
     browser.wait('!!page.data')
-    browser.eval('page.since -= 1e6')        # and it stayed so
+    browser.eval('page.since -= 1e6')        # and for longer
     browser.wait('!page.polling && !document.querySelector("#state button").hidden')
     assert not browser.errors
 
@@ -470,7 +474,7 @@ PLACES = ('[...document.querySelectorAll("#%s img")].map(i => { const r = i.getB
 
 
 def rows_seen(browser, section: str) -> list[list[str]]:
-    """Labels of a section's pictures, row by row, none of them cut off or too small to see."""
+    """Labels of the images of a section, row by row; none is cut off or tiny."""
     rows, screen = {}, browser.eval('innerWidth')
     for label, top, width, right in browser.eval(PLACES % section):
         assert width >= 72 and right <= screen
@@ -512,7 +516,7 @@ def test_rows_of_validation_images(start, progress, at_once, browser, index):
     assert rows_seen(browser, 'validation') == [list(CYCLEGAN[:3]), list(CYCLEGAN[3:])] * 2
 
 
-def test_time_of_a_continued_run_is_not_taken_for_all(tmp_path, progress, start, browser, index):
+def test_the_time_of_a_resumed_run_is_labeled_as_such(tmp_path, progress, start, browser, index):
     start()
     browser.open(index)
     browser.wait('!!page.data')
@@ -520,19 +524,19 @@ def test_time_of_a_continued_run_is_not_taken_for_all(tmp_path, progress, start,
              '.filter(t => t.startsWith("time since"))')
     assert browser.eval(facts) == ['time since start']
     resumed = Progress(epoch=2, total_iters=13)
-    LivePage(tmp_path / 'run', options(tmp_path), 20, resumed).open(resumed)
+    page_of(tmp_path / 'run', options(tmp_path), resumed).open(resumed)
     browser.open(index)
     browser.wait('!!page.data')
-    assert browser.eval(facts) == ['time since it was continued after 13 images']
+    assert browser.eval(facts) == ['time since resumed after 13 images']
 
 
 def test_without_javascript(start, progress, at_once, browser, index):
     page = start()
-    for progress.epoch in range(1, live_page.STATIC_EPOCHS + 11):
+    for progress.epoch in range(1, page_module.STATIC_EPOCHS + 11):
         page.images(progress, dict(fake_B=picture()))
     before_scripts = index.read_text(encoding='utf-8').partition('<script>')[0]
     shown = [int(epoch) for epoch in re.findall(r'epoch \[(\d+)\]', before_scripts)]
-    assert shown == list(range(60, 10, -1)) and 'Pictures of 10 earlier epochs' in before_scripts
+    assert shown == list(range(60, 10, -1)) and '10 earlier epochs' in before_scripts
     browser.without_javascript()
     browser.open(index)
     assert not browser.errors

@@ -150,16 +150,16 @@ def test_a_constant_is_drawn_at_its_height():
     low, high = Series('low', [1, 100], [0.0, 0.0], [1, 1], 0), Series('high', [1, 100], [8.0, 8.0], [1, 1], 1)
     middle = Series('middle', [1, 100], [2.0, 2.0], [1, 1], 2)
     image = draw([low, high, middle], 'title')
-    at = [rows_of(image, curve_plot.COLOURS[hue]).mean() for hue in (0, 1, 2)]
+    at = [rows_of(image, curve_plot.COLORS[hue]).mean() for hue in (0, 1, 2)]
     assert at[1] < at[2] < at[0] and (at[0] - at[2]) / (at[0] - at[1]) == pytest.approx(0.25, abs=0.01)
 
 
 def test_log_scale():
     series = [Series(str(y), [1, 100], [y, y], [1, 1], hue) for hue, y in enumerate((0.1, 1.0, 100.0, 0.0))]
     image = draw(series, 'title', log=True)
-    at = [rows_of(image, curve_plot.COLOURS[hue]).mean() for hue in (0, 1, 2)]
+    at = [rows_of(image, curve_plot.COLORS[hue]).mean() for hue in (0, 1, 2)]
     assert (at[0] - at[1]) / (at[0] - at[2]) == pytest.approx(1 / 3, abs=0.01)
-    assert not len(rows_of(image, curve_plot.COLOURS[3]))
+    assert not len(rows_of(image, curve_plot.COLORS[3]))
 
 
 @pytest.mark.parametrize('series', [[], [Series('x' * 300, [], [], [])], [Series('G', [5], [None], [1])],
@@ -178,8 +178,8 @@ def test_colours_of_losses_can_be_told_apart():
         xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]] @ linear
         x, y, z = np.cbrt(xyz / np.array([0.9505, 1, 1.089]))
         return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
-    distances = [np.linalg.norm(lab(one) - lab(other)) for one, other in combinations(curve_plot.COLOURS, 2)]
-    assert len(curve_plot.COLOURS) >= 12 and min(distances) > 30
+    distances = [np.linalg.norm(lab(one) - lab(other)) for one, other in combinations(curve_plot.COLORS, 2)]
+    assert len(curve_plot.COLORS) >= 12 and min(distances) > 30
 
 
 def test_colours_of_runs_with_other_losses(plot, folder):
@@ -190,7 +190,7 @@ def test_colours_of_runs_with_other_losses(plot, folder):
         row = dict(epoch=1, iters=1, total_iters=1, losses={f'loss_{n}': 1.0 for n in losses})
         (folder / name / 'losses.jsonl').write_text(json.dumps(row), encoding='utf-8')
     assert plot(*names)[0] == 0
-    series, size = embedded(folder / 'losses.html')['series'], len(curve_plot.COLOURS)
+    series, size = embedded(folder / 'losses.html')['series'], len(curve_plot.COLORS)
     looks = [(one['label'].split(':')[0], one['hue'] % size, one['line']) for one in series]
     assert len(set(looks)) == len(looks) == 26
     assert len({hue for name, hue, _ in looks if name != 'other'}) == 12
@@ -202,7 +202,7 @@ def test_lone_points_have_a_shape_for_each_run():
     for line in range(4):
         image = draw([Series('G', [50, 100], [None, 4.0], [1, 1], 0, line), Series('D', [100], [8.0], [1], 1)], 'title')
         pixels = np.asarray(image)[:600].astype(int)
-        inside = np.abs(pixels - ImageColor.getrgb(curve_plot.COLOURS[0])).sum(axis=2) < 60
+        inside = np.abs(pixels - ImageColor.getrgb(curve_plot.COLORS[0])).sum(axis=2) < 60
         rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
         box = inside[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
         assert 7 <= min(box.shape) and max(box.shape) <= 14
@@ -226,7 +226,7 @@ def test_lone_points_in_a_browser(folder, plot, tmp_path):
         place = page.eval('(() => { const r = document.querySelector(".chart canvas").getBoundingClientRect();'
                           'return [r.left, r.top, r.right, r.bottom] })()')
     chart = np.asarray(Image.open(tmp_path / 'page.png').convert('RGB').crop(place)).astype(int)
-    marked = np.abs(chart - ImageColor.getrgb(curve_plot.COLOURS[0])).sum(axis=2) < 60
+    marked = np.abs(chart - ImageColor.getrgb(curve_plot.COLORS[0])).sum(axis=2) < 60
     assert np.flatnonzero(marked.any(axis=0)).size >= 7
 
 

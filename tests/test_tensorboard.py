@@ -26,14 +26,14 @@ def scalars(folder, tag):
     return [(event.step, event.value) for event in read(folder).Scalars(tag)]
 
 
-def test_losses_and_pictures_are_read_back(tmp_path):
-    board = TensorboardMonitor(tmp_path)
-    board.losses(record(100, G=2.0, D=0.25))
-    board.losses(record(200, G=1.0, D=0.5))
+def test_losses_and_images_are_read_back(tmp_path):
+    monitor = TensorboardMonitor(tmp_path)
+    monitor.losses(record(100, G=2.0, D=0.25))
+    monitor.losses(record(200, G=1.0, D=0.5))
     at = SimpleNamespace(epoch=1, total_iters=200)
-    board.images(at, {'fake_B': np.full((4, 6, 3), 7, np.uint8)}, 'train')
-    board.images(at, {'fake_B 0': np.full((8, 6, 3), 7, np.uint8)}, 'validation')
-    board.close()
+    monitor.images(at, {'fake_B': np.full((4, 6, 3), 7, np.uint8)}, 'train')
+    monitor.images(at, {'fake_B 0': np.full((8, 6, 3), 7, np.uint8)}, 'validation')
+    monitor.close()
     assert scalars(tmp_path, 'loss/G') == [(100, 2.0), (200, 1.0)]
     assert scalars(tmp_path, 'run/lr') == [(100, 0.5), (200, 0.5)]
     assert scalars(tmp_path, 'run/images_per_s')[0] == (100, 8.0)
@@ -43,24 +43,24 @@ def test_losses_and_pictures_are_read_back(tmp_path):
     assert (picture.step, picture.width, picture.height) == (200, 6, 4)
 
 
-def test_a_resumed_run_takes_the_place_of_what_was_written_after_it(tmp_path):
+def test_a_resumed_run_hides_what_was_written_after_its_first_step(tmp_path):
     for images in ((100, 200, 300), (200, 400)):
-        board = TensorboardMonitor(tmp_path)
+        monitor = TensorboardMonitor(tmp_path)
         for image in images:
-            board.losses(record(image, G=float(image + len(images))))
-        board.close()
+            monitor.losses(record(image, G=float(image + len(images))))
+        monitor.close()
     assert scalars(tmp_path, 'loss/G') == [(100, 103.0), (200, 202.0), (400, 402.0)]
 
 
-def test_nothing_to_tell_leaves_no_file(tmp_path):
+def test_a_monitor_without_calls_writes_no_file(tmp_path):
     TensorboardMonitor(tmp_path / 'run').close()
     assert not (tmp_path / 'run').exists()
 
 
-def test_it_works_in_its_thread(tmp_path):
+def test_it_works_in_a_background_thread(tmp_path):
     notices = []
-    board = Background('tensorboard', lambda: TensorboardMonitor(tmp_path), notices.append)
+    monitor = Background('tensorboard', lambda: TensorboardMonitor(tmp_path), notices.append)
     for image in (100, 200):
-        board.losses(record(image, G=1.0))
-    board.close()
+        monitor.losses(record(image, G=1.0))
+    monitor.close()
     assert scalars(tmp_path, 'loss/G') == [(100, 1.0), (200, 1.0)] and notices == []

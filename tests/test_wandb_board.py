@@ -1,4 +1,4 @@
-"""The wandb board against a stand-in for the package that records the calls, and the package where it is installed."""
+"""The wandb monitor with a fake package that records the calls, and with the package if it is installed."""
 
 import sys
 from types import SimpleNamespace
@@ -49,7 +49,7 @@ def no_key(monkeypatch, tmp_path):
 
 @pytest.fixture
 def start(monkeypatch, tmp_path):
-    """start(package) -> board, notices."""
+    """start(package) -> monitor, notices."""
     def make(package):
         monkeypatch.setitem(sys.modules, 'wandb', package)
         notices = []
@@ -60,11 +60,11 @@ def start(monkeypatch, tmp_path):
 def test_losses_and_images_are_logged_at_the_image_count(start, monkeypatch, tmp_path):
     monkeypatch.setenv('WANDB_API_KEY', 'x' * 40)
     wandb = FakeWandb()
-    board, notices = start(wandb)
-    board.losses(RECORD)
-    board.images(AT, {'real_A': PIXELS}, 'train')
-    board.images(AT, {'fake_B 0': PIXELS}, 'validation')
-    board.close()
+    monitor, notices = start(wandb)
+    monitor.losses(RECORD)
+    monitor.images(AT, {'real_A': PIXELS}, 'train')
+    monitor.images(AT, {'fake_B 0': PIXELS}, 'validation')
+    monitor.close()
     settings = wandb.arguments.pop('settings')
     assert wandb.arguments == {'project': 'project', 'name': 'run', 'config': {'lr': 0.1}, 'dir': str(tmp_path),
                                'mode': None}
@@ -102,11 +102,11 @@ def test_a_key_of_wandb_login_is_found(tmp_path, text, found):
 def test_the_package_itself_writes_a_run_offline(tmp_path):
     pytest.importorskip('wandb', reason='wandb is not installed; pip install wandb')
     notices = []
-    board = Background('wandb', lambda: WandbMonitor('project', 'run', {'lr': 0.1}, tmp_path, notices.append),
+    monitor = Background('wandb', lambda: WandbMonitor('project', 'run', {'lr': 0.1}, tmp_path, notices.append),
                        notices.append)
-    board.losses(RECORD)
-    board.images(AT, {'real_A': PIXELS}, 'train')
-    board.close()
+    monitor.losses(RECORD)
+    monitor.images(AT, {'real_A': PIXELS}, 'train')
+    monitor.close()
     files = [path for path in tmp_path.rglob('*.wandb') if path.stat().st_size]
     assert len(files) == 1 and b'G_GAN' in files[0].read_bytes()
-    assert len(notices) == 1 and 'writes to' in notices[0]
+    assert len(notices) == 1 and str(tmp_path) in notices[0]

@@ -20,19 +20,24 @@ def naming(path):
 
 
 @contextmanager
-def atomic_write(path, mode: str = 'w'):
-    """Open a temporary file beside `path`; it takes the place of `path` only when all was written."""
+def atomic_write(path, mode: str = 'w', durable: bool = True):
+    """Open a temporary file next to `path`, which replaces `path` once it is complete.
+
+    durable: return only when the file is on the disk; not needed for files that are rewritten often.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    temporary = path.with_name(f'.{path.name[-80:]}.{os.getpid()}.tmp')    # a name may have 255 bytes
     try:
         with naming(path):
             with open(temporary, mode, encoding=None if 'b' in mode else 'utf-8') as file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             os.replace(temporary, path)
-            sync_folder(path.parent)
+            if durable:
+                sync_folder(path.parent)
     finally:
         with suppress(OSError):
             temporary.unlink()

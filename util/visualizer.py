@@ -1,4 +1,4 @@
-"""The name under which the field knows it; see util/monitors/visualizer.py."""
+"""The module name of the original code; see util/monitors/visualizer.py."""
 from util.monitors.visualizer import Visualizer
 
 __all__ = ['Visualizer']

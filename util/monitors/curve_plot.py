@@ -1,22 +1,22 @@
-"""Curves as a PNG, drawn with Pillow: what an installation without plotting libraries can do."""
+"""Curves as a PNG, drawn with Pillow, so that no plotting library is needed."""
 import math
 from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
 SIZE = (1200, 700)
-SCALE = 2           # drawn larger and made smaller: smooth lines
+SCALE = 2           # drawn at twice the size, then reduced: smooth lines
 LEFT, RIGHT, TOP, BOTTOM = 80, 30, 50, 60
-COLOURS = ('#1f5fb8', '#e07b10', '#1d8a5b', '#c4126a', '#a58f00', '#7a3fd0', '#10a5d0', '#c0201a', '#7cb518', '#e36bd0',
-           '#6b4423', '#5a6270')    # of losses; no two are near each other, neither here nor lightened on a dark page
-DASHES = (0, 14, 5, 24)     # length of the dashes of each run in pixels; 0: no gaps
-MARKERS = ((24, 0), (4, 45), (3, 0), (4, 0))    # of each run's lone points, (corners, degrees): circle, square, ...
+COLORS = ('#1f5fb8', '#e07b10', '#1d8a5b', '#c4126a', '#a58f00', '#7a3fd0', '#10a5d0', '#c0201a', '#7cb518', '#e36bd0',
+           '#6b4423', '#5a6270')    # of losses; easy to distinguish, also when lightened on a dark page
+DASHES = (0, 14, 5, 24)     # length of the dashes of each run in pixels; 0: solid
+MARKERS = ((24, 0), (4, 45), (3, 0), (4, 0))    # of isolated points, (corners, degrees): circle, square, ...
 INK, SOFT, LINE = '#1d1f23', '#6a6f78', '#dddfe3'
 
 
 @dataclass
 class Series:
-    """One curve; None in `y` is a gap. `hue` and `line` choose its colour, and its dashes and marker."""
+    """One curve; None in `y` is a gap. `hue` selects its color, `line` its dashes and marker."""
 
     label: str
     x: list
@@ -44,14 +44,14 @@ def ticks(low: float, high: float, count: int) -> list[float]:
 
 
 def decades(low: float, high: float) -> list[float]:
-    """The same for a log scale, as exponents."""
+    """Ticks of a log scale, as exponents."""
     factors = (1, 2, 5) if high - low < 3 else (1,)
     found = [power + math.log10(factor) for power in range(math.floor(low), math.ceil(high)) for factor in factors]
     return [tick for tick in found if low <= tick <= high]
 
 
 class Plot:
-    """The picture under way."""
+    """The image being drawn."""
 
     def __init__(self, series: list[Series], log: bool):
         self.series, self.log = series, log
@@ -74,7 +74,7 @@ class Plot:
         return math.log10(y) if self.log else y
 
     def at(self, x: float, level: float) -> tuple[float, float]:
-        """Pixels of a place."""
+        """A point in pixels."""
         (x0, x1), (y0, y1) = self.x_range, self.y_range
         right = SIZE[0] - RIGHT
         return (SCALE * (LEFT + (x - x0) / (x1 - x0) * (right - LEFT)),
@@ -95,7 +95,7 @@ class Plot:
         self.text((SCALE * LEFT, SCALE * 16), title, 'lt', INK)
 
     def curve(self, one: Series):
-        colour, pieces = COLOURS[one.hue % len(COLOURS)], [[]]
+        color, pieces = COLORS[one.hue % len(COLORS)], [[]]
         for x, y in zip(one.x, one.y, strict=True):
             if self.shown(y):
                 pieces[-1].append(self.at(x, self.level(y)))
@@ -105,22 +105,22 @@ class Plot:
             if len(points) == 1:
                 self.marker(points[0], one)
             for piece in dashed(points, SCALE * DASHES[one.line % len(DASHES)]):
-                self.pen.line(piece, colour, 2 * SCALE, joint='curve')
+                self.pen.line(piece, color, 2 * SCALE, joint='curve')
 
     def marker(self, place, one: Series):
-        """A lone point: a shape for each run, as there is no line to have dashes."""
+        """An isolated point, in a shape for each run: there is no line that could be dashed."""
         corners, degrees = MARKERS[one.line % len(MARKERS)]
         angles = [math.radians(360 * corner / corners + degrees) for corner in range(corners)]
         outline = [(place[0] + 6 * SCALE * math.sin(a), place[1] - 6 * SCALE * math.cos(a)) for a in angles]
-        self.pen.polygon(outline, COLOURS[one.hue % len(COLOURS)])
+        self.pen.polygon(outline, COLORS[one.hue % len(COLORS)])
 
     def alone(self, one: Series) -> bool:
-        """Whether some point of a curve has no neighbour."""
+        """Whether some point of a curve has no neighbor."""
         gaps = [True, *(not self.shown(y) for y in one.y), True]
         return any(left and right and not here for left, here, right in zip(gaps, gaps[1:], gaps[2:], strict=False))
 
     def places(self):
-        """(series, left, row) of the legend's entries, in rows as wide as the picture."""
+        """(series, left, row) of the entries of the legend, in rows as wide as the image."""
         left, row = LEFT, 0
         for one in self.series:
             width = 57 + self.font.getlength(one.label) / SCALE
@@ -137,14 +137,14 @@ class Plot:
             y = SCALE * (self.bottom + 62 + 24 * row)
             sample = [(SCALE * left, y), (SCALE * (left + 36), y)]
             for piece in dashed(sample, SCALE * DASHES[one.line % len(DASHES)] / 2):
-                self.pen.line(piece, COLOURS[one.hue % len(COLOURS)], 3 * SCALE)
+                self.pen.line(piece, COLORS[one.hue % len(COLORS)], 3 * SCALE)
             if self.alone(one):
                 self.marker((SCALE * (left + 18), y), one)
             self.text((SCALE * (left + 42), y), one.label, 'lm', INK)
 
 
 def dashed(points: list, length: float) -> list[list]:
-    """Pieces of a line of about `length` pixels with gaps of that length; the line itself for 0."""
+    """Pieces of about `length` pixels of a line, with gaps of that length; the whole line for 0."""
     if not length:
         return [points]
     pieces, drawing, walked = [[points[0]]], True, 0.0
@@ -162,7 +162,7 @@ def dashed(points: list, length: float) -> list[list]:
 
 
 def draw(series: list[Series], title: str, log: bool = False) -> Image.Image:
-    """A picture of 1200 x 700 with axes and a legend."""
+    """An image of 1200 x 700 with axes and a legend."""
     plot = Plot(series, log)
     plot.axes(title)
     for one in series:

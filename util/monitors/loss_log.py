@@ -1,4 +1,4 @@
-"""The logs of a training run: `loss_log.txt` in the reference's format and `losses.jsonl` for programs."""
+"""The logs of a training run: `loss_log.txt` in the format of the original code, and `losses.jsonl` for programs."""
 import json
 import os
 import time
@@ -11,13 +11,13 @@ NAMES = ('loss_log.txt', 'losses.jsonl')
 
 
 def lengths(folder: Path) -> dict[str, int]:
-    """How long the logs of a run are, in bytes: a checkpoint keeps this."""
+    """The sizes of the logs of a run in bytes, which a checkpoint stores."""
     paths = (Path(folder) / name for name in NAMES)
     return {path.name: path.stat().st_size if path.exists() else 0 for path in paths}
 
 
 def flush(folder: Path):
-    """Make the logs as durable as the checkpoint that counts on their lengths."""
+    """Write the logs to the disk before a checkpoint that stores their lengths."""
     for name in NAMES:
         path = Path(folder) / name
         if path.exists():
@@ -26,17 +26,17 @@ def flush(folder: Path):
 
 
 def cut_back(folder: Path, lengths: dict[str, int]):
-    """Shorten the logs to what they were at a checkpoint; the rest goes to the end of `<name>.dropped`.
+    """Truncate the logs to their size at a checkpoint; the rest is appended to `<name>.dropped`.
 
-    A log that is shorter than that lacks lines, which is told.
+    Warns if a log is shorter than at the checkpoint.
     """
     for name in (name for name in NAMES if name in lengths):
         path, dropped_lines = Path(folder) / name, Path(folder) / f'{name}.dropped'
         size = path.stat().st_size if path.exists() else 0
         if size < lengths[name]:
-            where = f'; see {dropped_lines.name} beside it' if dropped_lines.exists() else ''
-            warn(f'{path.absolute()} has {size} bytes, and had {lengths[name]} at the checkpoint that the run goes on '
-                 f'from: losses of steps before it are missing there{where}')
+            where = f'; see {dropped_lines.name} next to it' if dropped_lines.exists() else ''
+            warn(f'{path.absolute()} has {size} bytes, but had {lengths[name]} at the checkpoint from which the run '
+                 f'resumes: earlier losses are missing{where}')
         if size <= lengths[name]:
             continue
         with open(path, 'r+b') as file:
@@ -47,7 +47,7 @@ def cut_back(folder: Path, lengths: dict[str, int]):
 
 
 class LossLog:
-    """One line of `loss_log.txt` and one JSON object of `losses.jsonl` for each report of losses."""
+    """Appends a line to `loss_log.txt` and a JSON object to `losses.jsonl` for each report of losses."""
 
     def __init__(self, folder: Path):
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,20 +61,20 @@ class LossLog:
 
 
 def line_of(progress, losses: dict[str, float], timing: dict[str, float]) -> str:
-    """A report of losses in the reference's format."""
+    """A report of losses in the format of the original code."""
     values = ''.join(f'{name}: {value:.3f} ' for name, value in losses.items())
     return (f'(epoch: {progress.epoch}, iters: {progress.epoch_iter}, time: {timing["time"]:.3f}, '
             f'data: {timing["data"]:.3f}) {values}')
 
 
 def record_of(progress, losses: dict[str, float], timing: dict[str, float], lr: float) -> dict:
-    """The same for programs."""
+    """A report of losses as an object of losses.jsonl."""
     return dict(epoch=progress.epoch, iters=progress.epoch_iter, total_iters=progress.total_iters,
                 epoch_size=progress.epoch_size, lr=lr, **timing, losses=losses)
 
 
 def append(path: Path, line: str):
-    """Add a line; one that a full disk has torn is ended first."""
+    """Append a line. A last line that a full disk cut off is ended first."""
     with naming(path), open(path, 'ab+') as file:
         if file.tell():
             file.seek(-1, os.SEEK_END)

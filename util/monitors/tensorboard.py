@@ -1,4 +1,4 @@
-"""The TensorBoard monitor: scalars and images in event files of the run's folder, a step per image seen."""
+"""The TensorBoard monitor: scalars and images in event files in the run folder; steps are images seen."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from util.monitors.base import Monitor
 
 
 class TensorboardMonitor(Monitor):
-    """Event files in `folder`; a resumed run hides what its earlier start wrote after the place it goes on from."""
+    """Event files in `folder`. A resumed run hides what was written after the step from which it resumes."""
 
     def __init__(self, folder: Path):
         from torch.utils.tensorboard import SummaryWriter
@@ -20,9 +20,9 @@ class TensorboardMonitor(Monitor):
             if name in record:
                 self._at(step).add_scalar(f'run/{name}', record[name], step)
 
-    def images(self, progress, pictures, kind):
-        for label, picture in pictures.items():
-            self._at(progress.total_iters).add_image(f'{kind}/{label}', picture, progress.total_iters,
+    def images(self, progress, images, kind):
+        for label, image in images.items():
+            self._at(progress.total_iters).add_image(f'{kind}/{label}', image, progress.total_iters,
                                                      dataformats='HWC')
 
     def close(self):
@@ -30,7 +30,7 @@ class TensorboardMonitor(Monitor):
             self._writer.close()
 
     def _at(self, step):
-        """The writer; it is made at the first step, which is where a resumed run goes on."""
+        """The writer. It is made at the first step, where a resumed run begins."""
         if self._writer is None:
             resumed = step if any(self._folder.glob('events.*')) else None
             self._writer = self._make(str(self._folder), purge_step=resumed, flush_secs=10)

@@ -1,13 +1,13 @@
-"""Where the time of a training run goes."""
+"""How much time training spends on steps and on waiting for data."""
 import time
 
 from util.machine.signals import after_pause
 
 
 class StepTimer:
-    """Seconds per image and the share spent waiting for data, since the last report.
+    """Seconds per image and the share of waiting for data, since the last report.
 
-    Not counted: writing logs, and the time for which the program was halted (with what was before it in that lap).
+    Not counted: writing logs, and the time while the process was stopped (and what came before it in that lap).
     """
 
     def __init__(self):
@@ -28,7 +28,7 @@ class StepTimer:
         self.batches += 1
 
     def skip(self):
-        """Leave out the time since the last lap (pages, saving)."""
+        """Do not count the time since the last lap (pages, saving)."""
         self._lap()
 
     def report(self) -> dict[str, float]:
@@ -48,7 +48,7 @@ class StepTimer:
 
 
 class WaitHint:
-    """What helps when training waits for images: told once, after `IN_A_ROW` reports with more waiting than `SHARE`."""
+    """Advice if training waits for images: given once, after `IN_A_ROW` reports with more waiting than `SHARE`."""
 
     SHARE, IN_A_ROW = 0.2, 3
 
@@ -61,11 +61,11 @@ class WaitHint:
         self.reports = self.reports + 1 if data_wait > self.SHARE or self.reports >= self.IN_A_ROW else 0
         if self.reports != self.IN_A_ROW:
             return ''
-        cures = [] if self.loader.startswith('cache') else ['--loader cache_ram keeps the resized images in memory']
+        advice = [] if self.loader.startswith('cache') else ['--loader cache_ram keeps the resized images in memory']
         if self.num_threads != 'auto':
-            cures.append(f'--num_threads auto loads with a process for each core instead of {self.num_threads}')
+            advice.append(f'--num_threads auto uses one loading process per core instead of {self.num_threads}')
         if self.loader == 'stream':
-            cures.append('--fast_resize')
-        cures = cures or ['a faster disk, or smaller image files']
-        return (f'hint: training waits for images more than {self.SHARE:.0%} of the time; what helps: '
-                f'{"; ".join(cures)} (docs/data_path.md)')
+            advice.append('--fast_resize')
+        advice = advice or ['use a faster disk or smaller image files']
+        return (f'hint: training waits for images more than {self.SHARE:.0%} of the time; try: '
+                f'{"; ".join(advice)} (docs/data_path.md)')

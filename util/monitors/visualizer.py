@@ -1,4 +1,4 @@
-"""Hands losses and images of a training run to the console, the log files, the page and the monitors."""
+"""Sends losses and images of a training run to the console, the log files, the live page and the monitors."""
 import os
 from pathlib import Path
 
@@ -6,21 +6,25 @@ from util.console import ProgressBar, warn
 from util.errors import UserError
 from util.images import tensor_to_image
 from util.monitors.create import create_monitors
+from util.monitors.health import Health
 from util.monitors.live_page.page import LivePage
 from util.monitors.loss_log import LossLog, line_of, record_of
 from util.monitors.timing import WaitHint
 
 
 class Outlet:
-    """What writes files that a run can do without: a disk that fails is told of once and tried in each epoch."""
+    """Writes files that training can do without: if the disk fails, it warns once and tries again in each epoch."""
 
     def __init__(self, what: str, make, epoch: int):
         self.what, self.make = what, make
-        self.target, self.failed_in, self.told = None, 0, False
+        self.target, self.failed_in, self.warned = None, 0, False
         self.call(epoch, lambda target: None)
 
     def call(self, epoch: int | None, action):
-        """`action(target)`, of what `make()` gave, or None where the disk fails; without an epoch tried in any case."""
+        """Return `action(target)`, with `target` from `make()`; None if the disk fails, now or earlier in this epoch.
+
+        Without an epoch it is tried in any case.
+        """
         if self.failed_in == epoch:
             return None
         try:
@@ -28,16 +32,16 @@ class Outlet:
             return action(self.target)
         except OSError as error:
             self.failed_in = epoch
-            if not self.told:
+            if not self.warned:
                 place = f'{os.path.abspath(error.filename)}: ' if error.filename else ''
-                warn(f'{self.what} cannot be written: {place}{error.strerror}; training goes on without it and tries '
+                warn(f'cannot write {self.what}: {place}{error.strerror}; training continues without it and tries '
                      f'again in each epoch')
-            self.told = True
+            self.warned = True
             return None
 
 
 class Visualizer:
-    """All outputs of a training run. None of them but the console ever stops it."""
+    """All outputs of a training run. Only the console can stop the run."""
 
     def __init__(self, opt, total_images: int, progress, device: str = ''):
         folder = Path(opt.checkpoints_dir) / opt.name
@@ -47,8 +51,10 @@ class Visualizer:
         self.validates = True
         self.hint = WaitHint(opt.loader, opt.num_threads)
         self.log = Outlet('the loss log', lambda: LossLog(folder), progress.epoch)
-        self.page = None if opt.no_html else Outlet(
-            'the page', lambda: LivePage(folder, opt, total_images, progress, device, self.line), progress.epoch)
+        self.page = None
+        if not opt.no_html:
+            self.page = Outlet('the live page', lambda: live_page(
+                opt, folder, total_images, progress, device, self.line), progress.epoch)
         self.to_page(lambda page: page.open(progress))
         self.monitors = create_monitors(opt, folder, self.line)
 
@@ -74,7 +80,7 @@ class Visualizer:
             self.page.call(self.progress.epoch, action)
 
     def stopped(self, cause: str):
-        """The run ends before its time; `cause`: the name of a signal."""
+        """Call when the run is stopped before its end; `cause`: the name of a signal, or an option."""
         self.state = f'stopped by {cause}'
 
     def step(self, progress):
@@ -95,29 +101,30 @@ class Visualizer:
 
     def images(self, progress, visuals: dict):
         """Show the first image of each batch in `visuals`, {label: (N, C, H, W) in [-1, 1]}."""
-        pictures = first_of(visuals)
-        self.to_page(lambda page: page.images(progress, pictures))
+        images = first_of(visuals)
+        self.to_page(lambda page: page.images(progress, images))
         for monitor in self.monitors:
-            monitor.images(progress, pictures, 'train')
+            monitor.images(progress, images, 'train')
 
     def validation(self, progress, visuals):
-        """Show fixed images, the same each time: for each of them {label: (1, C, H, W) in [-1, 1]}."""
+        """Show the fixed images: `visuals` yields {label: (1, C, H, W) in [-1, 1]} for each of them."""
         try:
             samples = [first_of(images) for images in visuals]
-        except UserError as error:      # an image that the networks cannot take is no reason to end
-            warn(f'no pictures of the validation images: {error}') if self.validates else None
+        except UserError as error:      # the networks cannot process an image: not a reason to stop training
+            if self.validates:
+                warn(f'the validation images are not shown: {error}')
             self.validates, samples = False, []
         if not samples:
             return
         self.to_page(lambda page: page.validation(progress, samples))
-        pictures = {f'{label} {index}': picture for index, sample in enumerate(samples)
-                    for label, picture in sample.items()}
+        images = {f'{label} {index}': image for index, sample in enumerate(samples)
+                  for label, image in sample.items()}
         for monitor in self.monitors:
-            monitor.images(progress, pictures, 'validation')
+            monitor.images(progress, images, 'validation')
 
 
 class NoVisualizer:
-    """Of the processes beside the first one, which shows the run."""
+    """For all processes but the first one, which shows the run."""
 
     shows_images = False
 
@@ -125,12 +132,18 @@ class NoVisualizer:
         return self
 
     def __exit__(self, *_):
-        """Nothing was opened."""
+        """There is nothing to close."""
 
     def nothing(self, *_):
         """The first process does it."""
 
     line = step = losses = images = validation = stopped = nothing
+
+
+def live_page(opt, folder: Path, total_images: int, progress, device: str, notify) -> LivePage:
+    options = [[name, str(value), name in opt.given] for name, value in sorted(opt.as_dict().items())]
+    return LivePage(folder, opt.name, options, total_images, progress, image_width=opt.display_winsize,
+                    html_freq=opt.update_html_freq, health=Health(opt.gan_mode, notify), device=device)
 
 
 def first_of(visuals: dict) -> dict:

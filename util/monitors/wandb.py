@@ -1,4 +1,4 @@
-"""The Weights & Biases monitor: losses under their names, images under results/, a step per image seen."""
+"""The Weights & Biases monitor: losses under their names, images under results/; steps are images seen."""
 
 import netrc
 import os
@@ -13,15 +13,15 @@ SITE = 'api.wandb.ai'
 
 
 class WandbMonitor(Monitor):
-    """A run on wandb; without a key for it, and without WANDB_MODE, the run is written to files only."""
+    """A run on wandb. Without an API key or WANDB_MODE, it is written to local files only."""
 
     def __init__(self, project: str, name: str, config: Mapping, folder: Path,
                  notify: Callable[[str], None] = warn):
         import wandb
         mode = None if has_key() or os.environ.get('WANDB_MODE') else 'offline'
         if mode:
-            notify(f'wandb has no key here, so it writes to {Path(folder).absolute() / "wandb"} only; send it later '
-                   f'with `wandb sync`, or `wandb login` before training')
+            notify(f'wandb has no API key, so it writes to {Path(folder).absolute() / "wandb"} only; upload it later '
+                   f'with `wandb sync`, or run `wandb login` before training')
         self._image = wandb.Image
         self._run = wandb.init(project=project, name=name, config=dict(config), dir=str(folder), mode=mode,
                                settings=wandb.Settings(console='off', silent=True))
@@ -31,18 +31,18 @@ class WandbMonitor(Monitor):
         extra = {key: record[key] for key in ('epoch', 'lr', 'images_per_s') if key in record}
         self._run.log({**record['losses'], **extra}, step=record['total_iters'])
 
-    def images(self, progress, pictures, kind):
-        """Log `pictures` as `results/<label>`, validation images as `validation/<label>`."""
+    def images(self, progress, images, kind):
+        """Log training images as `results/<label>`, validation images as `validation/<label>`."""
         group = 'results' if kind == 'train' else kind
-        images = {f'{group}/{label}': self._image(picture, caption=label) for label, picture in pictures.items()}
-        self._run.log(images, step=progress.total_iters)
+        logged = {f'{group}/{label}': self._image(image, caption=label) for label, image in images.items()}
+        self._run.log(logged, step=progress.total_iters)
 
     def close(self):
         self._run.finish()
 
 
 def has_key() -> bool:
-    """Whether wandb can log in without asking, which would stop training at a question."""
+    """Whether wandb has an API key; otherwise it would ask for one, and training would wait for the answer."""
     if os.environ.get('WANDB_API_KEY'):
         return True
     home = Path(os.environ.get('NETRC') or Path.home() / ('_netrc' if sys.platform == 'win32' else '.netrc'))

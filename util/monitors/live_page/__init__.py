@@ -1,1 +1,1 @@
-"""The live page: a folder of plain files that shows a run without a server."""
+"""The live page: plain files that show a run in a browser, without a server."""

@@ -1,6 +1,6 @@
-"""The page of a training run that lives without a server: web/index.html reads web/data.js while the run is alive.
+"""The live page of a training run, which needs no server: web/index.html reloads web/data.js during training.
 
-A page of file:// may load scripts and images but no JSON; so the data are a script that calls `pixmorph`.
+A file:// page may load scripts and images but not JSON, so the data are a script that calls `pixmorph`.
 """
 import base64
 import hashlib
@@ -14,83 +14,86 @@ from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
-from util.monitors.curve_plot import COLOURS, MARKERS
+from util.files import atomic_write
+from util.monitors.curve_plot import COLORS, MARKERS
 from util.monitors.curves import Curves, read_jsonl
 from util.monitors.health import Health
-from util.monitors.live_page.snapshots import Snapshots, names_in, whole_file, write_image
+from util.monitors.live_page.snapshots import Snapshots, names_in, write_image
 
 ASSETS = Path(__file__).with_name('assets')
-STATIC_EPOCHS = 50      # rows for readers without scripts; with scripts all epochs are there
+STATIC_EPOCHS = 50      # rows in index.html, for readers without JavaScript; with it, all epochs are shown
 SHORTEST_WAIT, LONGEST_WAIT = 2.0, 10.0     # seconds between writes of data.js
-SHARE = 0.01            # of the time at most goes into writing it
+SHARE = 0.01            # of the training time at most is spent on writing it
 
 
 class LivePage:
-    """All of `web/`. Methods raise OSError where the disk does not take it; the visualizer survives that.
+    """All files in `web/`. Methods raise OSError if the disk fails, which the visualizer handles.
 
     Files: index.html, data.js, images/epoch001_LABEL.png, val/SAMPLE_LABEL.jpg (inputs), val/ITERS_SAMPLE_LABEL.jpg.
-    The size of data.js and the cost of an update do not grow with the run.
+    The size of data.js and the cost of an update do not grow with the length of the run.
+
+    options: rows [name, value, given on the command line]; html_freq: images between updates of the training images.
     """
 
-    def __init__(self, folder: Path, opt, total_images: int, progress, device: str = '', tell=lambda text: None):
-        self.folder, self.name, self.width = folder / 'web', opt.name, opt.display_winsize
-        self.html_freq = opt.update_html_freq
-        self.options = [[name, str(value), name in opt.given] for name, value in sorted(opt.as_dict().items())]
-        self.device, self.total_images, self.state = device, total_images, 'running'
-        self.continued_at = progress.total_iters    # images that earlier starts have seen
-        self.health = Health(opt.gan_mode, tell)
+    def __init__(self, folder: Path, name: str, options: list, total_images: int, progress, image_width: int = 256,
+                 html_freq: int = 1000, health: Health | None = None, device: str = ''):
+        self.folder, self.name, self.options = folder / 'web', name, options
+        self.image_width, self.html_freq, self.device = image_width, html_freq, device
+        self.total_images, self.state = total_images, 'running'
+        self.resumed_at = progress.total_iters      # images that were seen before this start
+        self.health = health or Health()
         log = folder / 'losses.jsonl'
         self.curves, self.pace = Curves(records=read_jsonl(log) if log.is_file() else ()), Pace(progress)
         self.last_report = {}
         self.epochs, self.labels = epochs_with_images(self.folder / 'images', progress.epoch)
-        self.written_epoch = self.version = 0   # the last epoch that this process made pictures of; when
+        self.written_epoch = self.version = 0   # the last epoch whose images this process wrote; images seen then
         self.validation_set = Snapshots(self.folder / 'val', progress)
-        self.last_pictures = {}
-        self.news = False       # since the last write of data.js
+        self.last_images = {}
+        self.changed = False    # since the last write of data.js
 
-    # ---- what happens in the run
+    # ---- events of the run
 
     def open(self, progress):
-        """Write the page for the first time, and remove what a killed run left half-written."""
+        """Write the page for the first time, and remove incomplete files of a killed run."""
         for path in self.folder.rglob('.*.tmp'):
             path.unlink(missing_ok=True)
         self.write_page()
         self.write(progress)
 
     def step(self, progress):
-        """Called at each step; writes now and then, so that the page can tell a live run from a dead one."""
-        if self.pace.due(SHORTEST_WAIT if self.news else LONGEST_WAIT):
+        """Write from time to time, so that the page can distinguish a running process from a dead one."""
+        if self.pace.due(SHORTEST_WAIT if self.changed else LONGEST_WAIT):
             self.write(progress)
 
     def losses(self, record: dict):
-        """`record`: a line of losses.jsonl. Kept for the next write; needs no disk."""
+        """Add a line of losses.jsonl to the next write."""
         self.curves.add(record)
-        self.last_report, self.news = record, True
+        self.last_report, self.changed = record, True
         self.health.losses(record)
 
-    def images(self, progress, pictures: dict):
-        """`pictures`: uint8 (H, W, 3) by label. Kept: the first of an epoch, and those at --update_html_freq."""
-        samples = [pictures, self.last_pictures] if self.last_pictures else [pictures]
-        self.last_pictures = pictures
-        self.health.pictures(progress.epoch, samples, 'train')
+    def images(self, progress, images: dict):
+        """Show training images {label: (H, W, 3) uint8}. Written: the first of an epoch, and every `html_freq`."""
+        samples = [images, self.last_images] if self.last_images else [images]
+        self.last_images = images
+        self.health.images(progress.epoch, samples, 'train')
         if self.written_epoch == progress.epoch and not progress.every(self.html_freq):
             return
-        for label, picture in pictures.items():
-            write_image(self.folder / image_file(progress.epoch, label), picture)
-        self.labels, self.version, self.written_epoch = list(pictures), progress.total_iters, progress.epoch
+        for label, image in images.items():
+            write_image(self.folder / image_file(progress.epoch, label), image)
+        self.labels, self.version, self.written_epoch = list(images), progress.total_iters, progress.epoch
         if progress.epoch not in self.epochs:
             self.epochs.append(progress.epoch)
             self.write_page()
-        self.news = True
+        self.changed = True
 
     def validation(self, progress, samples: list[dict]):
-        """`samples`: the visuals of the fixed images, uint8 (H, W, 3) by label, in the same order each time."""
-        self.health.pictures(progress.epoch, samples, 'validation')
+        """Show the fixed images: {label: (H, W, 3) uint8} for each of them, in the same order each time."""
+        self.health.images(progress.epoch, samples, 'validation')
         self.validation_set.add(progress, samples)
-        self.news = True
+        self.changed = True
 
     def close(self, progress, state: str):
-        """`state`: 'finished', 'stopped by ...' or 'failed: ...'; nobody needs to look for news afterwards."""
+        """`state`: 'finished', 'stopped by ...' or 'failed: ...'; the page stops polling."""
         self.state = state
         self.write_page()
         self.write(progress)
@@ -98,10 +101,10 @@ class LivePage:
     # ---- files
 
     def write(self, progress):
-        with self.pace.measured(progress), whole_file(self.folder / 'data.js') as file:
+        with self.pace.measured(progress), atomic_write(self.folder / 'data.js', durable=False) as file:
             text = json.dumps(without_nan(self.data(progress)), separators=(',', ':'), allow_nan=False)
             file.write(f'pixmorph({text})\n')
-        self.news = False
+        self.changed = False
 
     def data(self, progress) -> dict:
         return dict(
@@ -110,25 +113,26 @@ class LivePage:
                 epoch=progress.epoch, last_epoch=progress.last_epoch, epoch_iter=progress.epoch_iter,
                 epoch_size=progress.epoch_size, iteration=progress.iteration, max_iters=progress.max_iters,
                 total_iters=progress.total_iters, total_images=self.total_images, rate=self.pace.rate(progress),
-                elapsed=self.pace.elapsed, continued_at=self.continued_at,
+                elapsed=self.pace.elapsed, continued_at=self.resumed_at,
                 lr=self.last_report.get('lr'), data_wait=self.last_report.get('data_wait')),
             curves=self.curves.as_dict(), health=list(self.health.notes.values()),
-            epochs=ranges(self.epochs), labels=self.labels, version=self.version, width=self.width,
+            epochs=ranges(self.epochs), labels=self.labels, version=self.version, width=self.image_width,
             validation=self.validation_set.as_dict(), options=self.options)
 
     def write_page(self):
-        """index.html: what needs no scripts, and the script that shows the rest."""
-        rows = [plain_row(epoch, self.labels, self.width) for epoch in reversed(self.epochs[-STATIC_EPOCHS:])]
-        left_out = len(self.epochs) - len(rows)
-        notes = [f'<p>Pictures of {left_out} earlier epochs are in the folder web/images.</p>'] * (left_out > 0)
-        refresh = '<noscript><meta http-equiv="refresh" content="60"></noscript>' * (self.state == 'running')
-        with whole_file(self.folder / 'index.html') as file:
-            file.write(page('live.html', 'live.js', title=f'Experiment name = {self.name}',
-                            refresh=refresh, rows='\n'.join([*rows, *notes])))
+        """Write index.html: the images, which need no JavaScript, and the script that shows the rest."""
+        rows = [plain_row(epoch, self.labels, self.image_width) for epoch in reversed(self.epochs[-STATIC_EPOCHS:])]
+        if left_out := len(self.epochs) - len(rows):
+            rows.append(f'<p>Images of {left_out} earlier epochs are in the folder web/images.</p>')
+        refresh = '<noscript><meta http-equiv="refresh" content="60"></noscript>' if self.state == 'running' else ''
+        text = page('live.html', 'live.js', title=f'Experiment name = {self.name}', refresh=refresh,
+                    rows='\n'.join(rows))
+        with atomic_write(self.folder / 'index.html', 'wb', durable=False) as file:
+            file.write(text.encode(errors='replace'))   # file names need not be valid UTF-8
 
 
 class Pace:
-    """When to write, and how fast the run goes."""
+    """Decides when to write, and measures the speed of training."""
 
     def __init__(self, progress):
         self.started = self.written = self.seen = time.monotonic()
@@ -142,7 +146,7 @@ class Pace:
         return now - self.written >= max(wait, self.cost / SHARE)
 
     def measured(self, progress):
-        """A context that notes when and how long a write was."""
+        """A context manager that measures a write."""
         self.marks.append((time.monotonic(), progress.total_iters))
         return self
 
@@ -153,7 +157,7 @@ class Pace:
         self.cost, self.written = time.monotonic() - self.written, time.monotonic()
 
     def rate(self, progress) -> float:
-        """Images per second by the clock on the wall, saving and pages counted in; 0 while unknown."""
+        """Images per second of wall-clock time, including saves and pages; 0 if unknown."""
         start, images = self.marks[0]
         return max(0.0, (progress.total_iters - images) / max(1e-9, time.monotonic() - start))
 
@@ -163,7 +167,7 @@ class Pace:
 
     @property
     def expected(self) -> float:
-        """Seconds until the next news at the latest, by what was seen."""
+        """Seconds until the next write at the latest, judging from earlier ones."""
         return max(LONGEST_WAIT, self.cost / SHARE) + self.longest_gap
 
 
@@ -172,7 +176,7 @@ def image_file(epoch: int, label: str) -> str:
 
 
 def plain_row(epoch: int, labels: list[str], width: int) -> str:
-    """The pictures of an epoch as HTML."""
+    """The images of an epoch as HTML."""
     cells = []
     for label in labels:
         link, text = quote(image_file(epoch, label)), html.escape(label)
@@ -202,7 +206,7 @@ def ranges(numbers: list[int]) -> list[list[int]]:
 
 
 def without_nan(value):
-    """JSON has no words for numbers that are none."""
+    """`value` with None for numbers that are not finite, which JSON does not have."""
     if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -211,12 +215,12 @@ def without_nan(value):
 
 
 def page(template: str, script: str, title: str, **parts: str) -> str:
-    """A page of ours with its style and script inside; nothing else may run, nothing remote may be loaded.
+    """A page with its style and scripts in it. No other script may run, and nothing remote may be loaded.
 
     `title` is text; `parts` are HTML.
     """
-    looks = f'const COLOURS = {json.dumps(COLOURS)}, MARKERS = {json.dumps(MARKERS)};\n'
-    code = looks + asset('chart.js') + asset(script) + parts.pop('data', '')
+    colors = f'const COLORS = {json.dumps(COLORS)}, MARKERS = {json.dumps(MARKERS)};\n'
+    code = colors + asset('chart.js') + asset(script) + parts.pop('data', '')
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     policy = (f"default-src 'none'; img-src 'self' file: data:; style-src 'unsafe-inline'; "
               f"script-src 'sha256-{digest}' 'self' file:; base-uri 'none'; form-action 'none'")

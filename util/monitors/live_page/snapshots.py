@@ -1,17 +1,17 @@
-"""Pictures of the live page: the fixed validation images over time, in bounded room."""
-import os
+"""Images of the live page: the fixed validation images over time, a bounded number of them."""
 import re
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from PIL import Image
 
-SNAPSHOTS = 100         # moments kept over the whole run
-LONGEST_SIDE = 512      # of validation pictures; those of epochs are kept as they are
+from util.files import atomic_write
+
+SNAPSHOTS = 100         # times kept over the whole run
+LONGEST_SIDE = 512      # of validation images; training images are written in full size
 
 
 class Snapshots:
-    """Pictures of the fixed validation images over time; when there are too many, every second one goes."""
+    """The fixed validation images over time. If there are too many times, every second one is removed."""
 
     NAME = re.compile(r'(\d+)_(\d+)_(.+)\.jpg')
     INPUT = re.compile(r'\d+_(real.*)\.jpg')
@@ -22,21 +22,21 @@ class Snapshots:
         outputs = list(filter(None, map(self.NAME.fullmatch, names)))
         found = {int(match[1]) for match in outputs}
         self.times = sorted(time for time in found if time <= progress.total_iters)
-        self.remove(found - set(self.times))    # of steps that are taken again
+        self.remove(found - set(self.times))    # steps that will be repeated
         self.n_samples = max((int(match[2]) + 1 for match in outputs), default=0)
         self.inputs = sorted({match[1] for match in map(self.INPUT.fullmatch, names) if match})
         self.outputs = sorted({match[3] for match in outputs})
 
     def add(self, progress, samples: list[dict]):
-        later = {time for time in self.times if time > progress.total_iters}    # of steps that are taken again
+        later = {time for time in self.times if time > progress.total_iters}    # steps that are repeated
         self.times = [time for time in self.times if time not in later]
         self.remove(later)
-        for index, pictures in enumerate(samples):
-            for label, picture in pictures.items():
+        for index, images in enumerate(samples):
+            for label, image in images.items():
                 if not label.startswith('real'):
-                    write_image(self.folder / f'{progress.total_iters}_{index}_{label}.jpg', picture, LONGEST_SIDE)
-                elif not self.has_inputs:       # the same at all times: written once by each start
-                    write_image(self.folder / f'{index}_{label}.jpg', picture, LONGEST_SIDE)
+                    write_image(self.folder / f'{progress.total_iters}_{index}_{label}.jpg', image, LONGEST_SIDE)
+                elif not self.has_inputs:       # the same at all times: written once
+                    write_image(self.folder / f'{index}_{label}.jpg', image, LONGEST_SIDE)
         self.has_inputs = bool(samples)
         self.n_samples = len(samples)
         self.inputs = [label for label in samples[0] if label.startswith('real')] if samples else []
@@ -46,7 +46,7 @@ class Snapshots:
         self.thin()
 
     def thin(self):
-        """Keep moments that are equally far apart, and the newest."""
+        """Keep times that are equally far apart, and the newest."""
         if len(self.times) > 3 and self.times[-2] - self.times[-3] < self.times[1] - self.times[0]:
             self.remove({self.times.pop(-2)})
         if len(self.times) > SNAPSHOTS:
@@ -68,28 +68,11 @@ def names_in(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()] if folder.is_dir() else []
 
 
-def write_image(path: Path, picture, longest_side: int = 0):
-    """Write uint8 (H, W, 3), made smaller if need be; a reader never sees half a picture."""
-    image = Image.fromarray(picture)
+def write_image(path: Path, pixels, longest_side: int = 0):
+    """Write uint8 (H, W, 3), shrunk to `longest_side` if that is given. A reader never sees an incomplete file."""
+    image = Image.fromarray(pixels)
     if longest_side and max(image.size) > longest_side:
         image.thumbnail((longest_side, longest_side))
     kind = dict(format='JPEG', quality=88) if path.suffix == '.jpg' else dict(format='PNG')
-    with whole_file(path, 'wb') as file:
+    with atomic_write(path, 'wb', durable=False) as file:
         image.save(file, **kind)
-
-
-@contextmanager
-def whole_file(path: Path, mode: str = 'w'):
-    """Like `atomic_write`, but without waiting for the disk, which a page that is written often need not do."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name[-80:]}.{os.getpid()}.tmp')
-    text = {} if 'b' in mode else dict(encoding='utf-8', errors='replace')
-    try:
-        with open(temporary, mode, **text) as file:
-            yield file
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()

@@ -1,5 +1,5 @@
 'use strict';
-// Elements by text only: no name of a run, a loss or a file ever becomes markup.
+// Creates elements from text only, so the name of a run, a loss or a file never becomes markup.
 function element(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
   const {style, ...rest} = properties;
@@ -21,7 +21,7 @@ function thousands(value) {
   return value >= 1e4 ? Number((value / 1e3).toPrecision(3)) + ' k' : String(Math.round(value));
 }
 
-function ticks(low, high, count) {      // round numbers within an interval
+function ticks(low, high, count) {      // round numbers in an interval
   const raw = (high - low) / count, power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map(f => f * power).find(s => s >= raw) || 10 * power;
   const found = [];
@@ -29,13 +29,13 @@ function ticks(low, high, count) {      // round numbers within an interval
   return found;
 }
 
-function decades(low, high) {           // the same for a log scale, as exponents
+function decades(low, high) {           // ticks of a log scale, as exponents
   const factors = high - low < 3 ? [1, 2, 5] : [1], found = [];
   for (let power = Math.floor(low); power <= high; power++) found.push(...factors.map(f => power + Math.log10(f)));
   return found.filter(t => t >= low && t <= high);
 }
 
-function smoothed(values, width) {      // mean of each value and those before it; gaps stay gaps
+function smoothed(values, width) {      // mean of each value and the ones before it; gaps stay gaps
   if (width < 2) return values;
   return values.map((value, i) => {
     if (value === null) return null;
@@ -44,17 +44,17 @@ function smoothed(values, width) {      // mean of each value and those before i
   });
 }
 
-// Whether a value has no neighbours that a line could lead to.
+// Whether a value is isolated: there is no neighbor to draw a line to.
 function alone(values, k) { return [-1, 0, 1].map(d => (values[k + d] ?? null) === null).join() === 'true,false,true'; }
 
-// Curves with values under the pointer, a legend that hides them, a log scale and zoom.
-// set([{label, x: [...], y: [... or null], epoch: [...]}]) draws them again and keeps what was chosen.
+// Curves with the values at the pointer, a legend that hides curves, a log scale and zoom.
+// set([{label, x: [...], y: [... or null], epoch: [...]}]) redraws them and keeps zoom, scale and hidden curves.
 class Chart {
   constructor(box) {
     this.series = []; this.hidden = new Set(); this.log = false; this.width = 1; this.zoom = null; this.drag = null;
     this.canvas = element('canvas', {tabIndex: 0});
     this.canvas.setAttribute('role', 'img');
-    this.canvas.setAttribute('aria-label', 'curves; drag to zoom, double click for all');
+    this.canvas.setAttribute('aria-label', 'curves; drag to zoom, double-click to reset');
     this.tip = element('div', {className: 'tip', hidden: true});
     this.legend = element('div', {className: 'legend'});
     this.logButton = element('button', {textContent: 'log scale', onclick: () => this.toggleLog()});
@@ -64,7 +64,7 @@ class Chart {
     const words = element('label', {className: 'soft'}, 'smoothing ');
     words.append(this.smooth);
     box.append(element('div', {className: 'controls'}, this.logButton, this.all, words,
-      element('span', {className: 'soft', textContent: 'drag to zoom, double click for all'})),
+      element('span', {className: 'soft', textContent: 'drag to zoom, double-click to reset'})),
       element('div', {className: 'chart'}, this.canvas, this.tip), this.legend);
     this.listen();
   }
@@ -101,19 +101,19 @@ class Chart {
 
   toggleLog() { this.log = !this.log; this.logButton.classList.toggle('on', this.log); this.draw(); }
 
-  // A series may choose its own `hue` and `line`, to show which belong together.
-  colour(i) {
-    const colour = COLOURS[(this.series[i].hue ?? i) % COLOURS.length];
-    if (!matchMedia('(prefers-color-scheme: dark)').matches) return colour;
-    const lighter = [1, 3, 5].map(at => Math.round(0.65 * parseInt(colour.slice(at, at + 2), 16) + 0.35 * 255));
+  // A series may set its own `hue` and `line`, to show which ones belong together.
+  color(i) {
+    const color = COLORS[(this.series[i].hue ?? i) % COLORS.length];
+    if (!matchMedia('(prefers-color-scheme: dark)').matches) return color;
+    const lighter = [1, 3, 5].map(at => Math.round(0.65 * parseInt(color.slice(at, at + 2), 16) + 0.35 * 255));
     return `rgb(${lighter})`;
   }
 
-  line(i) { return this.series[i].line ?? Math.floor(i / COLOURS.length); }
+  line(i) { return this.series[i].line ?? Math.floor(i / COLORS.length); }
 
   dash(i) { return [[], [7, 4], [2, 3], [9, 3, 2, 3]][this.line(i) % 4]; }
 
-  drawMarker(pen, i, x, y) {            // a lone point: there is no line to have dashes
+  drawMarker(pen, i, x, y) {            // an isolated point: there is no line that could be dashed
     const [corners, degrees] = MARKERS[this.line(i) % MARKERS.length];
     pen.beginPath();
     for (let k = 0; k < corners; k++) {
@@ -123,13 +123,13 @@ class Chart {
     pen.fill();
   }
 
-  // A legend's line as it is drawn, with the marker if there are lone points.
+  // The line of a curve in the legend, with its marker if it has isolated points.
   sample(i) {
     const canvas = element('canvas', {className: 'sample'}), ratio = window.devicePixelRatio || 1, y = this.series[i].y;
     canvas.width = 30 * ratio; canvas.height = 12 * ratio;
     const pen = canvas.getContext('2d');
     pen.scale(ratio, ratio);
-    pen.strokeStyle = pen.fillStyle = this.colour(i); pen.lineWidth = 3; pen.setLineDash(this.dash(i));
+    pen.strokeStyle = pen.fillStyle = this.color(i); pen.lineWidth = 3; pen.setLineDash(this.dash(i));
     pen.beginPath(); pen.moveTo(0, 6); pen.lineTo(30, 6); pen.stroke();
     if (y.some((_, k) => alone(y, k))) this.drawMarker(pen, i, 15, 6);
     return canvas;
@@ -137,8 +137,8 @@ class Chart {
 
   drawLegend() {
     this.legend.replaceChildren(...this.series.map((series, i) => {
-      const button = element('button', {title: 'click: hide or show; double click: only this one'}, this.sample(i), series.label);
-      button.onclick = () => { this.hidden.has(series.label) ? this.hidden.delete(series.label) : this.hidden.add(series.label); this.press(); };
+      const button = element('button', {title: 'click: hide or show; double-click: show only this one'}, this.sample(i), series.label);
+      button.onclick = () => { if (!this.hidden.delete(series.label)) this.hidden.add(series.label); this.press(); };
       button.ondblclick = () => { this.hidden = new Set(this.series.map(s => s.label).filter(l => l !== series.label)); this.press(); };
       return button;
     }));
@@ -150,7 +150,7 @@ class Chart {
     this.draw();
   }
 
-  // Shown curves with their colours, smoothed; x range and y range of what is in sight.
+  // The visible curves, smoothed, and the ranges of x and y to show.
   prepare() {
     const shown = this.series.map((s, i) => ({...s, i, y: smoothed(s.y, this.width)})).filter(s => !this.hidden.has(s.label));
     const ends = shown.flatMap(s => s.x.length ? [s.x[0], s.x[s.x.length - 1]] : []);
@@ -203,16 +203,16 @@ class Chart {
   }
 
   drawCurve(pen, s, X, Y) {
-    pen.strokeStyle = pen.fillStyle = this.colour(s.i); pen.lineWidth = 1.6; pen.setLineDash(this.dash(s.i));
+    pen.strokeStyle = pen.fillStyle = this.color(s.i); pen.lineWidth = 1.6; pen.setLineDash(this.dash(s.i));
     pen.beginPath();
     const shown = this.visible(s.y);
     shown.forEach((y, k) => { if (y !== null) pen[(shown[k - 1] ?? null) === null ? 'moveTo' : 'lineTo'](X(s.x[k]), Y(y)); });
     pen.stroke(); pen.setLineDash([]);
   }
 
-  drawAlone(pen, s, v, X, Y) {           // not clipped: the only point of a run lies on the edge
+  drawAlone(pen, s, v, X, Y) {           // not clipped: the only point of a run is on the edge
     const shown = this.visible(s.y);
-    pen.fillStyle = this.colour(s.i);
+    pen.fillStyle = this.color(s.i);
     shown.forEach((y, k) => { if (s.x[k] >= v.x0 && s.x[k] <= v.x1 && alone(shown, k)) this.drawMarker(pen, s.i, X(s.x[k]), Y(y)); });
   }
 
@@ -228,8 +228,8 @@ class Chart {
       let k = 0;
       s.x.forEach((other, j) => { if (Math.abs(other - x) < Math.abs(s.x[k] - x)) k = j; });
       head = head || `${Math.round(s.x[k])} images` + (s.epoch ? `, epoch ${s.epoch[k]}` : '');
-      lines.push(element('div', {style: {color: this.colour(s.i)}, textContent: `${s.label}: ${short(s.y[k])}`}));
-      if (s.y[k] !== null && !(this.log && s.y[k] <= 0)) { pen.fillStyle = this.colour(s.i); pen.fillRect(X(s.x[k]) - 2.5, Y(s.y[k]) - 2.5, 5, 5); }
+      lines.push(element('div', {style: {color: this.color(s.i)}, textContent: `${s.label}: ${short(s.y[k])}`}));
+      if (s.y[k] !== null && !(this.log && s.y[k] <= 0)) { pen.fillStyle = this.color(s.i); pen.fillRect(X(s.x[k]) - 2.5, Y(s.y[k]) - 2.5, 5, 5); }
     }
     pen.strokeStyle = style.getPropertyValue('--soft');
     pen.beginPath(); pen.moveTo(pointer, v.top); pen.lineTo(pointer, v.bottom); pen.stroke();

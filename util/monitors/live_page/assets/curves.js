@@ -1,4 +1,4 @@
-// The page of scripts/plot_losses.py: a chart of curves that lie in the page itself.
+// The page of scripts/plot_losses.py: a chart of curves that are part of the page.
 function curvesPage(data) {
   const chart = new Chart(document.getElementById('curves'));
   chart.set(data.series);

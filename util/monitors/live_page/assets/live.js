@@ -1,5 +1,5 @@
-// The page of a training run. data.js calls pixmorph(data); it is read again while the run is alive.
-const EVERY = 3000;                 // milliseconds between two looks
+// The page of a training run. data.js calls pixmorph(data); it is loaded again and again during training.
+const EVERY = 3000;                 // milliseconds between two loads of data.js
 const page = {data: null, heard: 0, since: Date.now(), polling: true, snapshot: null, shownEpochs: 20, rows: new Map()};
 
 function part(title, id) {
@@ -8,7 +8,7 @@ function part(title, id) {
   return box;
 }
 
-function content(box, ...nodes) {       // all but the heading
+function content(box, ...nodes) {       // replaces everything but the heading
   while (box.children.length > 1) box.lastChild.remove();
   box.append(...nodes);
 }
@@ -26,17 +26,17 @@ function picture(file, label, width, version) {
   return element('figure', {}, element('a', {href: link}, image), element('figcaption', {textContent: label}));
 }
 
-// Where both directions are translated each has a row: real_A with what is made from it, below it real_B.
+// If both directions are translated, each has a row: real_A and the images made from it, then real_B.
 const ORDER = ['real_A', 'fake_B', 'rec_A', 'idt_B', 'real_B', 'fake_A', 'rec_B', 'idt_A'];
 
 function inRows(files) {
   if (!files.some(([label]) => label === 'fake_A')) return [files];
-  const place = ([label]) => (ORDER.indexOf(label) + ORDER.length + 1) % (ORDER.length + 1);   // others at the end
+  const place = ([label]) => (ORDER.indexOf(label) + ORDER.length + 1) % (ORDER.length + 1);   // others come last
   const sorted = [...files].sort((a, b) => place(a) - place(b)), split = sorted.findIndex(file => place(file) >= 4);
   return [sorted.slice(0, split), sorted.slice(split)].filter(row => row.length);
 }
 
-// A row as wide as the page, or rows that are equally long: at most 6 pictures in each, on a phone 3.
+// One row, or several of equal length: at most 6 images in each, 3 on a phone.
 function pictureRow(files, width, version = 0) {
   const columns = most => Math.ceil(files.length / Math.ceil(files.length / most)), row = element('div', {className: 'pictures'},
     ...files.map(([label, file]) => picture(file, label, width, version)));
@@ -51,16 +51,16 @@ const epochFile = (epoch, label) => `images/epoch${String(epoch).padStart(3, '0'
 const epochFiles = (data, epoch) => data.labels.map(label => [label, epochFile(epoch, label)]);
 const epochsOf = data => data.epochs.flatMap(([a, b]) => Array.from({length: b - a + 1}, (_, i) => a + i)).reverse();
 
-function silence(data) {                // seconds without news beyond what is usual; 0 while all is well
+function silence(data) {                // seconds without an update if that is longer than usual, otherwise 0
   const quiet = (Date.now() - page.heard) / 1000;
   return quiet > 60 + 5 * data.expected ? quiet : 0;
 }
 
 function showState(data) {
   const p = data.progress, alive = data.state === 'running', silent = alive && silence(data);
-  const text = silent ? `no sign of life since ${new Date(data.updated * 1000).toLocaleString()}` : data.state;
+  const text = silent ? `no update since ${new Date(data.updated * 1000).toLocaleString()}` : data.state;
   const tone = silent || data.state.startsWith('failed') ? 'trouble' : 'running';
-  const again = element('button', {textContent: 'look again', hidden: page.polling || !alive, onclick: () => { page.since = Date.now(); page.polling = true; look(); }});
+  const again = element('button', {textContent: 'check again', hidden: page.polling || !alive, onclick: () => { page.since = Date.now(); page.polling = true; load(); }});
   const done = p.total_images ? Math.min(1, p.total_iters / p.total_images) : 0;
   const left = alive && !silent && p.rate > 0 ? time((p.total_images - p.total_iters) / p.rate) : '-';
   const end = alive && !silent && p.rate > 0 ? new Date((data.updated + (p.total_images - p.total_iters) / p.rate) * 1000).toLocaleString() : '';
@@ -72,20 +72,20 @@ function showState(data) {
     ...(p.max_iters ? [['iterations', `${p.iteration} / ${p.max_iters}`]] : []),
     ['speed', p.rate ? `${short(p.rate)} images/s` : '-'],
     ['waiting for data', p.data_wait === null ? '-' : `${Math.round(100 * p.data_wait)} %`],
-    ['learning rate', short(p.lr)], [p.continued_at ? `time since it was continued after ${p.continued_at} images` : 'time since start', time(p.elapsed)], ['time to go', left], ['end', end || '-'],
+    ['learning rate', short(p.lr)], [p.continued_at ? `time since resumed after ${p.continued_at} images` : 'time since start', time(p.elapsed)], ['time left', left], ['ends', end || '-'],
     ['device', data.device || '-']];
   const shown = element('div', {className: 'facts'}, ...facts.map(([name, value]) =>
     element('div', {}, element('span', {textContent: name}), element('b', {textContent: value}))));
   content(page.state, element('p', {}, element('span', {className: `state ${tone}`, textContent: text}), ' ',
-    element('span', {className: 'soft', textContent: `last news ${new Date(data.updated * 1000).toLocaleString()}`}), ' ', again),
+    element('span', {className: 'soft', textContent: `last update ${new Date(data.updated * 1000).toLocaleString()}`}), ' ', again),
     element('div', {className: 'bar'}, element('div', {style: {width: 100 * done + '%'}})), shown);
 }
 
 function showHealth(data) {
   const notes = data.health.map(note => element('p', {className: 'note'},
     note.text, element('span', {className: 'soft', textContent: note.first === note.last ? ` (epoch ${note.first})` : ` (epochs ${note.first} to ${note.last})`})));
-  const calm = element('p', {className: 'soft', textContent: 'Nothing odd was seen. Watched: losses that are no numbers, '
-    + 'a discriminator that wins, outputs that are all alike, equal to the input or of one colour.'});
+  const calm = element('p', {className: 'soft', textContent: 'No problems detected. Checked: non-finite losses, '
+    + 'a discriminator that wins, and outputs that are the same for all inputs, equal to the input, or constant.'});
   content(page.health, ...(notes.length ? notes : [calm]));
 }
 
@@ -125,7 +125,7 @@ function play() {
 
 function slide() {
   const at = Number(page.slider.value);
-  page.snapshot = at === Number(page.slider.max) ? null : at;     // at its end the slider follows the run
+  page.snapshot = at === Number(page.slider.max) ? null : at;     // at the end, the slider follows the run
   showValidation(page.data);
 }
 
@@ -187,13 +187,16 @@ window.pixmorph = data => {
   for (const show of [showState, showHealth, showCurves, showValidation, showNewest, showEpochs, showOptions]) show(data);
 };
 
-function look() {
+function load() {
   const script = element('script', {src: `data.js?t=${Date.now()}`});
-  const next = () => { script.remove(); if (!page.data || page.polling) setTimeout(look, document.hidden ? 5 * EVERY : EVERY); };
+  const next = () => { script.remove(); if (!page.data || page.polling) setTimeout(load, document.hidden ? 5 * EVERY : EVERY); };
   script.onload = next;
-  script.onerror = () => { page.data ? next() : document.getElementById('live').replaceChildren(
-    element('p', {textContent: 'data.js, which lies beside this page, cannot be read: no curves here.'})); };
+  script.onerror = () => {
+    if (page.data) next();
+    else document.getElementById('live').replaceChildren(
+      element('p', {textContent: 'Cannot load data.js from the folder of this page, so there are no curves.'}));
+  };
   document.body.append(script);
 }
 
-look();
+load();
