@@ -1,8 +1,8 @@
-"""Draw the losses of one run or several, to compare them: a PNG and a page with values, zoom and a log scale.
+"""Draw the losses of one or several runs as a PNG and as a page with values, zoom and a log scale.
 
     python scripts/plot_losses.py NAME [NAME2 ...]
 
-Reads losses.jsonl, or the loss_log.txt of an older run.
+Reads losses.jsonl, or the loss_log.txt of a run of the original code.
 """
 import argparse
 import json
@@ -23,51 +23,48 @@ from util.monitors.curve_plot import COLORS, Series, draw, smoothed
 from util.monitors.curves import Curves, read_run
 from util.monitors.live_page.page import page
 
-POINTS = 1000   # of a curve; longer runs are drawn as means over windows
+POINTS = 1000   # per curve; longer runs are drawn as means over windows
 
 
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0], allow_abbrev=False)
-    parser.add_argument('names', nargs='+', metavar='NAME', help='runs: folders of --checkpoints_dir')
+    parser.add_argument('names', nargs='+', metavar='NAME', help='runs: folders in --checkpoints_dir')
     parser.add_argument('--checkpoints_dir', type=Path, default='./checkpoints', metavar='DIR',
                         help='where runs are saved')
-    parser.add_argument('--out', type=Path, metavar='FILE.png', help='the picture (default: losses.png beside the run, '
-                        'or in --checkpoints_dir for several runs)')
-    parser.add_argument('--html', type=Path, metavar='FILE.html', help='the page (default: losses.html likewise); with '
-                        'only one of --out and --html the other is not written')
-    parser.add_argument('--losses', metavar='A,B', help='only these losses')
-    parser.add_argument('--smooth', type=width, default=1, metavar='N', help=f'means over N of the {POINTS} points')
-    parser.add_argument('--log', action='store_true', help='logarithmic scale; values of 0 and less are left out')
-    parser.add_argument('--verbose', action='store_true', help='show the traceback of an error')
+    parser.add_argument('--out', type=Path, metavar='FILE.png', help='the image (default: losses.png in the run '
+                        'folder, or in --checkpoints_dir for several runs)')
+    parser.add_argument('--html', type=Path, metavar='FILE.html', help='the page (default: losses.html in the same '
+                        'folder); with only one of --out and --html, the other is not written')
+    parser.add_argument('--losses', metavar='A,B', help='draw only these losses')
+    parser.add_argument('--smooth', type=positive, default=1, metavar='N', help=f'average over N of {POINTS} points')
+    parser.add_argument('--log', action='store_true', help='logarithmic scale; values <= 0 are skipped')
+    parser.add_argument('--verbose', action='store_true', help='print the traceback of an error')
     return parser.parse_args(argv)
 
 
-def width(text: str) -> int:
+def positive(text: str) -> int:
     if not re.fullmatch(r'[1-9]\d{0,5}', text):
-        raise argparse.ArgumentTypeError(f'{text}: a whole number of at least 1 is needed')
+        raise argparse.ArgumentTypeError(f'{text} is not a whole number of at least 1')
     return int(text)
 
 
 def read_curves(folder: Path) -> dict:
-    """Curves of a run; a `UserError` names the runs that there are."""
+    """The curves of a run; a `UserError` lists the existing runs if there are none."""
     records = read_run(folder)
     if records is None:
-        raise UserError(f'{folder.absolute()} holds no losses; {other_runs(folder.parent)}')
-    curves = Curves(POINTS)
-    for record in records:
-        curves.add(record)
-    return curves.as_dict()
+        raise UserError(f'{folder.absolute()} has no losses; {other_runs(folder.parent)}')
+    return Curves(POINTS, records).as_dict()
 
 
 def other_runs(parent: Path) -> str:
     runs = sorted(path.name for path in parent.iterdir() if read_run(path)) if parent.is_dir() else []
     if runs:
         return f'the runs in {parent.absolute()} are: {", ".join(runs)}'
-    return f'there are no runs in {parent.absolute()}; give the folder of runs with --checkpoints_dir'
+    return f'there are no runs in {parent.absolute()}; set the folder of the runs with --checkpoints_dir'
 
 
 def choose(found: dict[str, dict], wanted: str | None) -> list[str]:
-    """The losses to be drawn, in the order of the log or of --losses."""
+    """The losses to draw, in the order of the log or of --losses."""
     known = list(dict.fromkeys(name for curves in found.values() for name in curves['series']))
     if wanted is None:
         return known
@@ -78,7 +75,7 @@ def choose(found: dict[str, dict], wanted: str | None) -> list[str]:
 
 
 def series_of(found: dict[str, dict], losses: list[str]) -> list[Series]:
-    """A colour for each loss, dashes for each run; where the colours of a run do not suffice, other dashes."""
+    """A color for each loss, dashes for each run; other dashes if a run has more losses than there are colors."""
     hues = hues_of(found, losses)
     return [Series(f'{run_name}: {loss}' if len(found) > 1 else loss, curves['x'], curves['series'][loss],
                    curves['epoch'], hues[loss], line + hues[loss] // len(COLORS))
@@ -87,7 +84,7 @@ def series_of(found: dict[str, dict], losses: list[str]) -> list[Series]:
 
 
 def hues_of(found: dict[str, dict], losses: list[str]) -> dict[str, int]:
-    """A number for each loss; when all colours are taken, one that no other loss of the same run has."""
+    """A number for each loss; if all colors are taken, one that no other loss of the same run has."""
     hues = {}
     for loss in losses:
         taken = {hues.get(other) for curves in found.values() if loss in curves['series'] for other in curves['series']}
@@ -119,16 +116,16 @@ def main(argv, console):
     found = {name: read_curves(opt.checkpoints_dir / name) for name in dict.fromkeys(opt.names)}
     series = series_of(found, choose(found, opt.losses))
     title = 'Losses of ' + ', '.join(found)
-    beside = opt.checkpoints_dir / opt.names[0] if len(found) == 1 else opt.checkpoints_dir
-    both = not opt.out and not opt.html
-    outputs = (('--out', opt.out or both and beside / 'losses.png', write_png),
-               ('--html', opt.html or both and beside / 'losses.html', write_html))
+    folder = opt.checkpoints_dir / opt.names[0] if len(found) == 1 else opt.checkpoints_dir
+    if not opt.out and not opt.html:
+        opt.out, opt.html = folder / 'losses.png', folder / 'losses.html'
+    outputs = [(flag, path, write) for flag, path, write in (
+        ('--out', opt.out, write_png), ('--html', opt.html, write_html)) if path]
     for flag, path, _ in outputs:
-        check_output(flag, path) if path else None
+        check_output(flag, path)
     for _, path, write in outputs:
-        if path:
-            write(path, series, title, opt)
-            print(path.absolute())
+        write(path, series, title, opt)
+        print(path.absolute())
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""scripts/plot_losses.py: the picture and the page of the losses of runs, new and old."""
+"""scripts/plot_losses.py: the image and the page of the losses of runs, new and old."""
 import json
 import re
 import subprocess
@@ -53,10 +53,10 @@ def embedded(path: Path) -> dict:
     return json.loads(re.search(r'^curvesPage\((.*)\);$', path.read_text(encoding='utf-8'), re.MULTILINE)[1])
 
 
-def rows_of(image: Image.Image, colour: str) -> np.ndarray:
-    """Rows, right of the axis and above the legend, in which a colour lies."""
+def rows_of(image: Image.Image, color: str) -> np.ndarray:
+    """Rows, right of the axis and above the legend, that contain a color."""
     pixels = np.asarray(image)[:640, curve_plot.LEFT + 10:].astype(int)
-    return np.flatnonzero((np.abs(pixels - ImageColor.getrgb(colour)).sum(axis=2) < 60).any(axis=1))
+    return np.flatnonzero((np.abs(pixels - ImageColor.getrgb(color)).sum(axis=2) < 60).any(axis=1))
 
 
 def test_one_run(plot, folder):
@@ -77,28 +77,28 @@ def test_several_runs(plot, folder):
 
 
 @pytest.mark.parametrize('option, other', [('--out', 'html'), ('--html', 'png')])
-def test_only_what_is_asked_for(plot, folder, option, other):
+def test_only_the_requested_output_is_written(plot, folder, option, other):
     target = folder / 'new' / 'file with # and %.x'
     assert plot('flat', option, target) == (0, [str(target)], '')
     assert target.stat().st_size and not (folder / 'flat' / f'losses.{other}').exists()
 
 
 @pytest.mark.parametrize('option', ['--out', '--html'])
-def test_files_of_others_are_not_written_over(plot, folder, option):
+def test_other_files_are_never_overwritten(plot, folder, option):
     photo = folder / 'photo.png'
     Image.new('RGB', (8, 8)).save(photo)
     before = photo.read_bytes()
     code, out, err = plot('flat', option, photo)
-    assert (code, out, photo.read_bytes()) == (2, [], before) and f'{option} {photo} is there already' in err
+    assert (code, out, photo.read_bytes()) == (2, [], before) and f'{option} {photo}' in err
     photo.unlink()
-    for _ in range(2):      # its own are
+    for _ in range(2):      # its own files are
         assert plot('flat', option, photo) == (0, [str(photo)], '')
 
 
 @pytest.mark.parametrize('words, parts', [
     (('absent',), ['absent', 'falling, flat, old']),
-    (('flat', 'empty'), ['empty holds no losses', 'falling, flat, old']),
-    (('flat', '--losses', 'G,H'), ['--losses G,H', 'G, D']), (('flat', '--losses', ' '), ['the losses are G, D'])])
+    (('flat', 'empty'), ['empty', 'falling, flat, old']),
+    (('flat', '--losses', 'G,H'), ['--losses G,H', 'G, D']), (('flat', '--losses', ' '), ['--losses', 'G, D'])])
 def test_mistakes(plot, folder, words, parts):
     code, out, err = plot(*words)
     assert (code, out) == (2, []) and err.startswith('error: ') and err.count('\n') == 1
@@ -116,7 +116,7 @@ def test_command_line(folder):
     assert (done.returncode, done.stderr) == (0, '') and Path(done.stdout.splitlines()[0]).is_file()
 
 
-def test_it_does_not_wait_for_torch():
+def test_it_does_not_import_torch():
     script = 'import sys, scripts.plot_losses; print("torch" in sys.modules)'
     done = subprocess.run([sys.executable, '-c', script], cwd=ROOT, text=True, capture_output=True, timeout=60)
     assert done.stdout == 'False\n'
@@ -170,10 +170,10 @@ def test_odd_curves_are_drawn(series, log):
     assert draw(series, 'title ü漢', log).size == curve_plot.SIZE
 
 
-def test_colours_of_losses_can_be_told_apart():
-    """CIELAB distances (76); a difference of 2 is just seen, thin lines need ten times that."""
-    def lab(colour):
-        levels = np.array(ImageColor.getrgb(colour)) / 255
+def test_colors_of_losses_are_easy_to_distinguish():
+    """CIELAB distances (76); 2 is barely visible, thin lines need ten times as much."""
+    def lab(color):
+        levels = np.array(ImageColor.getrgb(color)) / 255
         linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
         xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]] @ linear
         x, y, z = np.cbrt(xyz / np.array([0.9505, 1, 1.089]))
@@ -182,8 +182,8 @@ def test_colours_of_losses_can_be_told_apart():
     assert len(curve_plot.COLORS) >= 12 and min(distances) > 30
 
 
-def test_colours_of_runs_with_other_losses(plot, folder):
-    """12 losses of two runs have 12 colours; a third run of 14 has no two that look alike."""
+def test_colors_of_runs_with_different_losses(plot, folder):
+    """12 losses of two runs have 12 colors; of the 14 of a third run, no two look the same."""
     names = dict(cyclegan=range(8), pix2pix=range(8, 12), other=range(6, 20))
     for name, losses in names.items():
         (folder / name).mkdir()
@@ -196,8 +196,8 @@ def test_colours_of_runs_with_other_losses(plot, folder):
     assert len({hue for name, hue, _ in looks if name != 'other'}) == 12
 
 
-def test_lone_points_have_a_shape_for_each_run():
-    """How much of a marker's box is filled tells its shape: circle, square, triangle and diamond."""
+def test_isolated_points_have_a_shape_for_each_run():
+    """The filled share of the box of a marker depends on its shape: circle, square, triangle and diamond."""
     filled = []
     for line in range(4):
         image = draw([Series('G', [50, 100], [None, 4.0], [1, 1], 0, line), Series('D', [100], [8.0], [1], 1)], 'title')
@@ -212,7 +212,7 @@ def test_lone_points_have_a_shape_for_each_run():
     assert triangle[1] < 0.4 and triangle[2] > 0.8 and max(diamond[1:]) < 0.4
 
 
-def test_lone_points_in_a_browser(folder, plot, tmp_path):
+def test_isolated_points_in_a_browser(folder, plot, tmp_path):
     require()
     row = dict(epoch=1, iters=1, total_iters=1, losses=dict(G=1.0))
     for name in ('flat', 'falling'):
@@ -222,7 +222,7 @@ def test_lone_points_in_a_browser(folder, plot, tmp_path):
         page.open(folder / 'losses.html')
         page.screenshot(tmp_path / 'page.png')
         samples = page.eval('[...document.querySelectorAll(".legend canvas")].map(c => c.toDataURL())')
-        assert not page.errors and len(set(samples)) == 2       # of one colour, but not of one shape
+        assert not page.errors and len(set(samples)) == 2       # same color, different shapes
         place = page.eval('(() => { const r = document.querySelector(".chart canvas").getBoundingClientRect();'
                           'return [r.left, r.top, r.right, r.bottom] })()')
     chart = np.asarray(Image.open(tmp_path / 'page.png').convert('RGB').crop(place)).astype(int)
