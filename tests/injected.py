@@ -3,6 +3,7 @@
 Faults of the disk are injected in Python: audit hooks see `open`, `mkdir`, `rename`, `remove`, `rmdir` before they
 happen; `os.fsync` and the writes of checkpoints are wrapped.
 """
+import dataclasses
 import errno
 import os
 import re
@@ -173,27 +174,28 @@ def error_in(where: dict):
     """
     import torch
 
-    from models.base_model import BaseModel
-    steps, updates, minimize, step = [0], [0], BaseModel.minimize, BaseModel.step
+    from models.training.trainer import Trainer
+    steps, updates = [0], [0]
+    work, backward = Trainer.work, Trainer.backward
 
-    def counted(model):
+    def counted(trainer, parts):
         steps[0], updates[0] = steps[0] + 1, 0
-        step(model)
+        work(trainer, parts)
 
-    def spoiled(model, loss, optimizer, frozen=()):
+    def spoiled(trainer, update, accumulate):
         updates[0] += 1
         late, _, kind = where.get(str(steps[0]), '').rpartition(' ')
         here = updates[0] == (2 if late else 1)
 
         def value():
-            found = loss()
+            found = update.loss()
             if kind == 'memory' and here:
                 raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20.00 MiB')
             if kind == 'mistake' and here:
                 raise ZeroDivisionError('a mistake of ours')
             return found * (float('nan') if kind == 'nan' and (here or not late) else 1.0)
-        minimize(model, value, optimizer, frozen)
-    BaseModel.step, BaseModel.minimize = counted, spoiled
+        return backward(trainer, dataclasses.replace(update, loss=value), accumulate)
+    Trainer.work, Trainer.backward = counted, spoiled
 
 
 def values_of(names: dict):

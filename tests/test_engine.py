@@ -4,11 +4,14 @@ from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
+from training import trainer_of
 
 from models import create_model
+from models.experimental.graph import DevicePool, Graphed
 from models.training import engine
-from models.training.optimizer import Adam, set_rate
-from util.image_pool import DevicePool, ImagePool
+from models.training.accumulate import tensors_of
+from models.training.optimizer import Adam, set_learning_rate
+from util.image_pool import ImagePool
 from util.machine.runtime import Runtime, start_runtime
 from util.machine.seeding import seed_everything
 
@@ -43,7 +46,7 @@ def losses_of(model, steps):
     seed_everything(2)
     rows = []
     for step in range(steps):
-        model.train_step(batch_of(model, step))
+        trainer_of(model).step(batch_of(model, step))
         rows.append(model.get_current_losses())
     return rows
 
@@ -106,8 +109,8 @@ def test_planned_exchanges_need_no_new_memory():
 @pytest.mark.parametrize('name', ['auto', 'eager'])
 def test_auto_is_eager(name, built):
     model = built(*MODELS['pix2pix'], '--engine', name)
-    model.train_step(batch_of(model))
-    assert type(model.engine) is engine.Eager
+    trainer_of(model).step(batch_of(model))
+    assert type(trainer_of(model).engine) is engine.Eager
 
 
 @pytest.mark.parametrize('name', MODELS)
@@ -116,10 +119,10 @@ def test_a_graph_needs_a_gpu(name, built, capsys):
     for kind in ('graph', 'eager'):
         model = built(*MODELS[name], '--engine', kind)
         rows[kind] = losses_of(model, 2)
-        assert type(model.engine) is engine.Eager
+        assert type(trainer_of(model).engine) is engine.Eager
     lines = capsys.readouterr().err.splitlines()
     assert [line for line in lines if '--engine' in line] == [
-        'warning: --engine graph does not work here (a CPU has no graphs); going on with --engine eager']
+        'warning: --engine graph does not work here (a CPU has no graphs); using --engine eager']
     assert rows['graph'] == rows['eager']
 
 
@@ -128,11 +131,10 @@ def test_without_a_compiler_steps_are_eager(built, capsys, monkeypatch):
         raise RuntimeError('no C++ compiler was found\nand more about it')
     monkeypatch.setattr(torch.nn.Module, 'compile', broken)
     model = built(*MODELS['pix2pix'], '--engine', 'compile')
-    model.train_step(batch_of(model))
-    assert type(model.engine) is engine.Eager
+    trainer_of(model).step(batch_of(model))
+    assert type(trainer_of(model).engine) is engine.Eager
     err = capsys.readouterr().err
-    assert err.startswith('note: --engine compile: the first step begins with compiling')
-    assert 'does not work here (no C++ compiler was found); going on' in err
+    assert err.count('--engine compile') == 1 and 'no C++ compiler was found' in err
 
 
 class Backend:
@@ -167,10 +169,10 @@ class Backend:
             raise RuntimeError('operation not permitted when stream is capturing\nand more about it')
         tensors = [(value, value.clone()) for value in self.state()]
         before = random.getstate(), torch.get_rng_state()
-        graph.inputs = engine.tensors_of(self.model)
+        graph.inputs = tensors_of(self.model)
         yield
         assert before[0] == random.getstate() and torch.equal(before[1], torch.get_rng_state())
-        graph.results, graph.losses = engine.tensors_of(self.model), dict(self.model.losses)
+        graph.results, graph.losses = tensors_of(self.model), dict(self.model.losses)
         with torch.no_grad():
             for value, old in tensors:
                 value.copy_(old)
@@ -190,7 +192,8 @@ class Backend:
         before = random.getstate(), torch.get_rng_state()
         vars(self.model).update(self.inputs)
         with torch.enable_grad():
-            self.model.step()
+            trainer = trainer_of(self.model)
+            trainer.work(trainer.whole_batch)
         assert before[0] == random.getstate() and torch.equal(before[1], torch.get_rng_state())
         for name, value in self.results.items():
             value.detach().copy_(getattr(self.model, name))
@@ -203,7 +206,7 @@ def graphed(monkeypatch):
     """graphed(model, works=True) -> the model with the graph engine on that backend."""
     def give(model, works=True):
         monkeypatch.setattr(Adam, 'make_capturable', lambda self: None)     # which needs a GPU
-        model.engine = engine.Graphed(model, Backend(model if works else None))
+        trainer_of(model).engine = Graphed(trainer_of(model), Backend(model if works else None))
         return model
     return give
 
@@ -215,7 +218,7 @@ def test_replayed_steps_are_the_steps_of_eager(name, built, graphed):
     expected = losses_of(eager, 8)
     model = graphed(built(*MODELS[name]))
     assert losses_of(model, 8) == expected
-    assert len(model.engine.plans) == 1 and model.engine.working
+    assert len(trainer_of(model).engine.plans) == 1 and trainer_of(model).engine.working
     ours, theirs = model.get_current_visuals(), eager.get_current_visuals()
     assert all(torch.equal(ours[label], theirs[label]) for label in theirs)
     for label, pool in eager.pools.items():
@@ -226,9 +229,9 @@ def test_one_graph_for_each_shape(built, graphed):
     eager, model = built(*MODELS['pix2pix']), graphed(built(*MODELS['pix2pix']))
     for step in range(12):
         for each in (eager, model):
-            each.train_step(batch_of(each, step, n=1 + step % 2 + step // 11))
+            trainer_of(each).step(batch_of(each, step, n=1 + step % 2 + step // 11))
         assert model.get_current_losses() == eager.get_current_losses()
-    assert len(model.engine.plans) == 2
+    assert len(trainer_of(model).engine.plans) == 2
 
 
 @pytest.mark.parametrize('name', ['cyclegan', 'munit'])
@@ -239,7 +242,7 @@ def test_a_step_that_cannot_be_captured_is_made_op_by_op(name, built, graphed, c
     assert losses_of(model, 6) == expected
     lines = capsys.readouterr().err.splitlines()
     assert ['operation not permitted' in line for line in lines if '--engine graph' in line] == [True]
-    assert not model.engine.working and model.engine.plans == {}
+    assert not trainer_of(model).engine.working and trainer_of(model).engine.plans == {}
 
 
 def test_pools_for_images_of_several_sizes_stay_plain(built, graphed, capsys):
@@ -250,10 +253,10 @@ def test_pools_for_images_of_several_sizes_stay_plain(built, graphed, capsys):
     for each in (model, eager):
         seed_everything(2)
         for step, side in enumerate(sides):
-            each.train_step(batch_of(each, step, side=side))
+            trainer_of(each).step(batch_of(each, step, side=side))
         rows.append(each.get_current_losses())
     assert rows[0] == rows[1]
-    assert type(model.fake_A_pool) is ImagePool and not model.engine.working
+    assert type(model.fake_A_pool) is ImagePool and not trainer_of(model).engine.working
     assert 'several sizes' in capsys.readouterr().err
 
 
@@ -265,7 +268,7 @@ def test_compiled_networks_keep_their_keys_and_numbers(name, built):
         model = built(*MODELS[name], '--engine', kind)
         rows[kind] = losses_of(model, 2)
         keys[kind] = {label: list(net.state_dict()) for label, net in model.nets.items()}
-        assert type(model.engine).__name__ == {'compile': 'Compiled', 'eager': 'Eager'}[kind]
+        assert type(trainer_of(model).engine).__name__ == {'compile': 'Compiled', 'eager': 'Eager'}[kind]
     assert keys['compile'] == keys['eager']
     for ours, theirs in zip(rows['compile'], rows['eager'], strict=True):
         assert ours == pytest.approx(theirs, rel=1e-2, abs=1e-4)
@@ -290,7 +293,7 @@ def test_a_graph_makes_the_steps_of_eager(name, built, gpu):
         weights[kind] = next(model.netG.parameters() if 'pix' in name or name == 'colorization'
                              else model.netG_A.parameters()).detach().clone()
         if kind == 'graph':
-            assert model.engine.working and len(model.engine.plans) == 1
+            assert trainer_of(model).engine.working and len(trainer_of(model).engine.plans) == 1
     for ours, theirs in zip(rows['graph'], rows['eager'], strict=True):
         assert ours == pytest.approx(theirs, rel=2e-2, abs=1e-3)
 
@@ -301,11 +304,11 @@ def test_a_graph_sees_the_learning_rate_and_the_batch(built, gpu):
     losses_of(model, 6)
     before = model.netG.model.model[0].weight.detach().clone()
     for optimizer in model.optimizers.values():
-        set_rate(optimizer, 0.0)
-    model.train_step(batch_of(model, 9))
+        set_learning_rate(optimizer, 0.0)
+    trainer_of(model).step(batch_of(model, 9))
     assert torch.equal(before, model.netG.model.model[0].weight)
     first = model.get_current_losses()
-    model.train_step(batch_of(model, 10))
+    trainer_of(model).step(batch_of(model, 10))
     assert model.get_current_losses() != first
 
 
@@ -313,10 +316,10 @@ def test_a_graph_sees_the_learning_rate_and_the_batch(built, gpu):
 def test_a_graph_for_each_shape(built, gpu):
     model = built(*MODELS['pix2pix'], '--engine', 'graph', runtime=gpu)
     for step in range(12):
-        model.train_step(batch_of(model, step, n=1 + step % 2))
-    assert len(model.engine.plans) == 2
-    model.train_step(batch_of(model, 13, n=3))
-    assert len(model.engine.plans) == 2 and all(value == value for value in model.get_current_losses().values())
+        trainer_of(model).step(batch_of(model, step, n=1 + step % 2))
+    assert len(trainer_of(model).engine.plans) == 2
+    trainer_of(model).step(batch_of(model, 13, n=3))
+    assert len(trainer_of(model).engine.plans) == 2 and all(value == value for value in model.get_current_losses().values())
 
 
 @pytest.mark.gpu

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from training import trainer_of
 
 from models.networks import create_discriminator, create_generator
 
@@ -86,7 +87,7 @@ def test_three_training_steps(case, train_options, build_model, tmp_path):
     if opt.direction == 'BtoA':     # which a dataset settles
         A, B = B, A
     for row in expected['losses']:
-        model.train_step({'A': A, 'B': B, 'A_paths': ['0.png']})
+        trainer_of(model).step({'A': A, 'B': B, 'A_paths': ['0.png']})
         losses = {name: model.losses[name].item() if name in model.losses else 0.0 for name in model.loss_names}
         assert losses == pytest.approx(row, abs=1e-8, rel=0)
         assert list(losses) == list(row)

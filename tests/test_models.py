@@ -7,14 +7,15 @@ import sys
 import pytest
 import torch
 from torch import nn
+from training import trainer_of
 
 import data
 import models
 from data import create_dataset, create_loader
-from models.base_model import without_gradients
 from models.losses import GAN_LOSSES
 from models.networks import ConvBlock
 from models.training.progress import Progress
+from models.training.trainer import without_gradients
 from util.errors import ResourceError, UserError
 from util.images import as_numbers
 from util.machine.seeding import seed_everything
@@ -63,7 +64,7 @@ def trained(options_of, build_model):
         seed_everything(opt.seed)
         model = build_model(opt)
         for batch in batches(opt, 2):
-            model.train_step(batch)
+            trainer_of(model).step(batch)
         return model
     return train
 
@@ -130,7 +131,7 @@ def test_every_network_learns(name, mode, options_of, build_model):
     opt = options_of(name, mode)
     model = build_model(opt)
     before = copy.deepcopy({label: list(net.parameters()) for label, net in model.nets.items()})
-    model.train_step(batches(opt, 1)[0])
+    trainer_of(model).step(batches(opt, 1)[0])
     for label, net in model.nets.items():
         assert not any(torch.equal(old, new) for old, new in zip(before[label], net.parameters(), strict=True)
                        if old.ndim > 1), label
@@ -237,7 +238,7 @@ def test_images_that_do_not_fit_are_named(translator):
 def test_training_needs_multiples_of_four_and_testing_does_not(trained, translator):
     with pytest.raises(UserError, match=r'30x32 .* multiples of 4'):
         model = trained('template')
-        model.train_step({'A': torch.zeros(1, 3, 32, 30), 'B': torch.zeros(1, 3, 32, 30), 'A_paths': ['0.png']})
+        trainer_of(model).step({'A': torch.zeros(1, 3, 32, 30), 'B': torch.zeros(1, 3, 32, 30), 'A_paths': ['0.png']})
     model, batch = translator('template')
     assert model.translate({**batch, 'A': batch['A'][..., :30]})['fake_B'].shape[-2:] == (32, 32)
 
@@ -254,13 +255,21 @@ def test_frozen_networks_are_restored_as_they_were():
     assert all(value.requires_grad for value in other.parameters())
 
 
+def make_update(model, loss: str):
+    """Make one of the updates of a step: the one down the loss of this name."""
+    updates = [update for update in model.updates() if update.loss.__name__ == loss]
+    model.updates = lambda: updates
+    trainer = trainer_of(model)
+    trainer.work(lambda index, update: [0])
+
+
 @pytest.mark.parametrize('name, critics', [('pix2pix', ['D']), ('cyclegan', ['D_A', 'D_B'])])
 def test_a_generator_step_leaves_discriminators_alone(name, critics, trained):
     model = trained(name)
     before = weights_of(model)
     grads = {label: [p.grad.clone() for p in model.nets[label].parameters()] for label in critics}
     model.forward()
-    model.minimize(model.loss_G, model.optimizer_G, frozen=[model.nets[label] for label in critics])
+    make_update(model, 'loss_G')
     after = weights_of(model)
     statistics = ('running_mean', 'running_var', 'num_batches_tracked')
     changed = {key.split('.')[0] for key in before
@@ -282,7 +291,7 @@ def test_discriminators_are_constants_to_the_generator_step(name, options_of, bu
         seen.extend((label[0], p.requires_grad) for label, net in model.nets.items() for p in net.parameters())
         return loss_G(*styles)
     model.loss_G = watched
-    model.train_step(batches(opt, 1)[0])
+    trainer_of(model).step(batches(opt, 1)[0])
     assert set(seen) == {('G', True), ('D', False)}
     assert all(p.requires_grad for net in model.nets.values() for p in net.parameters())
 
@@ -293,7 +302,7 @@ def test_a_discriminator_step_leaves_generators_alone(name, generators, options_
     model = build_model(opt)
     model.set_input(batches(opt, 1)[0])
     model.forward()
-    model.minimize(model.loss_D, model.optimizer_D)
+    make_update(model, 'loss_D')
     for label, net in model.nets.items():
         assert all((p.grad is None) is (label in generators) for p in net.parameters())
 
@@ -303,7 +312,7 @@ def test_gradients_do_not_add_up_over_steps(trained):
     model.forward()
     for p in model.netG.parameters():
         p.grad.fill_(1e6)
-    model.minimize(model.loss_G, model.optimizer)
+    make_update(model, 'loss_G')
     assert all(p.grad.abs().max() < 1e5 for p in model.netG.parameters())
 
 
@@ -311,7 +320,7 @@ def test_pix2pix_teaches_the_discriminator_first(options_of, build_model):
     opt = options_of('pix2pix', None, '--norm', 'instance', '--no_dropout')
     model, batch = build_model(opt), batches(opt, 1)[0]
     before = copy.deepcopy(model.nets)
-    model.train_step(batch)
+    trainer_of(model).step(batch)
     gan = GAN_LOSSES['vanilla']
     fake = before['G'](batch['A'])
     pairs = {'fake': torch.cat([batch['A'], fake], 1), 'real': torch.cat([batch['A'], batch['B']], 1)}
@@ -327,7 +336,7 @@ def test_cyclegan_teaches_the_generators_first(options_of, build_model):
     opt = options_of('cyclegan', None, '--lambda_A', 8, '--lambda_B', 3, '--lambda_identity', 0.25)
     model, batch = build_model(opt), batches(opt, 1)[0]
     before = copy.deepcopy(model.nets)
-    model.train_step(batch)
+    trainer_of(model).step(batch)
     gan = GAN_LOSSES['lsgan']
     A, B = batch['A'], batch['B']
     fake_B, fake_A = before['G_A'](A), before['G_B'](B)
@@ -348,10 +357,10 @@ def test_cyclegan_shows_old_fakes_to_its_discriminators(options_of, build_model)
     opt = options_of('cyclegan', None, '--pool_size', 2)
     model = build_model(opt)
     first, *others = batches(opt, 5)
-    model.train_step(first)
+    trainer_of(model).step(first)
     assert torch.equal(model.fake_B_pool.images[0], model.fake_B.detach())
     for batch in others:
-        model.train_step(batch)
+        trainer_of(model).step(batch)
     assert len(model.fake_A_pool.images) == len(model.fake_B_pool.images) == 2
 
 
@@ -380,7 +389,7 @@ def test_l1_alone_is_plain_regression(options_of, build_model):
     model = build_model(opt)
     critic = copy.deepcopy(model.netD.state_dict())
     for batch in batches(opt, 3):
-        model.train_step(batch)
+        trainer_of(model).step(batch)
     assert_equal(critic, dict(model.netD.state_dict()))
 
 
@@ -390,7 +399,7 @@ def test_weights_of_the_terms_scale_them(options_of, build_model):
         opt = options_of('pix2pix', 'aligned', '--lambda_gan', weight, '--lambda_L1', 10 * weight)
         seed_everything(1)
         model = build_model(opt)
-        model.train_step(batches(opt, 1)[0])
+        trainer_of(model).step(batches(opt, 1)[0])
         losses[weight] = model.get_current_losses()
     for term in ('G_GAN', 'G_L1'):
         assert losses[3][term] == pytest.approx(3 * losses[1][term], rel=1e-4)
@@ -403,7 +412,7 @@ def test_identity_loss_needs_equal_channels(options_of, build_model):
         options_of('cyclegan', 'unaligned', '--input_nc', 1)
     opt = options_of('cyclegan', 'unaligned', '--input_nc', 1, '--lambda_identity', 0)
     model = build_model(opt)
-    model.train_step(batches(opt, 1)[0])
+    trainer_of(model).step(batches(opt, 1)[0])
     assert model.fake_B.shape[1] == 3 and model.fake_A.shape[1] == 1
 
 
@@ -430,8 +439,8 @@ def test_learning_rate_of_an_epoch(options_of, build_model):
     model = build_model(options_of('cyclegan', None, '--n_epochs', 2, '--n_epochs_decay', 3))
     rates = []
     for epoch in range(1, 6):
-        model.set_learning_rate(Progress(epoch=epoch, last_epoch=5))
-        rates.append(model.learning_rate)
+        trainer_of(model).set_learning_rate(Progress(epoch=epoch, last_epoch=5))
+        rates.append(trainer_of(model).learning_rate)
         assert len({group['lr'] for optimizer in model.optimizers.values() for group in optimizer.param_groups}) == 1
     assert rates == pytest.approx([0.0002, 0.0002, 0.00015, 0.0001, 0.00005])
 
@@ -441,23 +450,25 @@ def test_plateau_follows_the_mean_loss_of_an_epoch(name, options_of, build_model
     opt = options_of(name, None, '--lr_policy', 'plateau')
     model, seen = build_model(opt), []
     for batch in batches(opt, 3):
-        model.train_step(batch)
+        trainer_of(model).step(batch)
         seen.append(sum(model.get_current_losses()[loss] for loss in model.plateau_losses))
-    model.finish_epoch()
-    assert model.plateau.best == pytest.approx(sum(seen) / 3, rel=1e-5) and len(set(seen)) == 3
-    assert model.epoch_batches == 0
-    model.set_learning_rate(Progress(epoch=2, last_epoch=200))
-    assert model.learning_rate == opt.lr
+    trainer_of(model).schedule.finish_epoch()
+    schedule = trainer_of(model).schedule
+    assert schedule.plateau.best == pytest.approx(sum(seen) / 3, rel=1e-5) and len(set(seen)) == 3
+    assert schedule.epoch_batches == 0
+    trainer_of(model).set_learning_rate(Progress(epoch=2, last_epoch=200))
+    assert trainer_of(model).learning_rate == opt.lr
     for _ in range(6):      # no better for more than 5 epochs
-        model.plateau.update(1e9)
-    model.set_learning_rate(Progress(epoch=8, last_epoch=200))
-    assert model.learning_rate == pytest.approx(0.2 * opt.lr)
+        schedule.plateau.update(1e9)
+    trainer_of(model).set_learning_rate(Progress(epoch=8, last_epoch=200))
+    assert trainer_of(model).learning_rate == pytest.approx(0.2 * opt.lr)
 
 
 def test_other_policies_measure_nothing(trained):
     model = trained('pix2pix')
-    model.finish_epoch()
-    assert model.epoch_batches == 0 and model.plateau.multiplier == 1
+    schedule = trainer_of(model).schedule
+    schedule.finish_epoch()
+    assert schedule.epoch_batches == 0 and schedule.plateau.multiplier == 1
 
 
 def test_description_counts_parameters(trained):
@@ -502,7 +513,7 @@ def test_one_new_file_adds_a_model_and_a_dataset(add_file, photo_root, train_opt
     assert (opt.dataset_mode, opt.netG, opt.max_dataset_size) == ('my_photos', 'resnet_1blocks', 4)
     model, dataset = build_model(opt), create_dataset(opt)
     assert type(model).__name__ == 'MyNetModel' and len(dataset) == 4
-    model.train_step(batches(opt, 1)[0])
+    trainer_of(model).step(batches(opt, 1)[0])
     assert model.get_current_losses()['G'] == pytest.approx(7 * (model.fake_B - model.real_B).abs().mean().item())
 
 
@@ -518,4 +529,4 @@ def test_a_model_may_inherit_the_options_of_another(add_file, aligned_root, trai
     opt = train_options('--dataroot', aligned_root, '--model', 'my_pix')
     assert (opt.netG, opt.norm, opt.gan_mode) == ('unet_32', 'batch', 'vanilla')
     assert (opt.lambda_L1, opt.lambda_extra) == (100, 2)
-    build_model(opt).train_step(batches(opt, 1)[0])
+    trainer_of(build_model(opt)).step(batches(opt, 1)[0])

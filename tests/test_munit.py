@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY_TRAINING, draw_root
-from demo_scores import variety
+from training import trainer_of
 
 import train
 from models.losses import VggFeatures
@@ -23,6 +23,10 @@ from util.cli import run
 from util.machine.runtime import Runtime
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / 'datasets'))
+
+from demo_scores import variety
+
 GOLDEN = json.loads((ROOT / 'tests' / 'golden_munit.json').read_text(encoding='utf-8'))
 PRESETS = {'tiny': (8, 16, 2, 8, 2, 64, 80), 'tiny1': (8, 16, 2, 8, 1, 64, 80),
            'default': (64, 256, 4, 64, 1, 128, 128)}
@@ -118,7 +122,7 @@ def test_updates_equal_the_original(name, model_of):
         styles = [math.sqrt(3) * (2 * uniform((batch, 8, 1, 1), 7000 + 10 * step + which) - 1) for which in range(4)]
         draws = iter([tuple(styles[:2]), tuple(styles[2:])])
         model.draw_styles = lambda n, draws=draws: next(draws)
-        model.train_step({'A': images[0], 'B': images[1], 'A_paths': ['image'] * batch})
+        trainer_of(model).step({'A': images[0], 'B': images[1], 'A_paths': ['image'] * batch})
         for ours, loss in model.losses.items():
             weight = next((w for start, w in weights.items() if ours.startswith(start)), 1.0)
             assert loss.item() / weight == pytest.approx(theirs[THEIR_NAMES[ours]], abs=1e-8), (step, ours)

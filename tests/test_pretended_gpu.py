@@ -7,6 +7,7 @@ import pytest
 import torch
 from test_engine import MODELS
 from torch import nn
+from training import trainer_of
 
 from models import create_model
 from util.machine.runtime import Runtime
@@ -90,12 +91,12 @@ def batch_of(model) -> dict:
 def test_a_step_waits_for_nothing(case, precision, pretend):
     model = pretend(*CASES[case], precision=precision)
     for _ in range(4):
-        model.train_step(batch_of(model))
+        trainer_of(model).step(batch_of(model))
     assert {value.device for value in model.losses.values()} == {GPU}
     assert {value.device for net in model.nets.values() for value in net.state_dict().values()} == {GPU}
     assert {value.device for optimizer in model.optimizers.values() for state in optimizer.state.values()
             for value in state.values()} == {GPU}
-    assert len(model.guard.arriving) == 4
+    assert len(trainer_of(model).guard.arriving) == 4
 
 
 @pytest.mark.parametrize('case', ['cyclegan', 'pix2pix', 'munit'])
@@ -105,4 +106,4 @@ def test_a_step_that_waits_or_mixes_devices_is_found(case, wrong, pretend, monke
     model = pretend(*CASES[case])
     monkeypatch.setattr(model, 'note', lambda **terms: [wrong(loss.detach()) for loss in terms.values()])
     with pytest.raises((RuntimeError, fake_tensor.DataDependentOutputException)):
-        model.train_step(batch_of(model))
+        trainer_of(model).step(batch_of(model))

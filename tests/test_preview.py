@@ -1,6 +1,7 @@
-"""Pictures of fixed images while training: always the same images, and no trace in the training."""
+"""Previews of fixed images during training: always the same images, and no effect on training."""
 import pytest
 import torch
+from training import state_of, trainer_of
 
 from data import create_dataset, create_loader, fixed_samples
 from models.training.progress import Progress
@@ -33,34 +34,34 @@ def training(train_options, build_model, roots):
         seed_everything(3)
         opt = train_options('--dataroot', roots[mode], '--model', name, *argv)
         model = build_model(opt)
-        model.set_learning_rate(Progress(last_epoch=200))
+        trainer_of(model).set_learning_rate(Progress(last_epoch=200))
         first, second, *_ = create_loader(create_dataset(opt), opt)
-        model.train_step(first)
+        trainer_of(model).step(first)
         return opt, model, second
     return begin
 
 
 @pytest.mark.parametrize('name', MODELS)
-def test_a_preview_leaves_no_trace_in_the_training(name, training):
+def test_a_preview_does_not_affect_training(name, training):
     opt, model, batch = training(name)
-    before = model.snapshot(Progress())
+    before = state_of(model).snapshot(Progress())
     current = model.get_current_visuals()
     previews = [[model.preview(sample) for sample in fixed_samples(opt, 2)] for _ in 'ab']
-    assert equal(model.snapshot(Progress()), before) and equal(model.get_current_visuals(), current)
+    assert equal(state_of(model).snapshot(Progress()), before) and equal(model.get_current_visuals(), current)
     assert equal(*previews)
-    model.train_step(batch)
-    with_preview = model.snapshot(Progress())
+    trainer_of(model).step(batch)
+    with_preview = state_of(model).snapshot(Progress())
     _, again, batch = training(name)
-    again.train_step(batch)
-    assert equal(again.snapshot(Progress()), with_preview)
+    trainer_of(again).step(batch)
+    assert equal(state_of(again).snapshot(Progress()), with_preview)
 
 
 @pytest.mark.parametrize('name', MODELS)
-def test_a_preview_shows_the_weights_of_now(name, training):
+def test_a_preview_uses_the_current_weights(name, training):
     opt, model, batch = training(name)
     sample, = fixed_samples(opt, 1)
     first = model.preview(sample)
-    model.train_step(batch)
+    trainer_of(model).step(batch)
     second = model.preview(sample)
     assert torch.equal(first['real_A'], second['real_A'])
     fakes = [label for label in first if label.startswith('fake')]
@@ -68,7 +69,7 @@ def test_a_preview_shows_the_weights_of_now(name, training):
     assert all(len(image) == 1 and image.shape[1] in (1, 3) for image in second.values())
 
 
-def test_fixed_samples_are_those_of_the_test_phase_if_there_is_one(train_options, aligned_root):
+def test_fixed_samples_are_those_of_the_test_phase_if_it_exists(train_options, aligned_root):
     opt = train_options('--dataroot', aligned_root, '--model', 'pix2pix', '--netG', 'unet_32')
     names = [sample['A_paths'][0] for sample in fixed_samples(opt, 2)]
     assert names == [str(aligned_root / 'test' / f'{index}.png') for index in range(2)]

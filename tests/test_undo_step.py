@@ -1,14 +1,18 @@
-"""A step that fails before its first update leaves no trace: every model, on its way through all of its networks."""
+"""A step that fails before its first update leaves no trace, for every model."""
+from dataclasses import replace
+
 import pytest
 import torch
 from test_preview import MODELS, equal
+from training import state_of, trainer_of
 
 from data import create_dataset, create_loader
-from models.base_model import BaseModel
-from models.training.boundary import Boundary
+from models.experimental.graph import DevicePool
 from models.training.guard import BadStep
 from models.training.progress import Progress
-from util.image_pool import DevicePool, ImagePool
+from models.training.trainer import Trainer
+from models.training.undo import StepUndo
+from util.image_pool import ImagePool
 from util.machine.seeding import seed_everything
 
 
@@ -20,43 +24,43 @@ def training(train_options, build_model, roots):
         seed_everything(3)
         opt = train_options('--dataroot', roots[mode], '--model', name, *argv)
         model = build_model(opt)
-        model.set_learning_rate(Progress(last_epoch=200))
+        trainer_of(model).set_learning_rate(Progress(last_epoch=200))
         batches = iter(create_loader(create_dataset(opt), opt))
-        model.train_step(next(batches))
-        model.train_step(next(batches))
+        trainer_of(model).step(next(batches))
+        trainer_of(model).step(next(batches))
         return model, next(batches)
     return begin
 
 
 def fail_at(monkeypatch, update: int):
-    """A mistake in the n-th update of a step, when its loss has been computed."""
-    minimize, count = BaseModel.minimize, [0]
+    """Raise an error in the n-th update of a step, after its loss has been computed."""
+    backward, count = Trainer.backward, [0]
 
-    def failing(model, loss, optimizer, frozen=()):
-        def value():
+    def failing(trainer, one, accumulate):
+        def loss():
             count[0] += 1
-            found = loss()
+            found = one.loss()
             if count[0] == update:
                 raise KeyError
             return found
-        minimize(model, value, optimizer, frozen)
-    monkeypatch.setattr(BaseModel, 'minimize', failing)
+        return backward(trainer, replace(one, loss=loss), accumulate)
+    monkeypatch.setattr(Trainer, 'backward', failing)
 
 
 @pytest.mark.parametrize('name', MODELS)
 def test_a_step_is_undone(name, training, monkeypatch):
     """The state is that before it, and the next step gives what it would have given."""
     model, batch = training(name)
-    before = model.snapshot(Progress())
+    before = state_of(model).snapshot(Progress())
     with monkeypatch.context() as patch:
         fail_at(patch, 1)
         with pytest.raises(KeyError):
-            model.train_step(batch)
-    assert model.undo_step() and equal(model.snapshot(Progress()), before)
-    model.train_step(batch)
+            trainer_of(model).step(batch)
+    assert trainer_of(model).undo_step() and equal(state_of(model).snapshot(Progress()), before)
+    trainer_of(model).step(batch)
     again, batch = training(name)
-    again.train_step(batch)
-    assert equal(model.snapshot(Progress()), again.snapshot(Progress()))
+    trainer_of(again).step(batch)
+    assert equal(state_of(model).snapshot(Progress()), state_of(again).snapshot(Progress()))
 
 
 @pytest.mark.parametrize('name', ['pix2pix', 'cyclegan'])
@@ -64,16 +68,16 @@ def test_an_update_that_was_made_is_not_undone(name, training, monkeypatch):
     model, batch = training(name)
     fail_at(monkeypatch, 2)
     with pytest.raises(KeyError):
-        model.train_step(batch)
-    state = model.snapshot(Progress())
-    assert not model.undo_step() and equal(model.snapshot(Progress()), state)
+        trainer_of(model).step(batch)
+    state = state_of(model).snapshot(Progress())
+    assert not trainer_of(model).undo_step() and equal(state_of(model).snapshot(Progress()), state)
 
 
 def test_between_two_steps_nothing_is_undone(training):
     model, _ = training('pix2pix')
     torch.rand(1)
-    before = model.snapshot(Progress())
-    assert model.undo_step() and equal(model.snapshot(Progress()), before)
+    before = state_of(model).snapshot(Progress())
+    assert trainer_of(model).undo_step() and equal(state_of(model).snapshot(Progress()), before)
 
 
 def test_statistics_recover_from_a_step_that_spoils_them(training):
@@ -83,25 +87,25 @@ def test_statistics_recover_from_a_step_that_spoils_them(training):
     good = batch['A']
     batch['A'] = torch.full(good.shape, float('nan'))
     with pytest.raises(BadStep):
-        model.train_step(batch)
+        trainer_of(model).step(batch)
     assert not all(buffer.isfinite().all() for buffer in model.netG.buffers())
-    model.boundary.restore_statistics()
+    trainer_of(model).undo.restore_statistics()
     assert all(map(torch.equal, before, [buffer for net in model.nets.values() for buffer in net.buffers()]))
-    model.train_step({**batch, 'A': good})
+    trainer_of(model).step({**batch, 'A': good})
 
 
 def test_a_gpu_that_tells_later_has_the_statistics_of_that_step(training):
     model, _ = training('pix2pix')
-    boundary = Boundary(model)
-    boundary.most = 4
+    undo = StepUndo(model)
+    undo.most = 4
     buffer, seen = next(model.netG.buffers()), []
     for step in range(9):
         buffer.fill_(step)
-        boundary.keep()
-        seen.append(len(boundary.copies))
+        undo.begin_step()
+        seen.append(len(undo.copies))
     assert seen == [1, 2, 3, 4, 4, 4, 4, 4, 4]
     for steps_ago, expected in ((0, 8), (2, 6), (3, 5), (20, 5)):
-        boundary.restore_statistics(steps_ago)
+        undo.restore_statistics(steps_ago)
         assert (buffer == expected).all()
 
 
