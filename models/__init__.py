@@ -17,7 +17,7 @@ def create_model(opt, runtime):
     with memory_explained(runtime.device, ngf=opt.ngf, ndf=opt.ndf):
         model = kind(opt, runtime)
     if getattr(opt, "fused_norms", False):
-        experimental.fuse_norms(model)
+        experimental.use_fused_norms(model)
     return model
 
 

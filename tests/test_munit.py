@@ -4,6 +4,7 @@ The reference numbers are float64 losses of the original's updates with weights,
 """
 import json
 import math
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 

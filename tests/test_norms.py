@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from models.nets.convolutions import OutputConv2d, PaddedConv2d, ReflectionPad2d
 from models.nets.norms import (
     Chain,
     DecoderLayerNorm,
     InstanceNorm2d,
-    OutputConv2d,
-    PaddedConv2d,
-    ReflectionPad2d,
     adain,
+    fuse_norms,
+    fused_groups,
     instance_norm,
     plain_norms,
 )
@@ -126,8 +126,24 @@ def test_a_chain_is_a_sequence(kind):
 def test_gradients_of_gradients():
     x = torch.randn(2, 3, 4, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(lambda x: instance_norm(x, slope=0.2), x)
-    with plain_norms():
-        assert torch.autograd.gradcheck(instance_norm, x)
+    assert torch.autograd.gradcheck(instance_norm, x)
+
+
+def test_an_instance_norm_takes_over_the_layers_after_it():
+    """Each layer comes once, and a norm has the slope and padding of the activation and padding that follow it."""
+    norms = [InstanceNorm2d(4) for _ in range(3)]
+    conv = nn.Conv2d(4, 4, 3)
+    layers = [ReflectionPad2d(1), conv, norms[0], nn.LeakyReLU(0.2), ReflectionPad2d(3), conv, norms[1], conv, norms[2]]
+    assert fused_groups(layers) == [(layers[0], 1.0, 0), (conv, 1.0, 0), (norms[0], 0.2, 3), (conv, 1.0, 0),
+                                    (norms[1], 1.0, 0), (conv, 1.0, 0), (norms[2], 1.0, 0)]
+
+
+def test_norms_are_plain_inside_a_penalty_and_fused_again_afterwards():
+    net = Chain(nn.Conv2d(3, 3, 3), InstanceNorm2d(3))
+    fuse_norms(net, instance_norm)
+    with plain_norms(net):
+        assert net.kernel is None and net[1].kernel is None
+    assert net.kernel is net[1].kernel is instance_norm
 
 
 def test_statistics_are_taken_in_float32():
@@ -219,18 +235,12 @@ def test_triton_kernels_on_the_gpu():
 @pytest.mark.gpu
 @pytest.mark.parametrize('fused', [False, True])
 def test_channels_last_at_batch_1_on_the_gpu(fused):
-    from models.nets import norms
-    from models.training import engine
-    device = torch.device('cuda')
-    norms.use_fused(None)
+    device, kernel = torch.device('cuda'), None
     if fused:
-        assert engine.fused_norms(device)
-    try:
-        x, gradient = torch.randn(2, 1, 8, 16, 16, device=device)
-        leaf = x.contiguous(memory_format=torch.channels_last).requires_grad_()
-        instance_norm(leaf).backward(gradient.contiguous(memory_format=torch.channels_last))
-        exact = x.double().requires_grad_()
-        by_hand(exact).backward(gradient.double())
-        torch.testing.assert_close(leaf.grad.double(), exact.grad, rtol=1e-4, atol=1e-5)
-    finally:
-        norms.use_fused(None)
+        from models.experimental.fused_norm import fused_instance_norm as kernel
+    x, gradient = torch.randn(2, 1, 8, 16, 16, device=device)
+    leaf = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+    instance_norm(leaf, kernel=kernel).backward(gradient.contiguous(memory_format=torch.channels_last))
+    exact = x.double().requires_grad_()
+    by_hand(exact).backward(gradient.double())
+    torch.testing.assert_close(leaf.grad.double(), exact.grad, rtol=1e-4, atol=1e-5)

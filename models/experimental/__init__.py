@@ -14,7 +14,7 @@ def create_graph_engine(trainer):
     return graph.create_graph_engine(trainer)
 
 
-def fuse_norms(model):
+def use_fused_norms(model):
     """--fused_norms: run instance norms and what follows them as one Triton kernel, where it works."""
     problem = 'it needs a CUDA GPU' if model.device.type == 'cpu' else ''
     if not problem:
@@ -23,5 +23,6 @@ def fuse_norms(model):
     if problem:
         warn(f'--fused_norms does not work on {model.device} ({problem}); using plain norms')
         return
-    from models.nets import norms
-    norms.use_fused(fused_norm.fused_instance_norm)
+    from models.nets.norms import fuse_norms
+    for net in model.nets.values():
+        fuse_norms(net, fused_norm.fused_instance_norm)

@@ -1,13 +1,15 @@
-"""Layers that treat the batches of several processes (util/machine/distributed.py) as one: batch norm and dropout.
+"""Layers that several networks share. Batch norm and dropout treat the batches of several processes as one.
 
-Alone they are PyTorch's, to the last bit.
+In a single process those two are PyTorch's, to the last bit.
 """
 import torch
 from torch import nn
 
 from util.machine.distributed import Group
 
-from .norms import full_precision
+from .convolutions import PaddedConv2d
+from .norms import SLOPES, DecoderLayerNorm, Fusible, InstanceNorm2d, adain, full_precision
+from .recompute import Recomputable
 
 ALONE = Group()
 
@@ -82,3 +84,39 @@ def share_batches(net: nn.Module, group: Group) -> nn.Module:
     return net
 
 
+NORM_LAYERS = {
+    'batch': BatchNorm2d,
+    'syncbatch': BatchNorm2d,       # the same: statistics are always of all processes
+    'instance': InstanceNorm2d,
+    'none': lambda channels: nn.Identity(),
+}
+
+
+def leaky() -> nn.Module:
+    return nn.LeakyReLU(0.2)
+
+
+class ConvBlock(Recomputable, Fusible):
+    """Padded convolution, norm, activation. The norm is registered first: the order of the original's keys."""
+
+    def __init__(self, input_nc: int, output_nc: int, kernel: int, stride: int = 1, padding: int = 0,
+                 norm: str = 'none', activation: nn.Module | None = None, pad_type: str = 'reflect',
+                 conv: type = PaddedConv2d):
+        super().__init__()
+        self.norm = {'none': nn.Identity, 'instance': lambda: InstanceNorm2d(output_nc),
+                     'layer': lambda: DecoderLayerNorm(output_nc), 'batch': lambda: BatchNorm2d(output_nc),
+                     'adain': nn.Identity}[norm]()
+        self.adaptive = norm == 'adain'
+        self.activation = activation or nn.Identity()
+        self.slope = SLOPES[type(activation)](activation) if type(activation) in SLOPES else 1.0
+        self.conv = conv(input_nc, output_nc, kernel, stride, padding,
+                         padding_mode='zeros' if pad_type == 'zero' else pad_type)
+
+    def forward(self, x, style=None, residual=None):
+        """`style`: (shift, scale), (N, C) each, for an adaptive norm; `residual` is added after an instance norm."""
+        x = self.conv(x)
+        if self.adaptive:
+            return adain(x, *style, self.slope, residual, self.kernel)
+        if isinstance(self.norm, InstanceNorm2d):
+            return self.norm(x, self.slope, residual)
+        return self.activation(self.norm(x))

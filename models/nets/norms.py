@@ -1,10 +1,10 @@
-"""Normalisation layers, together with what follows them in a network: activation, residual, reflection padding.
+"""Instance norm and its relatives, together with what follows them in a network: activation, residual, padding.
 
-Instance norm is our own layer: it has no keys, the numbers of `nn.InstanceNorm2d`, and right gradients for every
-memory format (PyTorch's are wrong on a CPU at batch 1 when the gradient arrives in channels_last). On a GPU with
-Triton norm, activation, residual and padding are one pass over the image; elsewhere they are PyTorch's own layers.
+Instance norm is our own layer: it has no keys, the numbers of `nn.InstanceNorm2d`, and correct gradients for every
+memory format (PyTorch's are wrong on a CPU at batch 1 if the gradient arrives in channels_last). With a `kernel` (see
+`fuse_norms`) norm, activation, residual and padding are one pass over the image; without one they are PyTorch's layers.
 
-Under autocast the statistics are taken in float32 and the result keeps the type of the input.
+Under autocast statistics are computed in float32, and the result has the type of the input.
 """
 from contextlib import contextmanager, nullcontext
 
@@ -14,33 +14,6 @@ from torch import nn
 
 EPS = 1e-5
 SLOPES = {nn.ReLU: lambda layer: 0.0, nn.LeakyReLU: lambda layer: layer.negative_slope}
-_fused = None      # the Triton form, once `use_fused` has let it in
-_plain = 0         # how many `plain_norms` are open
-
-
-def use_fused(function):
-    """Let `function`, with the arguments of `instance_norm`, do its work on a GPU; None for the plain form."""
-    global _fused
-    _fused = function
-
-
-def fused() -> bool:
-    return _fused is not None
-
-
-@contextmanager
-def plain_norms():
-    """Inside, norms are PyTorch's operations, which can be differentiated twice and compiled."""
-    global _plain
-    _plain += 1
-    try:
-        yield
-    finally:
-        _plain -= 1
-
-
-def fuses(x: torch.Tensor) -> bool:
-    return _fused is not None and not _plain and x.is_cuda and x.ndim == 4 and not torch.compiler.is_compiling()
 
 
 def full_precision(device: torch.device):
@@ -50,16 +23,16 @@ def full_precision(device: torch.device):
     return torch.autocast(device.type, enabled=False)
 
 
-def instance_norm(x, scale=None, shift=None, slope=1.0, residual=None, padding=0, eps=EPS):
+def instance_norm(x, scale=None, shift=None, slope=1.0, residual=None, padding=0, eps=EPS, kernel=None):
     """Each plane of x (N, C, H, W) to mean 0 and deviation 1, then `scale` and `shift`, (N, C) each.
 
-    Then comes an activation (`slope` for values below 0; 1: none), or a `residual` is added, then `padding`
-    pixels of reflection.
+    Then an activation (`slope` for values below 0; 1 for none), or a `residual` is added, then `padding` pixels of
+    reflection. `kernel` is a function with the same arguments that does all of it in one pass.
     """
     if x.shape[-1] * x.shape[-2] == 1:
         raise ValueError(f'an instance norm needs more than 1 spatial element, not {tuple(x.shape)}')
-    if fuses(x):
-        return _fused(x, scale, shift, slope, residual, padding, eps)
+    if fusible(x, kernel):
+        return kernel(x, scale, shift, slope, residual, padding, eps)
     with full_precision(x.device):
         y = F.group_norm(x, x.shape[1], eps=eps)
     if scale is not None:
@@ -71,19 +44,50 @@ def instance_norm(x, scale=None, shift=None, slope=1.0, residual=None, padding=0
     return F.pad(y, (padding,) * 4, mode='reflect') if padding else y
 
 
-class InstanceNorm2d(nn.InstanceNorm2d):
-    """Without parameters and running statistics, the only kind that the checkpoints know."""
+class Fusible(nn.Module):
+    """A layer that can run as one kernel with the layers after it, once `fuse_norms` has set its `kernel`."""
+
+    kernel = None
+
+
+def fusible(x: torch.Tensor, kernel) -> bool:
+    return kernel is not None and x.is_cuda and x.ndim == 4 and not torch.compiler.is_compiling()
+
+
+def fuse_norms(net: nn.Module, kernel):
+    """Let all norms of `net` use `kernel`, a function with the arguments of `instance_norm`; None for plain norms."""
+    for module in net.modules():
+        if isinstance(module, Fusible):
+            module.kernel = kernel
+
+
+@contextmanager
+def plain_norms(net):
+    """Inside, the norms of `net` are PyTorch's operations, which can be differentiated twice."""
+    modules = net.modules() if isinstance(net, nn.Module) else ()
+    kernels = {module: module.kernel for module in modules if isinstance(module, Fusible)}
+    for module in kernels:
+        module.kernel = None
+    try:
+        yield
+    finally:
+        for module, kernel in kernels.items():
+            module.kernel = kernel
+
+
+class InstanceNorm2d(nn.InstanceNorm2d, Fusible):
+    """Without parameters and running statistics, the only kind in the checkpoints."""
 
     def __init__(self, channels: int):
         super().__init__(channels, EPS, affine=False, track_running_stats=False)
 
     def forward(self, x, slope=1.0, residual=None, padding=0):
-        return instance_norm(x, None, None, slope, residual, padding, self.eps)
+        return instance_norm(x, None, None, slope, residual, padding, self.eps, self.kernel)
 
 
-def adain(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor, slope: float = 1.0, residual=None):
+def adain(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor, slope: float = 1.0, residual=None, kernel=None):
     """Adaptive instance norm (eq. 7): each channel of (N, C, H, W) gets the mean `shift` and deviation `scale`."""
-    return instance_norm(x, scale, shift, slope, residual)
+    return instance_norm(x, scale, shift, slope, residual, kernel=kernel)
 
 
 class DecoderLayerNorm(nn.Module):
@@ -106,109 +110,39 @@ class DecoderLayerNorm(nn.Module):
         return y.to(x.dtype)
 
 
-class Chain(nn.Sequential):
-    """Layers one after the other; instance norms take the layers behind them along where they can be fused."""
+class Chain(nn.Sequential, Fusible):
+    """Layers one after the other, to whose result a `residual` may be added.
+
+    With a kernel, an instance norm takes over the activation and padding after it, and the residual at the end.
+    """
 
     def forward(self, x, residual=None):
-        if not fuses(x):
+        if not fusible(x, self.kernel):
             x = super().forward(x)
             return x if residual is None else residual + x
-        layers = list(self)
-        while layers:
-            layer = layers.pop(0)
-            if isinstance(layer, InstanceNorm2d):
-                slope = SLOPES[type(layers[0])](layers.pop(0)) if layers and type(layers[0]) in SLOPES else 1.0
-                padding = layers.pop(0).padding[0] if layers and isinstance(layers[0], nn.ReflectionPad2d) else 0
-                joined, residual = (None, residual) if layers else (residual, None)
-                x = layer(x, slope, joined, padding)
-            else:
+        groups = fused_groups(list(self))
+        for index, (layer, slope, padding) in enumerate(groups):
+            if not isinstance(layer, InstanceNorm2d):
                 x = layer(x)
+            elif index == len(groups) - 1:
+                return layer(x, slope, residual, padding)
+            else:
+                x = layer(x, slope, None, padding)
         return x if residual is None else residual + x
 
 
-class ChannelsLast(torch.autograd.Function):
-    """In another precision and with channels last; the gradient comes back in the precision of x, channels first."""
-
-    @staticmethod
-    def forward(ctx, x, dtype):
-        ctx.dtype = x.dtype
-        return x.to(dtype, memory_format=torch.channels_last)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return gradient.to(ctx.dtype, memory_format=torch.contiguous_format), None
-
-
-class OutputConv2d(nn.Conv2d):
-    """The last convolution of a network, in full precision under autocast too, so that its images are.
-
-    On a CPU such a convolution to few channels is a quarter faster with channels last; the layers around it are not.
-    """
-
-    def forward(self, x):
-        dtype = self.weight.dtype
-        with full_precision(x.device):
-            if x.device.type == 'cpu' and x.dtype != dtype:
-                return super().forward(ChannelsLast.apply(x, dtype)).contiguous()
-            return super().forward(x.to(dtype))
-
-
-class OutputConvTranspose2d(nn.ConvTranspose2d):
-    """The same, doubling the size."""
-
-    def forward(self, x):
-        with full_precision(x.device):
-            return super().forward(x.to(self.weight.dtype))
-
-
-class ReflectedByRows(torch.autograd.Function):
-    """Reflection padding whose gradient folds whole rows and columns, in a fixed order."""
-
-    @staticmethod
-    def forward(ctx, x, padding):
-        ctx.padding = padding
-        return F.pad(x, (padding,) * 4, mode='reflect')
-
-    @staticmethod
-    def backward(ctx, gradient):
-        p = ctx.padding
-        for axis in (2, 3):
-            size = gradient.shape[axis]
-            inner = gradient.narrow(axis, p, size - 2 * p).clone()
-            inner.narrow(axis, 1, p).add_(gradient.narrow(axis, 0, p).flip(axis))
-            inner.narrow(axis, size - 3 * p - 1, p).add_(gradient.narrow(axis, size - p, p).flip(axis))
-            gradient = inner
-        return gradient, None
-
-
-def reflection_pad(x, padding: int):
-    """`padding` pixels of reflection, in the precision of x where autocast is off.
-
-    The gradient of PyTorch's own goes pixel by pixel on a CPU, and is not the same twice on a GPU.
-    """
-    if x.device.type == 'cpu' or torch.are_deterministic_algorithms_enabled():
-        return ReflectedByRows.apply(x, padding)
-    return F.pad(x, (padding,) * 4, mode='reflect')
-
-
-class ReflectionPad2d(nn.ReflectionPad2d):
-    """In the precision of its input: under autocast PyTorch's goes through float32 on a CPU, and back."""
-
-    def forward(self, x):
-        with full_precision(x.device):
-            return reflection_pad(x, self.padding[0])
-
-
-class PaddedConv2d(nn.Conv2d):
-    """A convolution that pads in the precision of its input, and takes weights that are computed (spectral norm) as
-    exactly as they are."""
-
-    def forward(self, x):
-        padding = self.padding
-        with full_precision(x.device):
-            weight = self.weight
-            if self.padding_mode == 'reflect' and padding[0] > 0:
-                x, padding = reflection_pad(x, padding[0]), 0
-            elif self.padding_mode != 'zeros':
-                x, padding = F.pad(x, self._reversed_padding_repeated_twice, mode=self.padding_mode), 0
-        return F.conv2d(x, weight, self.bias, self.stride, padding, self.dilation, self.groups)
+def fused_groups(layers: list[nn.Module]) -> list[tuple[nn.Module, float, int]]:
+    """Layers with the slope and the padding that each takes over from the layers after it: (layer, 1.0, 0) if none."""
+    groups, index = [], 0
+    while index < len(layers):
+        layer, slope, padding = layers[index], 1.0, 0
+        index += 1
+        if isinstance(layer, InstanceNorm2d):
+            if index < len(layers) and type(layers[index]) in SLOPES:
+                slope = SLOPES[type(layers[index])](layers[index])
+                index += 1
+            if index < len(layers) and isinstance(layers[index], nn.ReflectionPad2d):
+                padding = layers[index].padding[0]
+                index += 1
+        groups.append((layer, slope, padding))
+    return groups

@@ -36,7 +36,10 @@ class Segments(Chain):
         def block(item):
             index, layer = item
             return index if isinstance(layer, Block) else -1
-        return [Chain(*(layer for _, layer in group)) for _, group in groupby(enumerate(self), key=block)]
+        chains = [Chain(*(layer for _, layer in group)) for _, group in groupby(enumerate(self), key=block)]
+        for chain in chains:
+            chain.kernel = self.kernel
+        return chains
 
 
 class Block(nn.Module):

@@ -1,0 +1,73 @@
+"""Discriminators: PatchGAN, its 1x1 form, and several of them for several sizes of the image.
+
+They return logits, float32 under autocast too; a bias before a norm follows the rule in generators.py.
+"""
+from torch import nn
+
+from .convolutions import OutputConv2d
+from .layers import NORM_LAYERS, ConvBlock, leaky
+from .norms import Chain
+
+
+class PatchDiscriminator(nn.Module):
+    """PatchGAN: one logit for each overlapping patch (pix2pix, section 3.3).
+
+    Receptive field of 1, 3 and 5 layers: 16, 70 and 286 px; 256 px give 126, 30 and 6 patches a side.
+    """
+
+    def __init__(self, input_nc: int, ndf: int = 64, n_layers: int = 3, norm: str = 'instance'):
+        super().__init__()
+        bias, norm_layer = norm == 'instance', NORM_LAYERS[norm]
+        layers = [nn.Conv2d(input_nc, ndf, 4, 2, 1), leaky()]
+        width = ndf
+        for n in range(1, n_layers + 1):
+            before, width = width, ndf * min(2**n, 8)
+            stride = 2 if n < n_layers else 1
+            layers += [nn.Conv2d(before, width, 4, stride, 1, bias=bias), norm_layer(width), leaky()]
+        self.model = Chain(*layers, OutputConv2d(width, 1, 4, 1, 1))
+
+    def forward(self, image):
+        return self.model(image)
+
+
+class PixelDiscriminator(nn.Module):
+    """One logit for each pixel, from 1x1 convolutions (PixelGAN; pix2pix, section 4.4)."""
+
+    def __init__(self, input_nc: int, ndf: int = 64, norm: str = 'instance'):
+        super().__init__()
+        bias, norm_layer = norm == 'instance', NORM_LAYERS[norm]
+        self.net = Chain(
+            nn.Conv2d(input_nc, ndf, 1), leaky(),
+            nn.Conv2d(ndf, 2 * ndf, 1, bias=bias), norm_layer(2 * ndf), leaky(),
+            OutputConv2d(2 * ndf, 1, 1, bias=bias))
+
+    def forward(self, image):
+        return self.net(image)
+
+
+class MultiscaleDiscriminator(nn.Module):
+    """A discriminator for each of `num_scales` sizes of the image; returns their maps as a list."""
+
+    def __init__(self, input_nc: int = 3, ndf: int = 64, n_layers: int = 4, num_scales: int = 3, norm: str = 'none',
+                 pad_type: str = 'reflect'):
+        super().__init__()
+        self.cnns = nn.ModuleList(self.one_scale(input_nc, ndf, n_layers, norm, pad_type) for _ in range(num_scales))
+        self.downsample = nn.AvgPool2d(3, 2, 1, count_include_pad=False)
+
+    @staticmethod
+    def one_scale(input_nc, ndf, n_layers, norm, pad_type):
+        widths = [ndf * 2**layer for layer in range(n_layers)]
+        layers = [ConvBlock(input_nc, ndf, 4, 2, 1, 'none', leaky(), pad_type)]
+        layers += [ConvBlock(before, after, 4, 2, 1, 'none' if norm == 'spectral' else norm, leaky(), pad_type)
+                   for before, after in zip(widths, widths[1:], strict=False)]
+        if norm == 'spectral':
+            for layer in layers[1:]:
+                nn.utils.parametrizations.spectral_norm(layer.conv)
+        return nn.Sequential(*layers, OutputConv2d(widths[-1], 1, 1))
+
+    def forward(self, image):
+        maps = []
+        for cnn in self.cnns:
+            maps.append(cnn(image))
+            image = self.downsample(image)
+        return maps

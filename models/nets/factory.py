@@ -1,0 +1,88 @@
+"""Networks by name, their initial weights, and what is known about them from their weights."""
+import re
+
+import torch
+from torch import nn
+
+from models.catalog import parse_netG, patch_layers
+
+from .discriminators import PatchDiscriminator, PixelDiscriminator
+from .generators import ResnetGenerator, UnetGenerator
+
+
+def create_generator(netG: str, input_nc: int, output_nc: int, ngf: int = 64, norm: str = 'instance',
+                     dropout: bool = False) -> nn.Module:
+    """The generator of a name such as 'resnet_9blocks', 'unet_256' or 'encdec_256'; ValueError for others."""
+    family, depth = parse_netG(netG)
+    if family == 'resnet':
+        return ResnetGenerator(input_nc, output_nc, ngf, norm, dropout, n_blocks=depth)
+    return UnetGenerator(input_nc, output_nc, ngf, norm, dropout, n_levels=depth, skips=family == 'unet')
+
+
+def create_discriminator(netD: str, input_nc: int, ndf: int = 64, n_layers_D: int = 3,
+                         norm: str = 'instance') -> nn.Module:
+    """'pixel', 'n_layers' with `n_layers_D`, or a PatchGAN named in `catalog.PATCH_LAYERS`."""
+    if netD == 'pixel':
+        return PixelDiscriminator(input_nc, ndf, norm)
+    return PatchDiscriminator(input_nc, ndf, patch_layers(netD, n_layers_D), norm)
+
+
+INITIALISERS = {
+    'normal': lambda weight, gain: nn.init.normal_(weight, 0.0, gain),
+    'xavier': lambda weight, gain: nn.init.xavier_normal_(weight, gain=gain),
+    'kaiming': lambda weight, gain: nn.init.kaiming_normal_(weight, a=0, mode='fan_in'),
+    'orthogonal': lambda weight, gain: nn.init.orthogonal_(weight, gain=gain),
+}
+
+
+def init_weights(net: nn.Module, init_type: str = 'normal', init_gain: float = 0.02) -> nn.Module:
+    """Draw the weights of all convolutions and linear layers; scales of batch norms from N(1, init_gain)."""
+    def init(module):
+        if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)):
+            INITIALISERS[init_type](module.weight, init_gain)
+        elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine:
+            nn.init.normal_(module.weight, 1.0, init_gain)
+        else:
+            return
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    return net.apply(init)
+
+
+def mixes_batch(net: nn.Module) -> bool:
+    """Does an image's output depend on the others of its batch, or on noise drawn for the whole batch?"""
+    noisy = (nn.Dropout, nn.modules.batchnorm._BatchNorm)
+    return any(isinstance(module, noisy) and module.training for module in net.modules())
+
+
+def together(net: nn.Module, *inputs: torch.Tensor) -> list:
+    """`net` of each input: in one call where that gives the same as several, in their order where it does not."""
+    unlike = len({x.shape[1:] for x in inputs}) > 1
+    if unlike or mixes_batch(net) or any(nn.utils.parametrize.is_parametrized(module) for module in net.modules()):
+        return [net(x) for x in inputs]     # a spectral norm moves with every call
+    sizes, outputs = [len(x) for x in inputs], net(torch.cat(inputs))
+    if isinstance(outputs, list):           # of several scales
+        return [list(scales) for scales in zip(*(output.split(sizes) for output in outputs), strict=True)]
+    return list(outputs.split(sizes))
+
+
+def describe_generator(weights: dict) -> dict | None:
+    """The options that build the generator these weights belong to, or None if it is none of ours.
+
+    Gives netG, input_nc, output_nc, ngf, norm and, where the keys tell it (ResNet), no_dropout.
+    """
+    convs = {key: value.shape for key, value in weights.items() if key.endswith('.weight') and value.ndim == 4}
+    blocks = {key.split('.')[1] for key in convs if '.conv_block.' in key}
+    if blocks and 'model.1.weight' in convs:
+        first, last = convs['model.1.weight'], list(convs.values())[-1]
+        norm = 'batch' if 'model.2.weight' in weights else 'instance' if 'model.1.bias' in weights else 'none'
+        return dict(netG=f'resnet_{len(blocks)}blocks', input_nc=first[1], output_nc=last[0], ngf=first[0],
+                    norm=norm, no_dropout=not any(re.search(r'conv_block\.6\.weight', key) for key in convs))
+    if {'model.model.0.weight', 'model.model.3.weight'} <= convs.keys():
+        first, last = convs['model.model.0.weight'], convs['model.model.3.weight']
+        norms = any(value.ndim == 1 and key.endswith('.weight') for key, value in weights.items())
+        norm = 'batch' if norms else 'instance' if 'model.model.0.bias' in weights else 'none'
+        family = 'unet' if last[0] == 2 * first[0] else 'encdec'
+        return dict(netG=f'{family}_{2 ** (len(convs) // 2)}', input_nc=first[1], output_nc=last[1],
+                    ngf=first[0], norm=norm)
+    return None

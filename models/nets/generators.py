@@ -1,0 +1,109 @@
+"""The generators of CycleGAN, pix2pix and colorization: ResNet and U-Net.
+
+Layers, their order and so the state_dict keys are those of the public checkpoints. Images are (N, C, H, W) in [-1, 1].
+Convolutions followed by a norm have a bias only if the norm is 'instance', a rule of these checkpoints. Activations are
+out of place: after an instance norm an in-place one costs five more kernels in backward. Under autocast the last layer
+works in full precision, so that images are float32.
+"""
+import torch
+from torch import nn
+
+from .convolutions import OutputConv2d, OutputConvTranspose2d, ReflectionPad2d
+from .layers import NORM_LAYERS, Dropout, leaky
+from .norms import Chain
+from .recompute import Block, Segments
+
+
+class ResnetGenerator(nn.Module):
+    """Two strided convolutions, `n_blocks` residual blocks, two transposed ones (Johnson et al. 2016).
+
+    CycleGAN, appendix 7.2: 6 blocks for 128 px, 9 for 256 px and more. Works on any size; the output has the
+    size of the input when both sides are multiples of 4.
+    """
+
+    def __init__(self, input_nc: int, output_nc: int, ngf: int = 64, norm: str = 'instance',
+                 dropout: bool = False, n_blocks: int = 9):
+        super().__init__()
+        bias, norm_layer = norm == 'instance', NORM_LAYERS[norm]
+
+        def activated(conv, channels):
+            return [conv, norm_layer(channels), nn.ReLU()]
+
+        self.model = Segments(
+            ReflectionPad2d(3),
+            *activated(nn.Conv2d(input_nc, ngf, 7, bias=bias), ngf),
+            *activated(nn.Conv2d(ngf, 2 * ngf, 3, 2, 1, bias=bias), 2 * ngf),
+            *activated(nn.Conv2d(2 * ngf, 4 * ngf, 3, 2, 1, bias=bias), 4 * ngf),
+            *[ResnetBlock(4 * ngf, norm, dropout) for _ in range(n_blocks)],
+            *activated(nn.ConvTranspose2d(4 * ngf, 2 * ngf, 3, 2, 1, output_padding=1, bias=bias), 2 * ngf),
+            *activated(nn.ConvTranspose2d(2 * ngf, ngf, 3, 2, 1, output_padding=1, bias=bias), ngf),
+            ReflectionPad2d(3),
+            OutputConv2d(ngf, output_nc, 7),
+            nn.Tanh())
+
+    def forward(self, image):
+        return self.model(image)
+
+
+class ResnetBlock(Block):
+    """x + f(x), f of two reflection-padded 3x3 convolutions; no activation after the sum."""
+
+    def __init__(self, channels: int, norm: str, dropout: bool):
+        super().__init__()
+        bias, norm_layer = norm == 'instance', NORM_LAYERS[norm]
+        self.conv_block = Chain(
+            ReflectionPad2d(1), nn.Conv2d(channels, channels, 3, bias=bias), norm_layer(channels), nn.ReLU(),
+            *([Dropout(0.5)] if dropout else []),
+            ReflectionPad2d(1), nn.Conv2d(channels, channels, 3, bias=bias), norm_layer(channels))
+
+    def forward(self, x):
+        return self.conv_block(x, residual=x)
+
+
+class UnetGenerator(nn.Module):
+    """`n_levels` halvings down to a bottleneck and up again, with skips between levels of one size.
+
+    pix2pix, section 3.2 and appendix 6.1. With `skips=False` the same layers without the skips: the paper's
+    encoder-decoder. Both sides of the image must be multiples of 2**n_levels.
+    """
+
+    def __init__(self, input_nc: int, output_nc: int, ngf: int = 64, norm: str = 'batch',
+                 dropout: bool = False, n_levels: int = 8, skips: bool = True):
+        super().__init__()
+        self.multiple = 2**n_levels
+        widths = [ngf * min(2**level, 8) for level in range(n_levels)]
+        inner = None
+        for level in reversed(range(1, n_levels)):
+            inner = UnetLevel(widths[level - 1], widths[level], inner, norm, skips,
+                              dropout=dropout and 4 <= level <= n_levels - 2)
+        bias, doubled = norm == 'instance', 2 if skips else 1
+        # one wrapper more than needed: the checkpoints' keys begin with model.model
+        self.model = nn.Module()
+        self.model.model = nn.Sequential(
+            nn.Conv2d(input_nc, ngf, 4, 2, 1, bias=bias), inner,
+            nn.ReLU(), OutputConvTranspose2d(doubled * ngf, output_nc, 4, 2, 1), nn.Tanh())
+
+    def forward(self, image):
+        height, width = image.shape[-2:]
+        if height % self.multiple or width % self.multiple:
+            raise ValueError(f'a U-Net of this depth needs images whose sides are multiples of {self.multiple}, '
+                             f'not {width}x{height}')
+        return self.model.model(image)
+
+
+class UnetLevel(nn.Module):
+    """Halve, go through the level inside, double; the result is joined behind the input along channels."""
+
+    def __init__(self, outer: int, width: int, inside: nn.Module | None, norm: str, skips: bool, dropout: bool):
+        super().__init__()
+        bias, norm_layer = norm == 'instance', NORM_LAYERS[norm]
+        self.skips = skips
+        down = [leaky(), nn.Conv2d(outer, width, 4, 2, 1, bias=bias)]
+        if inside is not None:      # the bottleneck has no norm: with one value per channel it would be zero
+            down += [norm_layer(width), inside]
+        joined = width * (2 if skips and inside is not None else 1)
+        up = [nn.ReLU(), nn.ConvTranspose2d(joined, outer, 4, 2, 1, bias=bias), norm_layer(outer)]
+        self.model = Chain(*down, *up, *([Dropout(0.5)] if dropout else []))
+
+    def forward(self, x):
+        return torch.cat([x, self.model(x)], 1) if self.skips else self.model(x)
