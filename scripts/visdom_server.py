@@ -9,7 +9,6 @@ import os
 import secrets
 import shutil
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -88,8 +87,7 @@ def main(argv, console):
     opt = parse(argv)
     logging.getLogger('tornado').setLevel(logging.ERROR)    # optional scripts of the page are not there
     logging.getLogger('tornado.general').setLevel(logging.CRITICAL)
-    with suppress(KeyboardInterrupt):
-        asyncio.run(serve(application(opt), opt))
+    asyncio.run(serve(application(opt), opt))
 
 
 if __name__ == '__main__':

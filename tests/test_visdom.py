@@ -17,7 +17,7 @@ import weakref
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from types import SimpleNamespace
 
 import numpy as np
@@ -512,6 +512,29 @@ def test_programs_that_are_not_visdom_are_passed_over(body, port, visdom, own_ho
     assert not (own_home / 'visdom_server.log').exists()
 
 
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork here')
+def test_no_worker_is_forked_while_a_server_is_started(own_home, monkeypatch):
+    """It would keep the pipe on which Popen waits: the monitor would hang for as long as the worker lives."""
+    begun, calls = Event(), []
+
+    def popen(*_, **__):
+        begun.set()
+        time.sleep(0.5)
+        calls.append('started')
+        return SimpleNamespace(poll=lambda: 1, kill=lambda: None)
+
+    monkeypatch.setattr(visdom_server.subprocess, 'Popen', popen)
+    thread = Thread(target=visdom_server.start, args=(free_port(), own_home, own_home / 'log', False, ''))
+    thread.start()
+    assert begun.wait(PATIENCE)
+    if not (worker := os.fork()):
+        os._exit(0)
+    calls.append('forked')
+    os.waitpid(worker, 0)
+    thread.join()
+    assert calls == ['started', 'forked']
+
+
 def test_a_running_server_is_used_and_never_stopped(visdom, own_home, stops):
     number = free_port()
     with running_server(number, own_home):
@@ -798,7 +821,7 @@ def test_a_replay_without_server_or_run_is_one_sentence(tmp_path, visdom, capsys
     (['--no_display_server'], 'mine', False),
 ])
 def test_options_become_settings(train_options, aligned_root, tmp_path, monkeypatch, words, env, starts):
-    monkeypatch.setattr(visdom_server, 'find_or_start', lambda port, *_: (port + 1, 'started'))
+    monkeypatch.setattr(create, 'find_or_start', lambda port, *_: (port + 1, 'started'))
     opt = train_options('--dataroot', aligned_root, '--model', 'pix2pix', '--netG', 'unet_32', '--name', 'mine', *words)
     notices = []
     made = create.visdom_settings(opt, tmp_path, notices.append)

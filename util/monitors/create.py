@@ -4,6 +4,7 @@ from pathlib import Path
 
 from util.console import warn
 from util.monitors.base import Background, Monitor
+from util.monitors.visdom_server import find_or_start, is_local
 
 NAMES = ('visdom', 'tensorboard', 'wandb')
 
@@ -39,7 +40,6 @@ def visdom(opt, folder, notify):
 
 def visdom_settings(opt, folder: Path, notify) -> dict:
     """The arguments of `VisdomMonitor` that come from the --display options. Starts a server on this machine."""
-    from util.monitors.visdom_server import find_or_start, is_local
     port = opt.display_port
     if is_local(opt.display_server) and not opt.no_display_server:
         port, notice = find_or_start(port, folder, opt.display_stop_server, opt.visdom_assets)

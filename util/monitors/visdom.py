@@ -83,8 +83,7 @@ class VisdomMonitor(Monitor):
             self._failures += 1
         else:
             if not self.delivered:
-                again = '; it is up to date' if self.delivered is False else ''
-                self._tell(f'visdom: {self.url}/env/{quote(self.env)}{again}')
+                self._tell(f'visdom: {self.url}/env/{quote(self.env)}{"" if self.delivered is None else "; restored"}')
             self.delivered, self._failures = True, 0
         self._next_try = time.monotonic() + min(SEND_SECONDS * 2 ** self._failures, LONGEST_DELAY)
 

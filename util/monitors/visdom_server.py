@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -23,14 +24,18 @@ LOOPBACK = '127.0.0.1'
 CONNECT_SECONDS, ANSWER_SECONDS, START_SECONDS, DOWNLOAD_SECONDS = 2.0, 4.0, 25.0, 15.0
 PORTS, MAX_ANSWER_BYTES, MAX_BYTES = 10, 100, 8 << 20   # visdom answers in a word; other programs may never end
 
+# A data worker that is forked during a Popen keeps the pipe on which Popen waits, so the two take turns.
+FORKING = threading.Lock()
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(before=FORKING.acquire, after_in_parent=FORKING.release, after_in_child=FORKING.release)
+
 
 class Unreachable(Exception):
     """No healthy visdom server answers."""
 
 
 def is_local(server: str) -> bool:
-    host = urlsplit(server if '//' in server else f'//{server}').hostname or server
-    return host in ('localhost', LOOPBACK, '::1')
+    return (urlsplit(server if '//' in server else f'//{server}').hostname or server) in ('localhost', LOOPBACK, '::1')
 
 
 def credentials() -> dict:
@@ -112,7 +117,7 @@ def start(port: int, folder: Path, log: Path, stop: bool, assets: str) -> subpro
     """Start a server and wait until its port answers, or it has failed."""
     env_path = ENVIRONMENTS if os.access(ENVIRONMENTS.parent, os.W_OK) else folder / 'visdom'
     command = [sys.executable, SCRIPT, '--port', str(port), '--env_path', env_path, '--visdom_assets', assets]
-    with open(log, 'ab') as output:     # not a pipe: a server stops when an unread pipe is full
+    with open(log, 'ab') as output, FORKING:    # not a pipe: a server stops when an unread pipe is full
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                                    start_new_session=True)
     if stop:
@@ -125,9 +130,8 @@ def start(port: int, folder: Path, log: Path, stop: bool, assets: str) -> subpro
     return process
 
 
-# ---- the browser files of its page: visdom 0.2.4 would load 29 from CDNs, unchecked; it needs these
-
-PACKAGES = {    # archive of the npm registry: {path under static/: file in the archive}
+# What visdom's page needs, {archive of npm: {path under static/: file in it}}; visdom would load 29 files from CDNs.
+PACKAGES = {
     'jquery-3.1.1': {'js/jquery.min.js': 'dist/jquery.min.js'},
     'bootstrap-3.3.7': {path: f'dist/{path}' for path in (
         'js/bootstrap.min.js', 'css/bootstrap.min.css', 'fonts/glyphicons-halflings-regular.woff2')},
@@ -166,10 +170,9 @@ def files_of(package: str, files: dict[str, str], folder: str) -> dict[str, byte
     """{path under static/: content}"""
     if folder and all(Path(folder, path).is_file() for path in files):
         return {path: Path(folder, path).read_bytes() for path in files}
-    registry = os.environ.get('NPM_CONFIG_REGISTRY') or 'https://registry.npmjs.org'
-    url = f'{registry.rstrip("/")}/{package.rpartition("-")[0]}/-/{package}.tgz'
-    source = Path(folder, f'{package}.tgz').absolute().as_uri() if folder else url
-    with urllib.request.urlopen(source, timeout=DOWNLOAD_SECONDS) as answer:
+    registry = os.environ.get('NPM_CONFIG_REGISTRY', '').rstrip('/') or 'https://registry.npmjs.org'
+    place = Path(folder).absolute().as_uri() if folder else f'{registry}/{package.rpartition("-")[0]}/-'
+    with urllib.request.urlopen(f'{place}/{package}.tgz', timeout=DOWNLOAD_SECONDS) as answer:
         archive = io.BytesIO(answer.read(MAX_BYTES))
     with tarfile.open(fileobj=archive, mode='r:gz') as members:
         return {path: members.extractfile(f'package/{member}').read(MAX_BYTES) for path, member in files.items()}
