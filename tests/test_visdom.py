@@ -42,6 +42,7 @@ import replay_visdom
 import visdom_assets as visdom_assets_tool
 
 PATIENCE = 20.0
+NO_REGISTRY = 'http://127.0.0.1:9'      # tests download nothing
 
 
 @pytest.fixture(scope='module')
@@ -119,12 +120,10 @@ def free_port():
 
 def start_server(port, folder, *arguments):
     folder.mkdir(parents=True, exist_ok=True)
-    caches = dict.fromkeys(('XDG_CACHE_HOME', 'LOCALAPPDATA', 'HOME'), str(folder))
-    caches['NPM_CONFIG_REGISTRY'] = 'http://127.0.0.1:9'     # nothing is fetched in a test
-    options = ['--port', str(port), '--env_path', str(folder / 'env'), *arguments]
+    words = ['--port', str(port), '--env_path', str(folder / 'env'), *arguments]
+    environment = {**os.environ, 'HOME': str(folder), 'NPM_CONFIG_REGISTRY': NO_REGISTRY}
     with open(folder / 'log', 'ab') as log:
-        command = [sys.executable, str(visdom_server.SCRIPT), *options]
-        return subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **caches})
+        return subprocess.Popen([sys.executable, visdom_server.SCRIPT, *words], stdout=log, stderr=log, env=environment)
 
 
 @contextmanager
@@ -139,13 +138,16 @@ def running_server(port, folder, *arguments):
 
 
 @contextmanager
-def answering(status, body=()):
-    """Port of a web server other than visdom; `body()` yields the parts of all answers of status 200."""
+def answering(status, body=(), only=''):
+    """Port of a web server other than visdom; `body()` yields the parts of answers of status 200.
+
+    only: the path that has this answer; all others are not found.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
-            if status != 200:
-                return self.send_error(status)
+            if status != 200 or only not in ('', self.path):
+                return self.send_error(404 if status == 200 else status)
             self.rfile.read(int(self.headers.get('Content-Length', 0)))
             self.send_response(status)
             self.end_headers()
@@ -467,7 +469,7 @@ def own_home(tmp_path, monkeypatch):
     for name in ('HOME', 'USERPROFILE'):
         monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.setattr(visdom_server, 'ENVIRONMENTS', tmp_path / '.visdom')
-    monkeypatch.setenv('NPM_CONFIG_REGISTRY', 'http://127.0.0.1:9')
+    monkeypatch.setenv('NPM_CONFIG_REGISTRY', NO_REGISTRY)
     return tmp_path
 
 
@@ -658,30 +660,15 @@ def small_page(monkeypatch):
     monkeypatch.setattr(visdom_server, 'PACKAGES', {'page-1.0.0': MEMBERS})
     monkeypatch.setattr(visdom_server, 'SHA256', hashlib.sha256(b''.join(CONTENT.values())).hexdigest())
     monkeypatch.setattr(visdom_server, 'MAX_BYTES', 1000)
-    monkeypatch.setenv('NPM_CONFIG_REGISTRY', 'http://127.0.0.1:9')
+    monkeypatch.setenv('NPM_CONFIG_REGISTRY', NO_REGISTRY)
 
 
 @contextmanager
 def registry(archive, monkeypatch):
     """A registry that has one package."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200 if self.path == '/page/-/page-1.0.0.tgz' else 404)
-            self.send_header('Content-Length', str(len(archive)))
-            self.end_headers()
-            self.wfile.write(archive)
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-    server.daemon_threads = True
-    Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    monkeypatch.setenv('NPM_CONFIG_REGISTRY', f'http://127.0.0.1:{server.server_port}')
-    yield
-    server.shutdown()
-    server.server_close()
+    with answering(200, lambda: [archive], '/page/-/page-1.0.0.tgz') as number:
+        monkeypatch.setenv('NPM_CONFIG_REGISTRY', f'http://127.0.0.1:{number}/')
+        yield
 
 
 def placed(folder):

@@ -101,7 +101,7 @@ def find_or_start(first_port: int, folder: Path, stop: bool = False, assets: str
             taken = f'port {first_port} belongs to another program; '
             continue
         if process is None or process.poll() is not None:
-            return port, taken and f'{taken}using the visdom server on port {port}'
+            return port, f'{taken}using the visdom server on port {port}' if taken else ''
         end = 'stops with the run' if stop else f'keeps running after training; to stop it: kill {process.pid}'
         return port, f'{taken}started a visdom server on port {port} (it {end}; log: {log})'
     return first_port, ''
