@@ -1,4 +1,4 @@
-"""What a monitor is, and the two wrappers that keep a slow or failing monitor away from training."""
+"""The `Monitor` interface, and two wrappers that protect training from slow and failing monitors."""
 import copy
 import threading
 from collections import deque

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 WINDOW = 30         # reports of losses; 3000 images with the default --print_freq
-LOOKS = 2           # checks in a row that must find the same: the first steps of any run look odd
+LOOKS = 2           # checks in a row that must find the same: the first steps of any run look like a failure
 D_WINS = 0.05
 G_LOSES = {'lsgan': 0.8, 'vanilla': 3.0}    # of at most 1; of about 0.7 when both are equally good
 
