@@ -343,7 +343,7 @@ def test_a_signal_leaves_the_results_in_order(name, code, translate, tmp_path, m
 
 def test_several_processes_do_not_test(translate, monkeypatch):
     monkeypatch.setenv('LOCAL_WORLD_SIZE', '2')
-    assert 'start it by python test.py' in refused(translate, '--name', 'cyclegan')
+    assert 'python test.py' in refused(translate, '--name', 'cyclegan')
 
 
 @pytest.mark.parametrize('epoch', ['1', '2'])

@@ -161,7 +161,7 @@ def test_run_and_its_files(model, home, tmp_path):
     fakes = {name.rpartition('/')[2] for name in found if name.startswith('web/val/') and 'fake_B' in name}
     assert {name.split('_')[1] for name in fakes} == {'0', '1', '2'}      # all images of the phase test, at the end
     assert {name.split('_')[0] for name in fakes} == {'10'}
-    assert done.stdout.splitlines()[-1] == f'trained: {folder}'
+    assert done.stdout.splitlines()[-1].endswith(f': {folder}')
 
     found = loss_lines(folder)
     assert [(epoch, iters) for epoch, iters, _ in found] == [(1, 2), (1, 4), (2, 1), (2, 3), (2, 5)]
@@ -290,7 +290,7 @@ def test_continue_from_an_iteration(here, tmp_path):
     before = loss_lines(folder)
     code, out, _ = here('train', '--continue_train', '--name', 'pix2pix', '--load_iter', 4, '--display_id', -1,
                         '--gpu_ids', -1)
-    assert code == 0 and any('goes on from iter_4: epoch 1, image 4' in line for line in out)
+    assert code == 0 and any('iter_4: epoch 1, image 4' in line for line in out)
     assert loss_lines(folder) == before and [(epoch, iters) for epoch, iters, _ in before][4:] == [(1, 5)]
     dropped = (folder / 'loss_log.txt.dropped').read_text(encoding='utf-8').splitlines()
     assert len(dropped) == 1 and dropped[0].startswith('(epoch: 1, iters: 5,')
@@ -447,7 +447,7 @@ def closing(*numbers):
 def test_a_dry_run_through_the_command_line(here, tmp_path, more):
     code, out, err = here('train', *train_words('pix2pix'), '--dry_run', *more)
     size = more[-1] if more else 1
-    assert (code, err) == (0, []) and any(f's a step of {size} images' in line for line in out)
+    assert (code, err) == (0, []) and any(f'step of {size} images' in line for line in out)
     assert not (tmp_path / 'runs').exists()
 
 
@@ -542,11 +542,11 @@ def test_usr1_before_the_training_saves_at_its_first_step(ignored, home, tmp_pat
 def test_the_command_to_go_on_is_quoted(here, tmp_path):
     place = tmp_path / "it's $HOME; a place"
     code, out, _ = here('train', *train_words('pix2pix', '--checkpoints_dir', place, '--max_minutes', 1e-9))
-    command, = (line for line in out if line.startswith('go on with: '))
-    python, script, *words = shlex.split(command.removeprefix('go on with: '))
+    command, = (line for line in out if line.endswith(' --continue_train'))
+    python, script, *words = shlex.split(command.partition(': ')[2])
     assert (code, python, script) == (0, 'python', 'train.py')
     code, out, _ = here('train', *words, '--gpu_ids', '-1')
-    assert code == 0 and f'trained: {place / "pix2pix"}' in out
+    assert code == 0 and any(line.endswith(f': {place / "pix2pix"}') for line in out)
 
 
 @pytest.mark.skipif(os.name == 'nt', reason='Windows has no such signals')

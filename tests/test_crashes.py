@@ -31,7 +31,7 @@ def by_position(server, home, tmp_path_factory):
     """The whole state of the unbroken run after each step and each epoch: {(epoch, images seen): state}."""
     runs = tiny_runs.Runs(server, home, tmp_path_factory.mktemp('positions'))
     done = runs.begin(MODEL, 'run', *FREQUENT, '--save_latest_freq', 1, '--save_by_iter',
-                      values_of={'models.training.saving.FULL_STATES': 99})
+                      values_of={'util.checkpoint.transaction.FULL_STATES': 99})
     assert done.code == 0
     folder = runs.folder / 'run'
     return {states.position(folder, label): states.whole_state(folder, label) for label in layout.labels(folder)}

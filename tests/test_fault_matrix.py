@@ -88,8 +88,8 @@ def test_a_damaged_latest_is_passed_over(damage, name, run, runs):
     path = run / f'latest_{name}.pth'
     act(path)
     done = runs.go_on('run', '--n_epochs', 3)
-    assert survived(done, 0, 'going on from the newest good checkpoint, 3') and str(path) in done.err
-    assert sentence in done.err and 'goes on from 3: epoch 4' in done.out
+    assert survived(done, 0, 'the newest good checkpoint, 3') and str(path) in done.err
+    assert sentence in done.err and 'from 3: epoch 4' in done.out
     assert states.position(run, 'latest') == (5, 16) and transaction.problems_of(run, 'latest') == []
 
 
@@ -131,7 +131,7 @@ def test_images_that_are_gone_are_told_when_a_run_goes_on(run, runs, home, tmp_p
     for path in sorted((root / 'train').iterdir())[2:]:
         path.unlink()
     done = runs.go_on('run', '--n_epochs', 3, '--dataroot', root)
-    assert survived(done, 0, 'an epoch has 2 images now, and had 4 when latest was saved')
+    assert survived(done, 0, 'dataset now has 2 images; it had 4')
 
 
 def test_going_on_without_a_checkpoint(runs):
@@ -161,7 +161,7 @@ def test_a_disk_that_fails_every_save(kind, op, run, runs):
 def test_a_full_disk_for_one_save(runs, unbroken):
     rule = dict(thread='saving', op='write', path='net_D', after=30, times=1, action='ENOSPC')
     done = runs.begin('pix2pix', 'run', *FREQUENT, rules=[rule])
-    assert survived(done, 0, 'No space left on device; training goes on')
+    assert survived(done, 0, 'No space left on device')
     assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
 
 
@@ -360,7 +360,7 @@ def test_out_of_memory_after_an_update(runs):
     """The step cannot be undone: the save before it stays, and what is lost is told."""
     done = runs.begin('pix2pix', 'run', '--save_latest_freq', 4, error_in={6: 'late memory'})
     assert is_one_sentence(done, 5, 'memory', 'batch_size', 'crop_size')
-    assert 'steps since the last save, which are lost: 1' in done.out
+    assert '1 steps since the last save were lost' in done.out
     assert states.position(runs.folder / 'run', 'latest') == (1, 4) and runs.go_on('run').code == 0
 
 
@@ -434,7 +434,7 @@ def test_weights_that_are_not_finite_are_refused(run, runs):
     transaction.write_manifest(folder, manifest)
     assert is_one_sentence(runs.test('run'), 3, str(path), key)
     assert not (runs.folder / 'results').exists()
-    assert is_one_sentence(runs.go_on('run', '--n_epochs', 4), 2, str(path), 'finite ones here: 3, 2, 1')
+    assert is_one_sentence(runs.go_on('run', '--n_epochs', 4), 2, str(path), '3, 2, 1')
 
 
 # ---- images

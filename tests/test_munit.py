@@ -18,6 +18,7 @@ import train
 from models.losses import VggFeatures
 from models.munit_model import MunitModel
 from models.networks import DecoderLayerNorm, MultiscaleDiscriminator, MunitGenerator, StyleDecoder, adain
+from models.training.state import load_networks
 from options import TestOptions, TrainOptions
 from util.checkpoint import store
 from util.cli import run
@@ -97,9 +98,10 @@ def model_of(monkeypatch):
             init_type='kaiming', init_type_D='normal', init_gain=0.02, lr=1e-4, beta1=0.5, weight_decay=1e-4,
             gan_mode={'lsgan': 'lsgan', 'nsgan': 'vanilla'}[variant['gan']], lambda_gan=1.0, lambda_recon_x=10.0,
             lambda_recon_s=1.0, lambda_recon_c=1.0, lambda_cyc=variant['cyc'], lambda_vgg=variant['vgg'],
-            detach_content=False, share_styles=variant['shared_styles'], lr_policy='step', seed=0, norm='instance',
+            detach_content=False, share_styles=variant['shared_styles'], seed=0, norm='instance',
             batch_size=batch, crop_size=height, engine='eager', ema=0, grad_checkpoint=False,
-            accumulate=1, parallel='data')
+            accumulate=1, parallel='data', fused_norms=False, lr_policy='step', lr_decay_iters=50, lr_gamma=0.1,
+            lr_step_unit='epoch', n_epochs=100, n_epochs_decay=100)
         vgg = VggFeatures(formula_vgg()) if variant['vgg'] else None
         monkeypatch.setattr(MunitModel, 'load_vgg', lambda self: vgg)
         model = MunitModel(opt, Runtime(torch.device('cpu'), 'cpu'))
@@ -248,7 +250,7 @@ def test_guided_style_is_that_of_the_example(translated, trained, tmp_path):
     opt = TestOptions().parse(['--name', 'run', '--checkpoints_dir', str(trained), '--num_threads', '0'])
     dataset = create_dataset(opt)
     model = create_model(opt, start_runtime('-1'))
-    model.load_networks()
+    load_networks(model, trained / 'run', 'latest')
     batch = next(iter(create_loader(dataset, opt)))
     with torch.no_grad():
         style = model.netG_B.encode(dataset.read(str(example)))[1]

@@ -176,9 +176,9 @@ def test_counters():
     progress = Progress(epoch_size=5, last_epoch=2)
     for size in (2, 2, 1):
         progress.advance(size)
-    assert (progress.epoch_iter, progress.total_iters, progress.iteration, progress.fraction) == (5, 5, 3, 1.0)
+    assert (progress.epoch_iter, progress.total_iters, progress.iteration) == (5, 5, 3)
     assert progress.finish_epoch() == 1
-    assert (progress.epoch, progress.epoch_iter, progress.total_iters, progress.fraction) == (2, 0, 5, 0.0)
+    assert (progress.epoch, progress.epoch_iter, progress.total_iters) == (2, 0, 5)
     assert not progress.finished
     progress.finish_epoch()
     assert progress.finished

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from util.machine import signals
-from util.machine.signals import Signals, ignore_signals, signals_blocked
+from util.machine.signals import Signals
 from util.monitors.timing import StepTimer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -88,24 +88,29 @@ def test_the_handler_of_ctrl_c_is_restored_after_the_training():
         signal.signal(signal.SIGINT, before)
 
 
+FORKING = """
+import os, signal
+from util.machine.signals import ignore_signals, signals_blocked
+received = []
+signal.signal(signal.SIGINT, lambda number, _: received.append(number))
+with signals_blocked():
+    worker = os.fork()
+    if worker == 0:
+        os.kill(os.getpid(), signal.SIGINT)
+        ignore_signals()
+        os.kill(os.getpid(), signal.SIGINT)
+        os._exit(len(received))
+    os.kill(os.getpid(), signal.SIGINT)
+    assert not received
+assert received == [signal.SIGINT]
+assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 0
+"""
+
+
 def test_signals_while_a_worker_starts_reach_only_the_main_process():
-    """The worker gets none, neither before nor after its call of `ignore_signals`."""
-    received = []
-    before = signal.signal(signal.SIGINT, lambda number, _: received.append(number))
-    try:
-        with signals_blocked():
-            worker = os.fork()
-            if worker == 0:
-                os.kill(os.getpid(), signal.SIGINT)
-                ignore_signals()
-                os.kill(os.getpid(), signal.SIGINT)
-                os._exit(len(received))
-            os.kill(os.getpid(), signal.SIGINT)
-            assert not received
-        assert received == [signal.SIGINT]
-        assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 0
-    finally:
-        signal.signal(signal.SIGINT, before)
+    """The worker gets none, neither before nor after its call of `ignore_signals`. In a program with one thread."""
+    done = subprocess.run([sys.executable, '-c', FORKING], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, '')
 
 
 def test_a_pause_is_not_counted():
