@@ -1,10 +1,10 @@
 # CPU:  docker build -t pixmorph .
-# GPU:  docker build -t pixmorph --build-arg TORCH_INDEX= .        (the CUDA build, about 3 GB more to download)
+# GPU:  docker build -t pixmorph --build-arg TORCH_INDEX= .        (the CUDA build, 3 GB more to download)
 #
 # docker run --rm -it --shm-size 2g -v "$PWD/datasets:/pixmorph/datasets" -v "$PWD/checkpoints:/pixmorph/checkpoints" \
 #     pixmorph python train.py --dataroot ./datasets/maps --name maps_cyclegan --model cycle_gan
-# Add --gpus all for a GPU. Without --shm-size the processes that load images share 64 MB and die of a bus error;
-# --num_threads 0 is the other way out.
+# Add --gpus all for a GPU. Docker's default of 64 MB shared memory is too small for the processes that load images
+# ("bus error"): give --shm-size as above, or train with --num_threads 0.
 FROM python:3.12-slim
 
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -15,7 +15,7 @@ COPY requirements.txt requirements-visdom.txt constraints-build.txt ./
 RUN pip install $(grep -oE '^torch(vision)?[^ #_a-z]*( |$)' requirements.txt) ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} \
  && pip install -r requirements.txt \
  && { PIP_CONSTRAINT=constraints-build.txt PIP_BUILD_CONSTRAINT=constraints-build.txt \
-      pip install -r requirements-visdom.txt || echo 'warning: no visdom; the HTML pages do without it'; }
+      pip install -r requirements-visdom.txt || echo 'warning: visdom could not be installed; HTML pages work without it'; }
 
 COPY . .
 CMD ["python", "train.py", "--help"]

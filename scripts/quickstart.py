@@ -2,8 +2,8 @@
 
     python3 scripts/quickstart.py
 
-Minutes on two CPU cores, of which the download of PyTorch is the longest; a GPU is used if there is one.
-A second run reuses what is installed and drawn, and trains anew.
+Takes minutes on two CPU cores, most of them to download PyTorch; a GPU is used if there is one. A second run installs
+nothing, and trains from scratch.
 """
 import subprocess
 import sys
@@ -12,8 +12,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from setup import bootstrap
-from setup.install_plan import CORE, ROOT, VISDOM
+from setup import install
+from setup.environment import ROOT
+from setup.install import CORE, VISDOM
 
 from util.cli import run
 from util.errors import UserError
@@ -31,44 +32,43 @@ SCORE = ['scripts/score_demo.py', RESULTS]
 
 
 def parse(argv):
-    parser = bootstrap.Parser(description=__doc__.split('\n')[0], allow_abbrev=False)
+    parser = install.Parser(__doc__.split('\n')[0])
     parser.add_argument('--threads', type=int, metavar='N',
-                        help='threads for computing on the CPU (default: train.py chooses)')
+                        help='CPU threads for training and testing (default: train.py chooses)')
     parser.add_argument('--verbose', action='store_true', help='show the traceback of an error')
-    bootstrap.add_options(parser)
     options = parser.parse_args(argv)
     if options.threads is not None and options.threads < 1:
-        raise UserError(f'--threads {options.threads}; give a whole number from 1')
+        raise UserError(f'--threads {options.threads}: give a whole number of at least 1')
     return options
 
 
 def machine_flags(options) -> list:
-    """What train.py and test.py are told about the machine."""
+    """The options of train.py and test.py for this machine."""
     threads = ['--cpu_threads', str(options.threads)] if options.threads else []
     return threads + (['--gpu_ids', '-1'] if options.cpu else [])
 
 
-def call(home, command: list) -> int:
-    """Show a command as it can be typed, run it and return its exit code."""
+def call(python: str, command: list) -> int:
+    """Print a command as it can be typed, run it and return its exit code."""
     print(f'\n$ python {" ".join(command)}', flush=True)
-    return subprocess.call([home.python, *command], cwd=str(ROOT), env=home.environment())
+    return subprocess.call([python, *command], cwd=str(ROOT))
 
 
-def call_or_fail(home, command: list, what: str):
-    code = call(home, command)
+def call_or_fail(python: str, command: list, what: str):
+    code = call(python, command)
     if code:
-        raise UserError(f'{what} ended with exit code {code}; the message above says why; then run this again')
+        raise UserError(f'{what} failed with exit code {code}; fix what the message above says and run this again')
 
 
 def main(argv, console) -> int:
     options = parse(argv)
-    home = bootstrap.ready(options, (CORE, VISDOM))
+    python = install.ready(options, (CORE, VISDOM))
     start = time.monotonic()
-    call_or_fail(home, DRAW, 'drawing the demo images')
-    call_or_fail(home, TRAIN + machine_flags(options), 'training')
-    call_or_fail(home, TEST + machine_flags(options), 'testing')
-    code = call(home, SCORE)
-    print(f'\n{time.monotonic() - start:.0f} s; look at the results: {ROOT / RESULTS / "index.html"}')
+    call_or_fail(python, DRAW, 'drawing the demo images')
+    call_or_fail(python, TRAIN + machine_flags(options), 'training')
+    call_or_fail(python, TEST + machine_flags(options), 'testing')
+    code = call(python, SCORE)
+    print(f'\n{time.monotonic() - start:.0f} s; open the results: {ROOT / RESULTS / "index.html"}')
     return code
 
 
