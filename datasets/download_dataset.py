@@ -1,11 +1,11 @@
-"""Download a public data set to datasets/<NAME>, or unpack an archive that was fetched by other means.
+"""Download a public dataset to datasets/<NAME>, or unpack an archive that you already have.
 
     python datasets/download_dataset.py horse2zebra
     python datasets/download_dataset.py facades --kind pix2pix
     python datasets/download_dataset.py maps --kind cyclegan --archive ~/Downloads/maps.zip
 
-What comes is unpacked aside, checked and then renamed. The SHA-256 of every archive is printed and noted in
-datasets/checksums.json; a later download that differs is refused.
+The archive is checked and unpacked to a temporary folder, which is renamed at the end. The authors publish no
+checksums, so the SHA-256 of your first download is saved in datasets/checksums.json; a different one is refused later.
 """
 import argparse
 import sys
@@ -24,12 +24,10 @@ CYCLEGAN = ('ae_photos', 'apple2orange', 'summer2winter_yosemite', 'horse2zebra'
 PIX2PIX = ('night2day', 'edges2handbags', 'edges2shoes', 'facades', 'maps')
 NAMES = {'cyclegan': CYCLEGAN, 'pix2pix': PIX2PIX}
 PATHS = {'cyclegan': 'cyclegan/datasets/{}.zip', 'pix2pix': 'pix2pix/datasets/{}.tar.gz'}
-# SHA-256 by path on the server. The authors publish none, so each user's first download is the reference.
-CHECKSUMS = {PATHS[kind].format(name): None for kind in NAMES for name in NAMES[kind]}
 CITYSCAPES = """\
-The licence of Cityscapes does not allow others to pass it on. To prepare it yourself:
+The license of Cityscapes forbids others to distribute it. To prepare it yourself:
   1. Register at www.cityscapes-dataset.com and download gtFine_trainvaltest.zip and leftImg8bit_trainvaltest.zip.
-  2. Unpack both; they make the folders gtFine and leftImg8bit.
+  2. Unpack both; this creates the folders gtFine and leftImg8bit.
   3. python datasets/prepare_cityscapes_dataset.py --gtFine_dir gtFine --leftImg8bit_dir leftImg8bit \\
          --output_dir datasets/cityscapes"""
 
@@ -38,16 +36,17 @@ def parse(argv):
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='\n'.join(f'{kind}: {", ".join(names)}' for kind, names in NAMES.items()))
-    parser.add_argument('name', metavar='NAME', help='which data set; see below, or cityscapes')
-    parser.add_argument('--kind', choices=list(NAMES), help='for names that both have: unpaired (cyclegan) or pairs')
-    parser.add_argument('--datasets_dir', type=Path, default='./datasets', help='the folder that NAME is put in')
+    parser.add_argument('name', metavar='NAME', help='which dataset; see below, or cityscapes')
+    parser.add_argument('--kind', choices=list(NAMES),
+                        help='unpaired images (cyclegan) or pairs (pix2pix), for names that have both')
+    parser.add_argument('--datasets_dir', type=Path, default='./datasets', help='the folder in which NAME is created')
     parser.add_argument('--archive', type=Path, help='unpack this file instead of downloading one')
     parser.add_argument('--server', default=SERVER, help='address of the server or of a mirror')
-    parser.add_argument('--verbose', action='store_true', help='show where an error comes from')
+    parser.add_argument('--verbose', action='store_true', help='show the traceback of an error')
     return parser.parse_args(argv)
 
 
-def settle_kind(opt) -> str:
+def choose_kind(opt) -> str:
     """The kind asked for, or the only one that has the name."""
     if opt.kind:
         choose(opt.name, NAMES[opt.kind])
@@ -55,12 +54,12 @@ def settle_kind(opt) -> str:
     choose(opt.name, tuple(dict.fromkeys(CYCLEGAN + PIX2PIX)))
     kinds = [kind for kind, names in NAMES.items() if opt.name in names]
     if len(kinds) > 1:
-        raise UserError(f'{opt.name} exists as unpaired folders and as pairs; add --kind cyclegan or --kind pix2pix')
+        raise UserError(f'{opt.name} exists as unpaired images and as pairs; add --kind cyclegan or --kind pix2pix')
     return kinds[0]
 
 
-def check(opt, target):
-    """Everything that can be wrong before a byte is moved, told together."""
+def check(opt, target: Path):
+    """Report all mistakes together, before anything is downloaded."""
     mistakes = []
     for test, value in ((check_server, opt.server), (check_free, target), (check_archive, opt.archive)):
         try:
@@ -71,40 +70,33 @@ def check(opt, target):
         raise UserError(*mistakes)
 
 
-def check_archive(archive):
+def check_archive(archive: Path | None):
     if archive and not archive.is_file():
-        raise UserError(f'there is no file {archive.absolute()}; correct --archive')
+        raise UserError(f'--archive: there is no file {archive.absolute()}')
 
 
-def settle_source(opt, kind) -> Source:
-    path = PATHS[kind].format(opt.name)
-    command = f'run: python datasets/download_dataset.py {opt.name} --kind {kind} --archive FILE'
+def source_of(opt, kind: str) -> Source:
+    command = f'python datasets/download_dataset.py {opt.name} --kind {kind} --archive FILE'
     if str(opt.datasets_dir) != 'datasets':
         command += f' --datasets_dir {opt.datasets_dir}'
-    by_hand = f'{command} (it is unpacked to {(opt.datasets_dir / opt.name).absolute()})'
-    return Source(path, by_hand, opt.server, CHECKSUMS[path])
+    by_hand = f'run: {command} (it is unpacked to {(opt.datasets_dir / opt.name).absolute()})'
+    return Source(PATHS[kind].format(opt.name), by_hand, opt.server)
 
 
-def unpack_download(archive, target) -> int:
-    """Unpack and remove `archive`; it is kept only when the disk was at fault."""
+def unpack_to(target: Path, archive: Path, downloaded: bool) -> int:
+    """Unpack `archive` and return the number of files. A download is removed, unless only the disk was at fault."""
     try:
         n_files = unpack(archive, target)
     except UserError:
-        archive.unlink()
+        if downloaded:
+            archive.unlink()
         raise
     except OSError as error:
-        raise UserError(f'{target.absolute()} cannot be written ({error.strerror or error}); make room and run the '
-                        f'same command with --archive {archive.absolute()}')
-    archive.unlink()
+        raise UserError(f'{target.absolute()} cannot be written ({error.strerror or error}); make room or choose '
+                        f'another --datasets_dir, and run the same command with --archive {archive.absolute()}')
+    if downloaded:
+        archive.unlink()
     return n_files
-
-
-def unpack_own(archive, target) -> int:
-    try:
-        return unpack(archive, target)
-    except OSError as error:
-        raise UserError(f'{archive.absolute()} cannot be unpacked to {target.absolute()} '
-                        f'({error.strerror or error}); make room or choose another --datasets_dir')
 
 
 def main(argv, console):
@@ -112,16 +104,13 @@ def main(argv, console):
     if opt.name == 'cityscapes':
         print(CITYSCAPES)
         return 1
-    target, source = opt.datasets_dir / opt.name, settle_source(opt, settle_kind(opt))
+    target = opt.datasets_dir / opt.name
+    source = source_of(opt, choose_kind(opt))
     check(opt, target)
     table = opt.datasets_dir / 'checksums.json'
-    if opt.archive:
-        digest = check_sum(opt.archive, source, table)
-        n_files = unpack_own(opt.archive, target)
-    else:
-        archive = opt.datasets_dir / Path(source.path).name
-        digest = fetch(source, archive, table)
-        n_files = unpack_download(archive, target)
+    archive = opt.archive or opt.datasets_dir / Path(source.path).name
+    digest = check_sum(archive, source, table) if opt.archive else fetch(source, archive, table)
+    n_files = unpack_to(target, archive, downloaded=not opt.archive)
     remember(digest, source, table)
     print(f'wrote {n_files} files to {target.absolute()}')
 

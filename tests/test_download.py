@@ -1,4 +1,4 @@
-"""Downloads from a server on this machine that interrupts, lies and fails; archives made to do harm."""
+"""Downloads from a local server that interrupts, lies and fails; archives made to do harm."""
 import gzip
 import hashlib
 import io
@@ -20,7 +20,6 @@ import pytest
 from util import download, unpack
 from util.cli import run
 from util.errors import UserError
-from util.unpack import Limits
 
 ROOT = Path(__file__).resolve().parents[1]
 for folder in ('datasets', 'scripts'):
@@ -31,7 +30,7 @@ import download_dataset
 import download_pix2pix_model
 
 BODY = b'PK\x03\x04' + random.Random(0).randbytes(300_000)
-TINY = Limits(small=10_000, ratio=20, members=50)
+TINY = dict(max_bytes=10_000, max_members=50)
 
 
 class Server(ThreadingHTTPServer):
@@ -90,10 +89,10 @@ def server():
 
 @pytest.fixture
 def get(server, tmp_path):
-    """Fetch `a/b.zip` of the server to `down/b.zip` without waiting between the tries."""
-    def fetch(sha256=None, path='a/b.zip'):
-        source = download.Source(path, 'unpack it by hand', server.url, sha256)
-        return download.fetch(source, tmp_path / 'down' / Path(path).name, tmp_path / 'sums.json', tries=3, pause=0)
+    """Fetch `a/b.zip` of the server to `down/b.zip` without a pause between the tries."""
+    def fetch():
+        source = download.Source('a/b.zip', 'unpack it by hand', server.url)
+        return download.fetch(source, tmp_path / 'down' / 'b.zip', tmp_path / 'sums.json', tries=3, pause=0)
     server.files['a/b.zip'] = BODY
     fetch.file = tmp_path / 'down' / 'b.zip'
     return fetch
@@ -105,13 +104,13 @@ def names_in(folder):
 
 # ---------------------------------------------------------------------------------------------- fetching
 
-def test_a_file_comes_whole_and_its_sum_is_returned(get):
+def test_a_file_is_complete_and_its_checksum_is_returned(get):
     assert get() == hashlib.sha256(BODY).hexdigest()
     assert get.file.read_bytes() == BODY
     assert names_in(get.file.parent) == ['b.zip']
 
 
-def test_a_cut_download_goes_on_where_it_stopped(get, server):
+def test_an_interrupted_download_is_resumed(get, server):
     server.script = ['cut', 'cut']
     get()
     half = len(BODY) // 2
@@ -119,9 +118,9 @@ def test_a_cut_download_goes_on_where_it_stopped(get, server):
     assert get.file.read_bytes() == BODY
 
 
-def test_the_next_call_goes_on_too(get, server):
+def test_the_next_call_resumes_too(get, server):
     server.script = ['cut', 503, 503, 503]
-    with pytest.raises(UserError, match=f'run the same command again to go on after {len(BODY) // 2} bytes'):
+    with pytest.raises(UserError, match=f'{len(BODY) // 2} bytes'):
         get()
     assert names_in(get.file.parent) == ['b.zip.part', 'b.zip.part.tag']
     get()
@@ -129,7 +128,7 @@ def test_the_next_call_goes_on_too(get, server):
     assert get.file.read_bytes() == BODY
 
 
-def test_a_file_that_changed_on_the_server_starts_anew(get, server):
+def test_a_file_that_changed_on_the_server_is_downloaded_from_the_start(get, server):
     server.script = ['cut', 503, 503, 503]
     with pytest.raises(UserError):
         get()
@@ -138,15 +137,15 @@ def test_a_file_that_changed_on_the_server_starts_anew(get, server):
     assert get.file.read_bytes() == server.files['a/b.zip']
 
 
-def test_a_server_without_ranges_starts_anew(get, server):
+def test_a_server_without_ranges_sends_the_whole_file_again(get, server):
     server.resumes, server.script = False, ['cut']
     get()
     assert get.file.read_bytes() == BODY
 
 
-def test_a_server_that_never_finishes_is_given_up(get, server):
+def test_a_server_that_never_finishes_is_not_asked_forever(get, server):
     server.resumes, server.script = False, ['cut'] * 20
-    with pytest.raises(UserError, match=r'connection ended after \d+ of 300004 bytes'):
+    with pytest.raises(UserError, match=r'\d+ of 300004 bytes'):
         get()
     assert len(server.ranges) == 3
     assert not get.file.exists()
@@ -159,7 +158,7 @@ def test_a_busy_server_is_asked_again(get, server, capsys):
     assert capsys.readouterr().err.count('trying again') == 2
 
 
-def test_a_part_beyond_the_end_is_thrown_away(get, server):
+def test_a_part_longer_than_the_file_is_discarded(get, server):
     server.script = ['cut', 503, 503, 503]
     with pytest.raises(UserError):
         get()
@@ -168,18 +167,18 @@ def test_a_part_beyond_the_end_is_thrown_away(get, server):
     assert get.file.read_bytes() == BODY
 
 
-@pytest.mark.parametrize('act, words', [(404, 'answers 404'), (403, 'answers 403'), ('page', 'web page')])
+@pytest.mark.parametrize('act, words', [(404, '404'), (403, '403'), ('page', 'web page')])
 def test_refusals_are_final_and_leave_nothing(get, server, tmp_path, act, words):
     server.script = [act]
-    with pytest.raises(UserError, match=f'{server.url}/a/b.zip .*{words}.*; fetch it by other means and unpack it'):
+    with pytest.raises(UserError, match=f'{server.url}/a/b.zip .*{words}.*unpack it by hand'):
         get()
     assert len(server.ranges) == 1
     assert names_in(get.file.parent) == []
 
 
-def test_a_page_called_a_zip_is_refused(get, server):
+def test_a_web_page_called_zip_is_refused(get, server):
     server.files['a/b.zip'] = b'<!doctype html> Service down'
-    with pytest.raises(UserError, match=r'no \.zip file'):
+    with pytest.raises(UserError, match=r'\.zip file'):
         get()
     assert names_in(get.file.parent) == []
 
@@ -187,52 +186,44 @@ def test_a_page_called_a_zip_is_refused(get, server):
 def test_no_server(get, server, tmp_path):
     server.shutdown()
     server.server_close()
-    with pytest.raises(UserError, match='cannot be downloaded .*; fetch it by other means and unpack it by hand'):
+    with pytest.raises(UserError, match='unpack it by hand'):
         get()
 
 
-def test_a_pinned_sum_is_demanded(get):
-    get(sha256=hashlib.sha256(BODY).hexdigest())
-    get.file.unlink()
-    with pytest.raises(UserError, match='known to this program'):
-        get(sha256='0' * 64)
-    assert names_in(get.file.parent) == []
-
-
-def test_a_file_other_than_the_remembered_one_is_refused(get, server, tmp_path):
+def test_a_file_other_than_the_first_is_refused(get, server, tmp_path):
     source, table = download.Source('a/b.zip', ''), tmp_path / 'sums.json'
     download.remember(get(), source, table)
     assert json.loads(table.read_text()) == {'a/b.zip': hashlib.sha256(BODY).hexdigest()}
     get()
     get.file.unlink()
     server.files['a/b.zip'] = BODY + b'!'
-    with pytest.raises(UserError, match='earlier download'):
+    with pytest.raises(UserError, match=hashlib.sha256(BODY).hexdigest()):
         get()
     assert names_in(get.file.parent) == []
 
 
-def test_a_damaged_table_is_told(get, tmp_path):
+def test_a_damaged_table_of_checksums_is_reported(get, tmp_path):
     (tmp_path / 'sums.json').write_text('[')
-    with pytest.raises(UserError, match='no table of checksums'):
+    with pytest.raises(UserError, match='sums.json'):
         get()
 
 
-def test_a_full_disk_is_told_before_the_download(get, monkeypatch):
-    monkeypatch.setattr(download.shutil, 'disk_usage', lambda folder: SimpleNamespace(free=1000))
-    with pytest.raises(UserError, match='make room'):
+def test_a_full_disk_is_reported_before_the_download(get, monkeypatch):
+    monkeypatch.setattr(download.shutil, 'disk_usage', lambda folder: SimpleNamespace(free=3 << 16))
+    with pytest.raises(UserError, match='0 MiB free'):
         get()
 
 
-def test_a_folder_that_cannot_be_made_is_told(get, tmp_path):
+def test_a_folder_that_cannot_be_made_is_reported(get, tmp_path):
     (tmp_path / 'down').write_text('a file')
-    with pytest.raises(UserError, match='cannot be written'):
+    with pytest.raises(UserError, match='b.zip.part'):
         get()
 
 
-def test_an_unprotected_redirect_is_refused():
+def test_a_redirect_without_https_is_refused():
     class Answer:
         url = 'http://elsewhere/b.zip'
-    with pytest.raises(UserError, match='unprotected'):
+    with pytest.raises(UserError, match='http://elsewhere'):
         download.check_response(Answer, download.Source('b.zip', ''))
 
 
@@ -283,7 +274,7 @@ GOOD = [('set/train/1.txt', b'one'), ('set/train/two words.txt', b'two'), ('set/
 
 
 @pytest.mark.parametrize('make, name', [(zip_of, 'set.zip'), (tar_of, 'set.tar.gz'), (tar_of, 'set.tar')])
-def test_good_archives_lose_the_folder_around_everything(tmp_path, make, name):
+def test_the_folder_around_everything_is_removed(tmp_path, make, name):
     extra = [('__MACOSX/x', b''), ('.DS_Store', b'')]
     archive, target = make(tmp_path / name, GOOD + extra), tmp_path / 'data' / 'mine'
     assert unpack.unpack(archive, target) == 5
@@ -295,7 +286,7 @@ def test_good_archives_lose_the_folder_around_everything(tmp_path, make, name):
 @pytest.mark.parametrize('members, expected', [
     ([('train/1.txt', b'')], ['train']), ([('trainA/1.txt', b'')], ['trainA']),
     ([('x/1.txt', b''), ('y/1.txt', b'')], ['x', 'y']), ([('set/1.txt', b'')], ['1.txt'])])
-def test_which_folder_is_taken_off(tmp_path, members, expected):
+def test_only_a_wrapper_is_removed(tmp_path, members, expected):
     unpack.unpack(zip_of(tmp_path / 'a.zip', members), tmp_path / 'data')
     assert names_in(tmp_path / 'data') == expected
 
@@ -304,9 +295,9 @@ def test_an_empty_target_is_filled_and_a_full_one_refused(tmp_path):
     archive, target = zip_of(tmp_path / 'a.zip', GOOD), tmp_path / 'data'
     target.mkdir()
     unpack.unpack(archive, target)
-    with pytest.raises(UserError, match='exists and is not empty'):
+    with pytest.raises(UserError, match=str(target)):
         unpack.unpack(archive, target)
-    with pytest.raises(UserError, match='is a file'):
+    with pytest.raises(UserError, match='a file'):
         unpack.unpack(archive, archive)
 
 
@@ -340,8 +331,8 @@ TARS = {
 
 
 @contextmanager
-def refused(tmp_path, words=''):
-    """Expects a `UserError`, and everything outside the archive as it was."""
+def refused(tmp_path, words='not unpacked'):
+    """Expects a `UserError` and no other change of the disk."""
     (tmp_path / 'secret').write_text('secret')
     place = tmp_path / 'place'
     place.mkdir()
@@ -356,25 +347,22 @@ def refused(tmp_path, words=''):
 @pytest.mark.parametrize('make', ZIPS.values(), ids=ZIPS)
 def test_bad_zips_are_refused_and_leave_nothing(tmp_path, make):
     archive = make(tmp_path / 'a.zip')
-    with refused(tmp_path, 'was not unpacked; get the archive anew') as target:
-        unpack.unpack(archive, target, TINY)
+    with refused(tmp_path) as target:
+        unpack.unpack(archive, target, **TINY)
 
 
 @pytest.mark.parametrize('make', TARS.values(), ids=TARS)
-@pytest.mark.parametrize('builtin', [True, False], ids=['with the filter of Python', 'own checks alone'])
-def test_bad_tars_are_refused_and_leave_nothing(tmp_path, make, builtin, monkeypatch):
-    if not builtin:
-        monkeypatch.delattr(tarfile, 'data_filter', raising=False)
+def test_bad_tars_are_refused_and_leave_nothing(tmp_path, make):
     archive = make(tmp_path / 'a.tar.gz')
-    with refused(tmp_path, 'was not unpacked; get the archive anew') as target:
-        unpack.unpack(archive, target, TINY)
+    with refused(tmp_path) as target:
+        unpack.unpack(archive, target, **TINY)
 
 
 def test_a_long_name_does_not_fill_the_memory(tmp_path):
     import tracemalloc
     archive = long_name_bomb(tmp_path / 'a.tar.gz')
     tracemalloc.start()
-    with refused(tmp_path, 'a header of') as target:
+    with refused(tmp_path, 'a header') as target:
         unpack.unpack(archive, target)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -387,18 +375,18 @@ def test_an_encrypted_zip_is_refused(tmp_path):
     entry = data.index(b'PK\x01\x02')
     struct.pack_into('<H', data, entry + 8, 1)
     archive.write_bytes(data)
-    with refused(tmp_path, 'is encrypted') as target:
+    with refused(tmp_path, 'encrypted') as target:
         unpack.unpack(archive, target)
 
 
-def test_a_header_that_lies_about_the_size_is_refused(tmp_path):
+def test_a_false_size_in_a_header_is_refused(tmp_path):
     """A zip that announces 10 bytes and holds 300000."""
     archive = zip_of(tmp_path / 'a.zip', [('set/b', bytes(300_000))])
     data = bytearray(archive.read_bytes())
     struct.pack_into('<I', data, data.index(b'PK\x01\x02') + 24, 10)
     archive.write_bytes(data)
-    with refused(tmp_path, 'damaged') as target:
-        unpack.unpack(archive, target, TINY)
+    with refused(tmp_path) as target:
+        unpack.unpack(archive, target, **TINY)
 
 
 @pytest.mark.parametrize('make, name', [(zip_of, 'a.zip'), (tar_of, 'a.tar.gz'), (tar_of, 'a.tar')])
@@ -407,7 +395,7 @@ def test_cut_archives_are_refused(tmp_path, make, name):
     ends_in_zeros = name == 'a.tar'
     for length in (0, 3, 300, 5_000, 20_000 if ends_in_zeros else len(whole) - 1):
         (tmp_path / name).write_bytes(whole[:length])
-        with pytest.raises(UserError, match='was not unpacked'):
+        with pytest.raises(UserError, match=name):
             unpack.unpack(tmp_path / name, tmp_path / 'data')
         assert names_in(tmp_path) == [name]
 
@@ -417,15 +405,15 @@ def test_a_tar_with_a_damaged_header_in_the_middle_is_refused(tmp_path):
     data = bytearray(archive.read_bytes())
     data[1024 + 150] ^= 255  # checksum field of the second header
     archive.write_bytes(data)
-    with refused(tmp_path, 'data after its end') as target:
+    with refused(tmp_path) as target:
         unpack.unpack(archive, target)
 
 
 @pytest.mark.parametrize('make, name', [(zip_of, 'a.zip'), (tar_of, 'a.tar.gz'), (tar_of, 'a.tar')])
-def test_flipped_bytes_give_the_whole_data_or_a_sentence(tmp_path, make, name):
+def test_flipped_bits_give_the_right_data_or_one_sentence(tmp_path, make, name):
     """120 damaged archives: never a traceback, nothing left, no file changed where the format has checksums.
 
-    A damaged table of contents can lose files of a zip; that is for the SHA-256 of the whole to find.
+    A damaged table of contents can hide files of a zip; only the SHA-256 of the archive shows that.
     """
     rng, whole = random.Random(2), make(tmp_path / name, GOOD).read_bytes()
     refusals, bodies = 0, {body for _, body in GOOD}
@@ -459,7 +447,7 @@ def test_a_failing_disk_leaves_nothing(tmp_path, monkeypatch):
 
 def test_names_that_windows_cannot_have_are_changed_there(monkeypatch):
     monkeypatch.setattr(unpack.os, 'name', 'nt')
-    parts = unpack.safe_parts('set/2011-09-07 11:28:13.jpg', None)
+    parts = unpack.safe_parts('set/2011-09-07 11:28:13.jpg')
     monkeypatch.undo()
     assert parts == ['set', '2011-09-07 11_28_13.jpg']
 
@@ -468,7 +456,7 @@ def test_names_that_windows_cannot_have_are_changed_there(monkeypatch):
 
 @pytest.fixture
 def shop(server, tmp_path, monkeypatch):
-    """The server with the data sets `mini` and `maps` and a model, and the working folder of a user."""
+    """The server with the datasets `mini` and `maps` and two models, and the working folder of a user."""
     server.files['cyclegan/datasets/mini.zip'] = zip_of(tmp_path / 'z', GOOD).read_bytes()
     server.files['pix2pix/datasets/maps.tar.gz'] = tar_of(tmp_path / 'z.gz', GOOD).read_bytes()
     server.files['cyclegan/pretrained_models/horse2zebra.pth'] = b'\x80\x02model'
@@ -485,19 +473,19 @@ def call(tool, shop, *argv):
 
 
 @pytest.mark.parametrize('argv', [['mini'], ['maps', '--kind', 'pix2pix']])
-def test_a_data_set_is_downloaded(shop, capsys, argv):
+def test_a_dataset_is_downloaded(shop, capsys, argv):
     assert call(download_dataset, shop, *argv) == 0
     target = shop.home / 'datasets' / argv[0]
     assert (target / 'train' / '1.txt').read_bytes() == b'one'
     assert names_in(shop.home / 'datasets') == sorted(['checksums.json', argv[0]])
-    assert f'wrote 3 files to {target}' in capsys.readouterr().out
+    assert f'3 files to {target}' in capsys.readouterr().out
 
 
-def test_an_existing_data_set_is_not_touched(shop, capsys):
+def test_an_existing_dataset_is_not_touched(shop, capsys):
     call(download_dataset, shop, 'mini')
     shop.ranges.clear()
     assert call(download_dataset, shop, 'mini') == 2
-    assert 'exists and is not empty; remove or rename it' in capsys.readouterr().err
+    assert str(shop.home / 'datasets' / 'mini') in capsys.readouterr().err
     assert shop.ranges == []
 
 
@@ -505,33 +493,33 @@ def test_a_refused_archive_is_removed_and_not_remembered(shop, tmp_path, capsys)
     good = shop.files['cyclegan/datasets/mini.zip']
     shop.files['cyclegan/datasets/mini.zip'] = ZIPS['symlink'](tmp_path / 'bad').read_bytes()
     assert call(download_dataset, shop, 'mini') == 2
-    assert 'link or a device' in capsys.readouterr().err
+    assert 'set/l' in capsys.readouterr().err
     assert names_in(shop.home / 'datasets') == []
     shop.files['cyclegan/datasets/mini.zip'] = good
     assert call(download_dataset, shop, 'mini') == 0
 
 
-def test_a_data_set_that_changed_is_refused(shop, tmp_path, capsys):
+def test_a_dataset_that_changed_is_refused(shop, tmp_path, capsys):
     call(download_dataset, shop, 'mini')
     unpack.shutil.rmtree(shop.home / 'datasets' / 'mini')
     shop.files['cyclegan/datasets/mini.zip'] = zip_of(tmp_path / 'other', [('set/1', b'other')]).read_bytes()
     assert call(download_dataset, shop, 'mini') == 2
-    assert 'of an earlier download' in capsys.readouterr().err
+    assert 'sha256' in capsys.readouterr().err
     assert names_in(shop.home / 'datasets') == ['checksums.json']
 
 
-def test_an_archive_fetched_by_hand_is_unpacked_and_kept(shop, tmp_path):
+def test_an_archive_of_the_user_is_unpacked_and_kept(shop, tmp_path):
     archive = zip_of(tmp_path / 'by hand.zip', GOOD)
     assert call(download_dataset, shop, 'mini', '--archive', str(archive)) == 0
     assert archive.exists() and shop.ranges == []
     assert (shop.home / 'datasets' / 'mini' / 'train' / '1.txt').exists()
 
 
-def test_a_name_beyond_the_disk_leaves_nothing(shop, tmp_path, capsys):
+def test_a_name_too_long_for_the_disk_leaves_nothing(shop, tmp_path, capsys):
     shop.files['cyclegan/datasets/mini.zip'] = zip_of(tmp_path / 'long', [('set/' + 'n' * 300, b'x')]).read_bytes()
     assert call(download_dataset, shop, 'mini') == 2
     message = capsys.readouterr().err
-    assert f'has a name that is too long for {shop.home / "datasets"} (' in message and 'make room' not in message
+    assert 'n' * 40 in message and 'make room' not in message
     assert names_in(shop.home / 'datasets') == []
 
 
@@ -544,7 +532,7 @@ def test_an_archive_is_kept_when_the_disk_is_full(shop, monkeypatch, capsys):
     assert names_in(shop.home / 'datasets') == ['mini.zip']
 
 
-def test_the_way_out_without_a_network(shop, monkeypatch, capsys):
+def test_without_a_network_the_manual_way_is_explained(shop, monkeypatch, capsys):
     monkeypatch.setattr(download.time, 'sleep', lambda seconds: None)
     shop.shutdown()
     shop.server_close()
@@ -556,21 +544,21 @@ def test_the_way_out_without_a_network(shop, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize('argv, words', [
-    (['horse2zebre'], 'did you mean horse2zebra?'), (['maps'], 'add --kind cyclegan or --kind pix2pix'),
-    (['night2day', '--kind', 'cyclegan'], 'there are: ae_photos'), (['../mini'], 'cannot be downloaded')])
+    (['horse2zebre'], 'horse2zebra?'), (['maps'], '--kind pix2pix'),
+    (['night2day', '--kind', 'cyclegan'], 'ae_photos, '), (['../mini'], '../mini')])
 def test_names_are_checked(shop, capsys, argv, words):
     assert call(download_dataset, shop, *argv) == 2
     assert words in capsys.readouterr().err
     assert shop.ranges == []
 
 
-def test_all_mistakes_are_told_together(shop, capsys):
+def test_all_mistakes_are_reported_together(shop, capsys):
     (shop.home / 'datasets').mkdir()
     (shop.home / 'datasets' / 'mini').write_text('a file')
     assert run(download_dataset.main, ['mini', '--server', 'file:///etc', '--archive', 'none.zip']) == 2
     error = capsys.readouterr().err
     assert error.count('error: ') == 3
-    assert 'is no address' in error and 'is a file' in error and f'no file {shop.home / "none.zip"}' in error
+    assert all(words in error for words in ('--server', str(shop.home / 'datasets' / 'mini'), '--archive', 'none.zip'))
 
 
 def test_cityscapes_is_explained(capsys):
@@ -587,19 +575,19 @@ def test_a_model_is_downloaded_once(shop, capsys, tool, name):
     assert names_in(shop.home / 'checkpoints') == ['checksums.json', f'{name}_pretrained']
     assert f'--name {name}_pretrained' in capsys.readouterr().out
     assert call(tool, shop, name) == 2
-    assert f'{target} exists' in capsys.readouterr().err
+    assert str(target) in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('tool, name, words', [(download_cyclegan_model, 'horse2zebre', 'horse2zebra?'),
-                                               (download_pix2pix_model, 'horse2zebra', 'there are: edges2shoes')])
+                                               (download_pix2pix_model, 'horse2zebra', 'edges2shoes, ')])
 def test_model_names_are_checked(shop, capsys, tool, name, words):
     assert call(tool, shop, name) == 2
     assert words in capsys.readouterr().err
     assert names_in(shop.home) == []
 
 
-def test_a_model_that_is_none_leaves_nothing(shop, capsys):
+def test_a_file_that_is_not_a_model_leaves_nothing(shop, capsys):
     shop.files['cyclegan/pretrained_models/horse2zebra.pth'] = b'sorry, moved'
     assert call(download_cyclegan_model, shop, 'horse2zebra') == 2
-    assert 'no .pth file' in capsys.readouterr().err
+    assert '.pth file' in capsys.readouterr().err
     assert names_in(shop.home / 'checkpoints') == []
