@@ -143,8 +143,12 @@ def test_the_user_may_choose_the_number_of_processes(arguments):
 def pythons(monkeypatch):
     """{command: version} of the interpreters on the PATH, and the commands that are started."""
     made = SimpleNamespace(versions={}, started=[])
+
+    def call(command):
+        made.started.append(command)
+        return 7
     monkeypatch.setattr(environment, 'version_of', lambda python: made.versions.get(python, ()))
-    monkeypatch.setattr(environment.subprocess, 'call', lambda command: made.started.append(command) or 7)
+    monkeypatch.setattr(environment.subprocess, 'call', call)
     monkeypatch.setattr(sys, 'argv', ['scripts/quickstart.py', '--cpu'])
     return made
 
@@ -378,9 +382,13 @@ def test_an_index_that_does_not_answer_is_not_an_error(monkeypatch):
 def installed(monkeypatch, venv):
     """install.ready with this Python in `venv`; returns the lists of files that were installed."""
     files = []
+
+    def install_files(installer, names):
+        files.append(names)
+        return '2.15.0+cpu'
     monkeypatch.setattr(install, 'use_fitting_python', lambda: None)
     monkeypatch.setattr(install, 'open_venv', lambda folder, torch_fits: sys.executable)
-    monkeypatch.setattr(Installer, 'install', lambda installer, names: files.append(names) or '2.15.0+cpu')
+    monkeypatch.setattr(Installer, 'install', install_files)
     return files
 
 

@@ -39,7 +39,11 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(('127.0.0.1', 0), Handler)
-        self.files, self.script, self.ranges, self.tag, self.resumes = {}, [], [], '"one"', True
+        self.files = {}
+        self.script = []
+        self.ranges = []
+        self.tag = '"one"'
+        self.resumes = True
         self.url = f'http://127.0.0.1:{self.server_port}'
 
 

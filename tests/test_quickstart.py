@@ -1,4 +1,4 @@
-"""The stages of the quickstart for real, in a reduced form: draw, train, test, score."""
+"""The four stages of the quickstart with real programs and tiny networks: draw, train, test, score."""
 import json
 import subprocess
 import sys
@@ -29,7 +29,7 @@ def stages(tmp_path_factory):
     return folder, runs
 
 
-def test_stages_end_as_they_should(stages):
+def test_each_stage_ends_with_its_exit_code(stages):
     _, runs = stages
     assert [run.returncode for run in runs] == [0, 0, 0, 1], [run.stderr[-500:] for run in runs]
 
@@ -39,7 +39,7 @@ def test_untrained_results_fail_and_say_why(stages):
     assert 'FAIL' in runs[-1].stdout and 'class_acc' in runs[-1].stdout and 'mean training photo' in runs[-1].stdout
 
 
-def test_results_can_be_looked_at(stages):
+def test_results_have_a_page_and_images(stages):
     folder, _ = stages
     results = folder / 'results' / 'quickstart' / 'test_latest'
     images = json.loads((results / 'results.json').read_text(encoding='utf-8'))['images']

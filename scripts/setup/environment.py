@@ -16,7 +16,8 @@ from util.console import as_duration, warn
 from util.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
-OLDEST, NEWEST, SUPPORTED = (3, 10), (3, 13), '3.10 to 3.13'
+OLDEST, NEWEST = (3, 10), (3, 13)
+SUPPORTED = '3.10 to 3.13'
 
 
 def ask(command: list, timeout: float = 300) -> str:
