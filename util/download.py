@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import shutil
+import ssl
 import time
 import urllib.error
 import urllib.parse
@@ -25,6 +26,7 @@ SERVER = 'https://efrosgans.eecs.berkeley.edu'
 TIMEOUT = 30
 CHUNK = 1 << 20
 BUSY = (408, 425, 429, 500, 502, 503, 504)
+NETWORK = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
 HEADS = {'.zip': (b'PK\x03\x04',), '.gz': (b'\x1f\x8b',),
          '.pth': (b'PK\x03\x04', b'\x80\x02')}      # since PyTorch 1.6, and before
 
@@ -80,10 +82,6 @@ def fetch(source: Source, target: Path, table: Path, tries: int = 4, pause: floa
                         'another folder, then run the same command again')
 
 
-class Interrupted(Exception):
-    """The connection failed; the next one may succeed."""
-
-
 class Part:
     """The unfinished file of a download, and next to it the server's tag for that version of the file."""
 
@@ -106,13 +104,19 @@ class Part:
             before = self.size()
             try:
                 return self.receive()
-            except Interrupted as error:
+            except NETWORK as error:
+                code = getattr(error, 'code', BUSY[0])
+                if code == 416 and before:      # the server's file is shorter now
+                    self.discard()
+                elif code not in BUSY:
+                    raise self.source.problem(f'answers {code} {error.reason}')
                 failures = 1 if self.size() > before else failures + 1
+                why = str(error).strip('<>') or type(error).__name__
                 if failures >= tries:
                     hint = f'run the same command again to resume after {self.size()} bytes, or ' if self.size() else ''
-                    raise self.source.problem(f'cannot be downloaded ({error})', hint)
+                    raise self.source.problem(f'cannot be downloaded ({why})', hint)
                 delay = pause * 2 ** (failures - 1)
-                warn(f'{self.source.url}: {error}; trying again in {delay:g} s')
+                warn(f'{self.source.url}: {why}; trying again in {delay:g} s')
                 time.sleep(delay)
 
     def receive(self):
@@ -122,14 +126,7 @@ class Part:
         if offset:
             request.add_header('Range', f'bytes={offset}-')
             request.add_header('If-Range', self.tag.read_text(encoding='utf-8'))
-        try:
-            response = from_network(urllib.request.urlopen, request, timeout=TIMEOUT)
-        except urllib.error.HTTPError as error:
-            if error.code != 416 or not offset:     # 416: the server's file is shorter now
-                raise self.source.problem(f'answers {error.code} {error.reason}')
-            self.discard()
-            return self.receive()
-        with response:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
             check_response(response, self.source)
             if not response.headers.get('Content-Range', '').startswith(f'bytes {offset}-'):
                 offset = 0
@@ -140,7 +137,7 @@ class Part:
         """Begin a new file; without a tag of the server it cannot be resumed."""
         self.discard()
         if response.status == 206:
-            raise Interrupted('the server sent another range than was requested')
+            raise ConnectionError('the server sent another range than was requested')
         tag = response.headers.get('ETag', '')
         tag = tag if tag.startswith('"') else response.headers.get('Last-Modified')     # W/"..." may be other bytes
         if tag:
@@ -156,11 +153,11 @@ class Part:
                             f'{total - offset >> 20} MiB; make room or choose another folder')
         bar = tqdm(desc=self.file.stem, total=total or None, initial=offset, unit='B', unit_scale=True, disable=None)
         with bar, open(self.file, 'ab' if offset else 'wb') as file:
-            while chunk := from_network(response.read, CHUNK):
+            while chunk := response.read(CHUNK):
                 file.write(chunk)
                 bar.update(len(chunk))
         if self.size() < total:
-            raise Interrupted(f'the connection ended after {self.size()} of {total} bytes')
+            raise ConnectionError(f'the connection ended after {self.size()} of {total} bytes')
 
     def check_head(self):
         with open(self.file, 'rb') as stream:
@@ -168,16 +165,6 @@ class Part:
         ending = Path(self.source.path).suffix
         if not head.startswith(HEADS[ending]):
             raise self.source.problem(f'sent something that is not a {ending} file (it begins with {head!r})')
-
-
-def from_network(call, *args, **options):
-    """Call a function that reads from the network; only its errors mean `Interrupted`, not those of the disk."""
-    try:
-        return call(*args, **options)
-    except (OSError, http.client.HTTPException) as error:
-        if getattr(error, 'code', BUSY[0]) not in BUSY:
-            raise
-        raise Interrupted(getattr(error, 'reason', None) or error or type(error).__name__)
 
 
 def check_response(response, source: Source):
