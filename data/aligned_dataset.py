@@ -14,6 +14,7 @@ class AlignedDataset(BaseDataset):
     If there is no folder <phase>, pairs are read from <phase>A and <phase>B, or A/<phase> and B/<phase>.
     """
 
+    image_channels = (1, 3)
     options = {
         'allow_unmatched': (False, 'pairs in two folders: leave out images without partner'),
     }

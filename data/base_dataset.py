@@ -34,6 +34,11 @@ class BaseDataset(Dataset):
     train_options = {}
     test_options = {}
 
+    # facts that the command line must know; plain literals, as the tables
+    one_domain = False      # there are images of A only
+    image_channels = ()     # values of --input_nc and --output_nc that it can make; () for any
+    fixed = ()              # options that must have the values of `defaults`
+
     halves = 1              # 2 if a file holds A and B side by side
     any_device = False      # True if `load` only crops images, so that they can be cached on a GPU
     cache = None            # set by --loader

@@ -10,6 +10,7 @@ from .base_dataset import BaseDataset
 class ColorizationDataset(BaseDataset):
     """A is L / 50 - 1, (1, H, W); B is ab / 110, (2, H, W), of CIELAB."""
 
+    fixed = ('input_nc', 'output_nc', 'direction')
     defaults = {'input_nc': 1, 'output_nc': 2, 'direction': 'AtoB'}
 
     def __init__(self, opt):

@@ -3,6 +3,8 @@ from .base_dataset import BaseDataset
 
 
 class SingleDataset(BaseDataset):
+    image_channels = (1, 3)
+    one_domain = True
     any_device = True
 
     def __init__(self, opt):

@@ -26,6 +26,7 @@ from .transforms import size_of
 
 
 class TemplateDataset(BaseDataset):
+    image_channels = (1, 3)
     any_device = True       # `load` only crops images, so --loader cache_gpu can keep them on the GPU
     defaults = {'max_dataset_size': 10, 'new_dataset_option': 2.0}
     options = {

@@ -7,6 +7,7 @@ from .base_dataset import BaseDataset
 class UnalignedDataset(BaseDataset):
     """As long as the larger folder. Each A is combined with a random B; with --serial_batches, with the same index."""
 
+    image_channels = (1, 3)
     any_device = True
 
     def __init__(self, opt):

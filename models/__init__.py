@@ -16,7 +16,7 @@ def create_model(opt, runtime):
         kind = experimental.twin_of(kind)
     with memory_explained(runtime.device, ngf=opt.ngf, ndf=opt.ndf):
         model = kind(opt, runtime)
-    if getattr(opt, "fused_norms", False):
+    if opt.fused_norms:
         experimental.use_fused_norms(model)
     return model
 

@@ -23,7 +23,17 @@ class BaseModel(Translating):
     options = {}            # options of its own, for training and test: {name: (default, meaning[, choices])}
     train_options = {}
     test_options = {}
+    # facts that the command line must know; plain literals, as the tables
     two_way = False         # networks net*_A and net*_B translate both ways; --direction chooses one at test time
+    twin = False            # there is a form for two processes (--parallel twin)
+    own_networks = False    # --netG, --netD and --norm have no effect
+    size_rule = 'generator'     # which sizes of images fit: a rule of options/rules.py
+    dataset_modes = ()      # the only dataset modes it can use; () for any
+    excludes = {}           # {option: {value: reason}} that it cannot be combined with
+    translates_only = False     # it cannot be trained
+    translates_single = False   # it translates --dataset_mode single itself, without --model test
+    generator_alone = True  # what its generator makes is an image
+
     owns_full_state = True  # False if this process holds only part of the state
     loss_names = ()         # order of the losses in the log
     target = None           # ('fake_B', 'real_B'): a translation and what it is compared with in results
@@ -34,7 +44,7 @@ class BaseModel(Translating):
         self.runtime = runtime
         self.device = runtime.device
         self.group = runtime.group
-        self.memory_format = memory_format(runtime, opt.isTrain, opt.norm, getattr(opt, "fused_norms", False))
+        self.memory_format = memory_format(runtime, opt.isTrain, opt.norm, opt.fused_norms)
         self.losses = {}            # of the last step, on the device
         self.noted = {}             # terms of the loss that was computed last
         self.style_sources = {}     # the image that a translation has its style from: {visual: path}

@@ -1,12 +1,14 @@
 """The names of all network variants, what they mean, and the image sizes they can take. Needs no torch."""
 import re
 
+DEFAULT_MODEL = 'cycle_gan'         # of train.py, as in the reference
 NORMS = ('batch', 'instance', 'none', 'syncbatch')
 GAN_MODES = ('vanilla', 'lsgan', 'wgangp')
 INIT_TYPES = ('normal', 'xavier', 'kaiming', 'orthogonal')
 
 # PatchGAN layers by name; the receptive field is 16, 70 and 286 pixels (pix2pix, section 4.4)
 PATCH_LAYERS = {'basic': 3, 'patch16': 1, 'patch70': 3, 'patch286': 5}
+MAX_LAYERS_OF_SCALES = 8    # of a discriminator of several scales: 64 channels become 8192
 NET_D = ('basic', 'n_layers', 'pixel', 'patch16', 'patch70', 'patch286')
 NET_G_HELP = ('resnet_9blocks, resnet_6blocks or any resnet_<n>blocks up to 999; unet_256, unet_128 or any '
               'unet_<power of 2>; encdec_256, encdec_128, ...: the same without skip connections')
@@ -49,7 +51,7 @@ def smallest_image(netD: str, n_layers_D: int) -> int:
     return 3 * 2**layers if layers else 1
 
 
-def smallest_munit(n_downsample: int, n_downsample_style: int, n_layers_D: int = 0, num_scales_D: int = 1) -> int:
+def smallest_autoencoder(n_downsample: int, n_downsample_style: int, n_layers_D: int = 0, num_scales_D: int = 1) -> int:
     """The smallest image side that MUNIT's encoders can take and, in training, its discriminators.
 
     The norms of the content encoder need 2x2 values.

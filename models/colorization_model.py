@@ -9,6 +9,8 @@ class ColorizationModel(Pix2PixModel):
     """`real_A` is L / 50 - 1, (N, 1, H, W); `real_B` and `fake_B` are ab / 110, (N, 2, H, W)."""
 
     defaults = {'dataset_mode': 'colorization'}
+    dataset_modes = ('colorization',)
+    generator_alone = False     # it makes two channels of three
     target = ('fake_B_rgb', 'real_B_rgb')
 
     def get_current_visuals(self):

@@ -20,6 +20,7 @@ class CycleGANModel(BaseModel):
         'lambda_identity': (0.5, 'weight of the identity loss relative to the cycle losses; 0 for none'),
     }
     two_way = True
+    twin = True
     loss_names = ('D_A', 'G_A', 'cycle_A', 'idt_A', 'D_B', 'G_B', 'cycle_B', 'idt_B')
     plateau_losses = ('cycle_A', 'cycle_B')
 

@@ -67,6 +67,11 @@ class MunitModel(BaseModel):
         'synthia2cityscape': {'lambda_cyc': 10.0, 'lambda_vgg': 1.0, 'load_size': 512, 'crop_size': 512},
     }
     two_way = True
+    twin = True
+    own_networks = True
+    size_rule = 'autoencoder'
+    translates_single = True
+    excludes = {'gan_mode': {'wgangp': 'its discriminators have several scales'}}
     loss_names = ('D_A', 'D_B', 'recon_x_A', 'recon_x_B', 'recon_s_A', 'recon_s_B', 'recon_c_A', 'recon_c_B',
                   'GAN_A', 'GAN_B', 'cyc_A', 'cyc_B', 'vgg_A', 'vgg_B')
     plateau_losses = ('recon_x_A', 'recon_x_B')
@@ -251,7 +256,7 @@ class MunitModel(BaseModel):
         height, width = self.real_A.shape[-2:]
         multiple = 2**opt.n_downsample
         depth = (opt.n_layers_D, opt.num_scales_D) if opt.isTrain else ()
-        smallest = catalog.smallest_munit(opt.n_downsample, opt.n_downsample_style, *depth)
+        smallest = catalog.smallest_autoencoder(opt.n_downsample, opt.n_downsample_style, *depth)
         if min(height, width) < smallest or (opt.isTrain and (height % multiple or width % multiple)):
             raise SizeError(self.image_paths[0], f'is {width}x{height} after --preprocess {opt.preprocess}; sides must '
                             f'be at least {smallest} and multiples of {multiple}: choose another --crop_size '

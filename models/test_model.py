@@ -11,6 +11,8 @@ class TestModel(BaseModel):
     test_options = {
         'model_suffix': ('', 'which generator: `_A` loads <epoch>_net_G_A.pth; default: the one for --direction'),
     }
+    translates_only = True
+    translates_single = True
     __test__ = False    # not a test class for pytest
 
     def __init__(self, opt, runtime):

@@ -14,16 +14,18 @@ from util.console import warn
 from util.errors import UserError
 from util.files import atomic_write, move_aside
 
-from . import checks
+from . import rules
 from .parser import OptionParser, device_list, duration, file_name, modernised, number, unknown_option, whole
 from .restore import changes, contradictions
 
 PREPROCESS = ('resize_and_crop', 'crop', 'scale_width', 'scale_width_and_crop', 'none', 'resize', 'scale_shortside',
               'scale_shortside_and_crop')
 
+WANDB_PROJECT = 'CycleGAN-and-pix2pix'      # the default of the reference
+
 
 class Options:
-    """Read-only options: `opt.batch_size`. `opt.given` are the names that stood on the command line."""
+    """Read-only options: `opt.batch_size`. `opt.given` are the names given on the command line."""
 
     def __init__(self, values: dict, given=()):
         object.__setattr__(self, '_values', dict(values))
@@ -57,50 +59,50 @@ class BaseOptions:
         group = parser.add_argument_group('run')
         group.add_argument('--dataroot', metavar='DIR', help='folder of the images (required)')
         group.add_argument('--name', type=file_name, default='experiment_name', help='name of the run: a sub-folder of --checkpoints_dir')
-        group.add_argument('--gpu_ids', type=device_list, default='0', help='number of the GPU; -1: CPU. Without the option: GPU 0 if there is one')
-        group.add_argument('--checkpoints_dir', metavar='DIR', default='./checkpoints', help='where runs are saved')
-        group.add_argument('--cpu_threads', type=whole(0, 1024), default=0, help='threads for computing on the CPU; 0: half of the cores')
-        group.add_argument('--precision', default='auto', choices=('auto', 'fp32', 'tf32', 'bf16'), metavar='HOW', help='of convolutions: fp32, tf32, bf16 (half the time, see docs/performance.md); auto: tf32 on a GPU that has it, else fp32')
-        group.add_argument('--seed', type=whole(0, 2**63 - 1), default=None, help='seed of all randomness (default: drawn and printed when training, 0 when testing)')
-        group.add_argument('--deterministic', action='store_true', help='two runs are the same to the last bit on one machine; slower on a GPU')
+        group.add_argument('--gpu_ids', type=device_list, default='0', help='number of the GPU, -1 for the CPU; default: GPU 0 if there is one')
+        group.add_argument('--checkpoints_dir', metavar='DIR', default='./checkpoints', help='folder of all runs')
+        group.add_argument('--cpu_threads', type=whole(0, 1024), default=0, help='CPU threads for computing; 0: half of the cores')
+        group.add_argument('--precision', default='auto', choices=('auto', 'fp32', 'tf32', 'bf16'), metavar='HOW', help='compute precision: fp32, tf32, bf16 (half the time, see docs/performance.md); auto: tf32 on GPUs that support it, else fp32')
+        group.add_argument('--seed', type=whole(0, 2**63 - 1), default=None, help='seed of all random numbers (default: drawn and printed in training, 0 in tests)')
+        group.add_argument('--deterministic', action='store_true', help='two runs on one machine are equal to the last bit; slower on a GPU')
         group.add_argument('--verbose', action='store_true', help='print the structure of the networks, and tracebacks')
-        group.add_argument('--suffix', default='', help="added to --name, options in braces: --suffix '{model}_{netG}_size{load_size}'")
+        group.add_argument('--suffix', default='', help="appended to --name, with options in braces: --suffix '{model}_{netG}_size{load_size}'")
         group.add_argument('--use_wandb', action='store_true', help='log to Weights & Biases too')
-        group.add_argument('--wandb_project_name', default='CycleGAN-and-pix2pix', help='project in Weights & Biases')
+        group.add_argument('--wandb_project_name', default=WANDB_PROJECT, help='project in Weights & Biases')
 
         group = parser.add_argument_group('model')
-        group.add_argument('--model', default='cycle_gan', help=f'one of {", ".join(models.registry.names())}')
-        group.add_argument('--input_nc', type=whole(1), default=3, help='channels of the input images: 3 for RGB, 1 for grey')
+        group.add_argument('--model', default=catalog.DEFAULT_MODEL, help=f'one of {", ".join(models.registry.names())}')
+        group.add_argument('--input_nc', type=whole(1), default=3, help='channels of the input images: 3 for RGB, 1 for gray')
         group.add_argument('--output_nc', type=whole(1), default=3, help='channels of the output images')
         group.add_argument('--ngf', type=whole(1, 16384), default=64, help='channels after the first layer of the generator')
         group.add_argument('--ndf', type=whole(1, 16384), default=64, help='channels after the first layer of the discriminator')
         group.add_argument('--netG', default='resnet_9blocks', help=catalog.NET_G_HELP)
         group.add_argument('--netD', default='basic', choices=catalog.NET_D, metavar='NET', help=f'one of {", ".join(catalog.NET_D)}; basic is a 70x70 PatchGAN')
         group.add_argument('--n_layers_D', type=whole(1, 30), default=3, help='layers of the discriminator for --netD n_layers')
-        group.add_argument('--norm', default='instance', choices=(*catalog.NORMS, 'sync_batch', 'sync_instance'), metavar='NORM', help='instance, batch, none, or syncbatch (statistics of all processes)')
+        group.add_argument('--norm', default='instance', choices=(*catalog.NORMS, 'sync_batch', 'sync_instance'), metavar='NORM', help='instance, batch, none, or syncbatch (statistics over all processes)')
         group.add_argument('--init_type', default='normal', choices=catalog.INIT_TYPES, metavar='TYPE', help=f'initial weights: {", ".join(catalog.INIT_TYPES)}')
         group.add_argument('--init_gain', type=number(0), default=0.02, help='scale of the initial weights for normal, xavier and orthogonal')
         group.add_argument('--no_dropout', action='store_true', help='no dropout in the generator')
-        group.add_argument('--dropout', dest='no_dropout', action='store_false', default=False, help='dropout in the generator where the model has none by default')
+        group.add_argument('--dropout', dest='no_dropout', action='store_false', default=False, help='dropout in the generator, for models that have none by default')
 
         group = parser.add_argument_group('data')
         group.add_argument('--dataset_mode', default='unaligned', help=f'one of {", ".join(data.registry.names())}')
         group.add_argument('--direction', default='AtoB', choices=('AtoB', 'BtoA'), metavar='DIR', help='AtoB or BtoA')
-        group.add_argument('--serial_batches', action='store_true', help='images in order instead of shuffled')
-        group.add_argument('--num_threads', type=whole(0, or_word='auto'), default=4, metavar='N', help='processes that load images; 0: in the main process; auto: by the number of cores')
+        group.add_argument('--serial_batches', action='store_true', help='images in order, not shuffled')
+        group.add_argument('--num_threads', type=whole(0, or_word='auto'), default=4, metavar='N', help='worker processes that load images; 0: load in the main process; auto: by the number of cores')
         group.add_argument('--batch_size', type=whole(1), default=1, help='images in a batch')
         group.add_argument('--load_size', type=whole(1, 65535), default=286, help='images are resized to this size')
-        group.add_argument('--crop_size', type=whole(1, 65535), default=256, help='then windows of this size are cut')
+        group.add_argument('--crop_size', type=whole(1, 65535), default=256, help='then cropped to this size')
         group.add_argument('--max_dataset_size', type=whole(1), default=float('inf'), help='use only the first N images of each folder')
         group.add_argument('--preprocess', default='resize_and_crop', choices=PREPROCESS, metavar='HOW', help=', '.join(PREPROCESS))
-        group.add_argument('--no_flip', action='store_true', help='no random mirroring')
-        group.add_argument('--max_pixels', type=whole(1), default=50_000_000, help='larger images are refused: a small file can claim any size')
-        group.add_argument('--data_timeout', type=duration, default=120.0, help='seconds to wait for an image before the run saves and ends; 0: for ever')
+        group.add_argument('--no_flip', action='store_true', help='no random horizontal flips')
+        group.add_argument('--max_pixels', type=whole(1), default=50_000_000, help='refuse larger images: a small file can claim any size')
+        group.add_argument('--data_timeout', type=duration, default=120.0, help='seconds to wait for an image before the run is saved and ends; 0: no limit')
         group.add_argument('--display_winsize', type=whole(1), default=256, help='width of images on pages, in pixels')
 
         group = parser.add_argument_group('checkpoint')
-        group.add_argument('--epoch', type=file_name, default='latest', help='which checkpoint to load: latest or a number')
-        group.add_argument('--load_iter', type=whole(0), default=0, help='load the checkpoint iter_N instead')
+        group.add_argument('--epoch', type=file_name, default='latest', help='checkpoint to load: latest or the number of an epoch')
+        group.add_argument('--load_iter', type=whole(0), default=0, help='load checkpoint iter_N instead')
 
     def build_parser(self, argv, stored: dict | None = None) -> OptionParser:
         """The full parser for this command line: shared options, then the model's, then the dataset's."""
@@ -111,13 +113,13 @@ class BaseOptions:
         for option, registry in (('model', models.registry), ('dataset_mode', data.registry)):
             name, = parser.peek(argv, option)
             stored = self.extend(parser, argv, registry, name, stored)
-        parser.add_argument('-h', '--help', action='help', help='show this and exit; with --model M the options of M too')
+        parser.add_argument('-h', '--help', action='help', help='show this and exit; with --model M also the options of M')
         return parser
 
     def extend(self, parser, argv, registry, name, stored):
-        """Add a class's own options and give existing ones its defaults; what a checkpoint holds beats them.
+        """Add the options of a class and set its defaults; values from a checkpoint beat them.
 
-        Returns what beats the defaults of the classes that follow.
+        Returns what beats the defaults of the classes after it.
         """
         tables = registry.declarations(name)
         phase = 'train' if self.is_train else 'test'
@@ -135,23 +137,23 @@ class BaseOptions:
         argv = modernised(sys.argv[1:] if argv is None else list(argv))
         stored = {} if {'-h', '--help'} & set(argv) else self.stored_options(argv)
         parser = self.build_parser(argv, stored)
-        values, given = parser.parse_all(argv, self.options_elsewhere())
+        values, given = parser.parse_all(argv, self.options_of_other_programs())
         self.defaults = {name: parser.get_default(name) for name in values}
         values = self.complete(values, given, stored)
         source = Path(values['checkpoints_dir']) / values['name']
-        # an option that is to be dropped makes no further problems, nor does the default in place of a wrong value
+        # an option that must be dropped causes no further problems, nor does the default used for a wrong value
         refused = {problem.split()[0] for problem in parser.problems}   # '--crop_size 0: needs ...'
-        further = (contradictions(values, given, stored, source) or checks.problems_of(values, self.is_train))
+        further = (contradictions(values, given, stored, source) or rules.problems_of(values, self.is_train))
         problems = parser.problems + [line for line in further if refused.isdisjoint(re.findall(r'--\w+', line))]
         if problems:
             raise UserError(*problems)
-        for line in checks.unused(values, given):
+        for line in rules.options_without_effect(values, given):
             warn(line)
         self.changes = changes(values, given, stored)
         return Options(values, given)
 
     def stored_options(self, argv) -> dict:
-        """Options that a checkpoint brings along."""
+        """Options that come from a checkpoint."""
         raise NotImplementedError
 
     def complete(self, values: dict, given: set, stored: dict) -> dict:
@@ -161,11 +163,11 @@ class BaseOptions:
         return {**values, 'norm': norm, 'name': full_name(values), 'isTrain': self.is_train}
 
     def filled(self, values: dict) -> dict:
-        """Values that are taken from other options where they are not given."""
+        """Values that default to those of other options."""
         return values
 
-    def options_elsewhere(self) -> dict[str, str]:
-        """Options of the other program, of models and datasets, for the message when they are given here."""
+    def options_of_other_programs(self) -> dict[str, str]:
+        """Options of the other program, of models and of datasets, with what to say if they are given here."""
         other = next(cls for cls in BaseOptions.__subclasses__() if cls.is_train != self.is_train)
         parser = OptionParser()
         other().add_options(parser)
@@ -178,26 +180,26 @@ class BaseOptions:
                             'train_options': ' in train.py', 'test_options': ' in test.py'}.get(table, '')
         return found
 
-    def about_names_of_nothing(self, unknown: list[str], parser) -> list[str]:
-        """A sentence for each option that neither this parser nor any model or dataset has."""
-        known = [*parser._option_string_actions, *self.options_elsewhere()]
+    def unknown_option_errors(self, unknown: list[str], parser) -> list[str]:
+        """A sentence for each option that neither this parser nor any model or dataset knows."""
+        known = [*parser._option_string_actions, *self.options_of_other_programs()]
         names = [token.partition('=')[0] for token in unknown]
         return [unknown_option(name, known) for name in names
                 if name.startswith('--') and not any(word.startswith(name) for word in known)]
 
     def examples(self, argv) -> dict:
-        """Options with names of files that only the model of the checkpoint has."""
+        """Options that name files, of a model that only the checkpoint knows."""
         return {}
 
     def run_folder(self, argv) -> tuple[Path, str]:
-        """The folder and the label of the checkpoint that a command line speaks of."""
+        """The folder and label of the checkpoint that a command line names."""
         parser = self.build_parser(argv)
         names = [action.dest for action in parser._actions if action.dest != 'help']
         values, unknown = parser.parse_known_args(argv)
         values = self.filled({name: getattr(values, name) for name in names})
-        # a wrong --name must not become the default one, and what no model has needs no look at the checkpoint
-        problems = [*parser.problems, *self.about_names_of_nothing(unknown, parser),
-                    *checks.without_checkpoint({**values, **self.examples(argv)})]
+        # a wrong --name must not become the default one, and an unknown option needs no look at the checkpoint
+        problems = [*parser.problems, *self.unknown_option_errors(unknown, parser),
+                    *rules.problems_without_checkpoint({**values, **self.examples(argv)})]
         if problems:
             raise UserError(*problems)
         label = f'iter_{values["load_iter"]}' if values['load_iter'] else values['epoch']
@@ -230,18 +232,18 @@ def option_text(opt: Options, defaults: dict) -> str:
 
 
 def save_options(opt: Options, defaults: dict) -> str:
-    """Write `<phase>_opt.txt` into the run's folder and return its text.
+    """Write `<phase>_opt.txt` into the run folder and return its text.
 
-    A test on the training images does not replace the options of the training; a test needs no place to write.
+    A test on the training images does not replace the options of the training; a test may run without a place to write.
     """
     text = option_text(opt, defaults)
     phase = 'test' if opt.phase == 'train' and not opt.isTrain else opt.phase
     path = Path(opt.checkpoints_dir) / opt.name / f'{phase}_opt.txt'
     try:
-        if opt.isTrain and path.exists():   # the options of every start of a run are kept
+        if opt.isTrain and path.exists():   # keep the options of every start of a run
             move_aside(path)
         with atomic_write(path, 'wb') as file:
-            file.write(f'{text}\n'.encode('utf-8', 'surrogateescape'))     # paths keep bytes that are no UTF-8
+            file.write(f'{text}\n'.encode('utf-8', 'surrogateescape'))     # paths may have bytes that are not UTF-8
     except OSError as error:
         if opt.isTrain:
             raise

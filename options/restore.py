@@ -1,4 +1,4 @@
-"""Options that a checkpoint brings along, and what on a command line contradicts them."""
+"""Options that come from a checkpoint, and what on the command line contradicts them."""
 from pathlib import Path
 
 from models import catalog, registry
@@ -10,15 +10,15 @@ ARCHITECTURE = ('model', 'input_nc', 'output_nc', 'ngf', 'ndf', 'netG', 'netD', 
                 'unconditional_D')
 
 
-def newest_good(folder: Path, anew_if_none: bool = False) -> str:
-    """The label of the newest undamaged checkpoint of a run; damaged ones are told of.
+def newest_good(folder: Path, new_if_none: bool = False) -> str:
+    """The label of the newest undamaged checkpoint of a run; damaged ones are reported.
 
-    A `UserError` where there is none; or, if `anew_if_none`, '' and a note where there never was one.
+    A `UserError` if there is none; or, with `new_if_none`, '' and a note if there never was one.
     """
     transaction.recover(folder, owner=False)
     labels, damaged = transaction.by_age(folder), []
-    if not labels and anew_if_none:
-        note(f'no checkpoint in {folder.absolute()} yet; training begins anew')
+    if not labels and new_if_none:
+        note(f'no checkpoint in {folder.absolute()} yet; starting a new run')
         return ''
     if not labels:
         raise UserError(f'no checkpoint of this run: {layout.what_is_there(folder)}')
@@ -27,15 +27,15 @@ def newest_good(folder: Path, anew_if_none: bool = False) -> str:
         if not problems:
             damaged += transaction.lost_manifests(folder, newer_than=label)
             if damaged:
-                warn(f'{"; ".join(damaged)}; going on from the newest good checkpoint, {label}')
+                warn(f'{"; ".join(damaged)}; resuming from the newest good checkpoint, {label}')
             return label
         damaged.append(problems[0])
-    raise UserError(f'no checkpoint of this run can be used: {"; ".join(damaged)}; copy one again, or train anew '
-                    f'without --continue_train')
+    raise UserError(f'no checkpoint of this run can be used: {"; ".join(damaged)}; copy one again, or train from '
+                    f'scratch without --continue_train')
 
 
 def load_run(folder: Path, label: str) -> dict | None:
-    """The state file of a run, or None where there are bare weights; a `UserError` where there is nothing."""
+    """The state file of a run, or None if it has bare weights only; a `UserError` if there is nothing."""
     transaction.recover(folder, owner=False)
     if label not in layout.labels(folder):
         raise UserError(f'no checkpoint {label} of this run: {layout.what_is_there(folder)}')
@@ -46,11 +46,11 @@ def load_run(folder: Path, label: str) -> dict | None:
 
 
 def warn_of_lost_options(folder: Path, label: str):
-    """Of a checkpoint that had a state file, where a test goes on with the weights alone."""
+    """Warn about a checkpoint that has lost its state file; the test continues with the weights alone."""
     state = layout.state_path(folder, label)
     if state in transaction.entries_of(folder, label):
-        warn(f'{state.absolute()} is missing, and with it the options of the training; the weights are taken for those '
-             f'of the networks that the command line describes')
+        warn(f'{state.absolute()} is missing, and with it the options of the training; the networks are those '
+             f'that the command line describes')
 
 
 def contradictions(values: dict, given: set, stored: dict, source: Path) -> list[str]:
@@ -65,8 +65,8 @@ def compatible(name: str, value, stored: dict) -> bool:
     if name == 'model':
         return registry.resolve(value) == registry.resolve(stored[name])
     if name == 'no_dropout' and catalog.parse_netG(stored['netG'])[0] != 'resnet':
-        return True         # dropout leaves no trace in the weights of a U-Net
-    if name == 'norm':      # synchronized statistics are a matter of running, not of the weights
+        return True         # dropout does not change the keys of a U-Net
+    if name == 'norm':      # synchronized statistics do not change the weights
         return value.replace('syncbatch', 'batch') == stored[name].replace('syncbatch', 'batch')
     if name == 'n_layers_D' and stored['netD'] != 'n_layers':
         return True
@@ -80,6 +80,6 @@ def as_flag(name: str, value) -> str:
 
 
 def changes(values: dict, given: set, stored: dict) -> list[str]:
-    """One line for each option that differs from the run that goes on."""
+    """One line for each option that differs from the run that is resumed."""
     return [f'{name}: {stored[name]} -> {values[name]}' for name in sorted(given & stored.keys())
             if values[name] != stored[name]]

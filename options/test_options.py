@@ -7,12 +7,12 @@ from .base_options import BaseOptions
 from .parser import file_name, number, whole
 from .restore import load_run, warn_of_lost_options
 
-# what test.py takes over from training; the rest of its options concern the way of testing
+# what test.py takes over from training; its other options are about testing
 RESTORED = ('dataroot', 'model', 'input_nc', 'output_nc', 'ngf', 'netG', 'norm', 'no_dropout', 'dataset_mode',
             'direction', 'preprocess', 'crop_size', 'max_pixels', 'display_winsize')
 
 
-# after training on windows an image is tested in the size of a window; else in the size of training
+# after training on crops an image is tested in the size of a crop; else in the size of training
 CROPPED = ('resize_and_crop', 'crop', 'scale_width_and_crop')
 
 
@@ -25,12 +25,13 @@ class TestOptions(BaseOptions):
         super().add_options(parser)
         parser.set_defaults(model='test', load_size=None)
         group = parser.add_argument_group('testing')
-        group.add_argument('--phase', type=file_name, default='test', help='which part of the data: test, val, train')
-        group.add_argument('--results_dir', metavar='DIR', default='./results/', help='where results are saved')
+        group.add_argument('--phase', type=file_name, default='test', help='split of the dataset: test, val, train')
+        group.add_argument('--results_dir', metavar='DIR', default='./results/', help='folder of the results')
         group.add_argument('--num_test', type=whole(1), default=float('inf'), help='translate at most N images')
-        group.add_argument('--eval', action='store_true', help='running statistics for batch norms, no dropout')
-        group.add_argument('--no_ema', action='store_true', help='translate with the weights themselves where moving averages of them (--ema) are there')
-        group.add_argument('--aspect_ratio', type=number(above=0.01, below=100), default=1.0, help='saved images are this much higher (above 1) or wider (below 1)')
+        group.add_argument('--eval', action='store_true', help='use running statistics in batch norms, and no dropout')
+        group.add_argument('--no_ema', action='store_true', help='use the raw weights even if there are moving averages (--ema)')
+        group.add_argument('--fused_norms', action='store_true', help='experimental: instance norm, activation and padding as one Triton kernel (CUDA only, not measured yet)')
+        group.add_argument('--aspect_ratio', type=number(above=0.01, below=100), default=1.0, help='saved images are taller (above 1) or wider (below 1) by this factor')
 
     def stored_options(self, argv):
         """What the checkpoint knows of its networks and data, seen in the direction of this test."""
@@ -54,9 +55,11 @@ class TestOptions(BaseOptions):
 
     def examples(self, argv):
         names = 'style_image', 'style_dir'
-        if not any(word.startswith(('--style_i', '--style_dir')) for word in argv):
+        able = [name for name in models.registry.names()
+                if set(names) <= models.registry.declarations(name)['test_options'].keys()]
+        if not able or not any(word.startswith(('--style_i', '--style_dir')) for word in argv):
             return {}
-        return dict(zip(names, self.build_parser([*argv, '--model', 'munit']).peek(argv, *names), strict=True))
+        return dict(zip(names, self.build_parser([*argv, '--model', able[0]]).peek(argv, *names), strict=True))
 
     def asked_for(self, argv) -> tuple[str, str, str]:
         """Model, dataset mode and direction if they stand on the command line; else '', '', that of training."""
@@ -75,14 +78,15 @@ class TestOptions(BaseOptions):
 
 def one_sided(trained: dict) -> dict:
     """Options to use one generator of a run on single images."""
-    if models.registry.resolve(trained['model']) == 'colorization':
-        raise UserError('--model test cannot make lightness and colour of an image; a colorization run is tested '
-                        'by its own model: drop --model and --dataset_mode')
-    if models.registry.resolve(trained['model']) == 'munit':
+    facts = models.registry.declarations(trained['model'])
+    if not facts['generator_alone']:
+        raise UserError(f'--model test cannot make images of a {trained["model"]} run, whose generator makes only a part '
+                        f'of their channels; drop --model and --dataset_mode')
+    if facts['translates_single']:
         return dict(dataset_mode='single')
     return dict(model='test', dataset_mode='single')
 
 
 def works_both_ways(model: str) -> bool:
     """Has the model a generator for each direction, so that --direction chooses one?"""
-    return models.registry.resolve(model) in ('cyclegan', 'munit')
+    return models.registry.declarations(model)['two_way']

@@ -3,7 +3,7 @@ import secrets
 
 from models import catalog
 
-from . import checks
+from . import rules
 from .base_options import BaseOptions
 from .parser import file_name, names_of, number, whole
 from .restore import load_run, newest_good
@@ -20,16 +20,16 @@ class TrainOptions(BaseOptions):
     def add_options(self, parser):
         super().add_options(parser)
         group = parser.add_argument_group('training')
-        group.add_argument('--phase', type=file_name, default='train', help='which part of the data: train, val, test')
-        group.add_argument('--bad_images', default='stop', choices=('stop', 'skip'), metavar='HOW', help='images that cannot be read: stop before training with a list of them, or skip them')
-        group.add_argument('--continue_train', nargs='?', const=True, default=False, choices=('auto',), metavar='auto', help='go on from the newest checkpoint of the run, or from --epoch; auto: begin anew if there is none')
-        group.add_argument('--overwrite', action='store_true', help='discard an earlier run of this name instead of moving it aside')
-        group.add_argument('--epoch_count', type=whole(1), default=1, help='number of the first epoch, to go on from bare weights')
-        group.add_argument('--n_epochs', type=whole(0), default=100, help='epochs with the full learning rate')
-        group.add_argument('--n_epochs_decay', type=whole(0), default=100, help='epochs in which the learning rate falls linearly')
-        group.add_argument('--max_iters', type=whole(0), default=0, help='end after N batches instead of after epochs; the schedule of the learning rate is stretched over them')
-        group.add_argument('--max_minutes', type=number(0, below=1e6), default=0.0, help='save and end after M minutes, before a queue does; 0: no limit')
-        group.add_argument('--on_nonfinite', default='stop', choices=('stop', 'skip', 'rollback'), metavar='HOW', help='when a loss or gradient is not finite: stop, skip the step, or rollback to the newest checkpoint and go on after it')
+        group.add_argument('--phase', type=file_name, default='train', help='split of the dataset: train, val, test')
+        group.add_argument('--bad_images', default='stop', choices=('stop', 'skip'), metavar='HOW', help='unreadable images: stop before training and list them, or skip them')
+        group.add_argument('--continue_train', nargs='?', const=True, default=False, choices=('auto',), metavar='auto', help='resume the run from its newest checkpoint, or from --epoch; auto: start a new run if there is none')
+        group.add_argument('--overwrite', action='store_true', help='delete an earlier run of this name instead of moving it aside')
+        group.add_argument('--epoch_count', type=whole(1), default=1, help='number of the first epoch, to continue from bare weights')
+        group.add_argument('--n_epochs', type=whole(0), default=100, help='epochs at the full learning rate')
+        group.add_argument('--n_epochs_decay', type=whole(0), default=100, help='epochs in which the learning rate decays linearly to 0')
+        group.add_argument('--max_iters', type=whole(0), default=0, help='end after N batches instead of epochs; the learning-rate schedule is stretched over them')
+        group.add_argument('--max_minutes', type=number(0, below=1e6), default=0.0, help='save and end after M minutes, before a queue kills the run; 0: no limit')
+        group.add_argument('--on_nonfinite', default='stop', choices=('stop', 'skip', 'rollback'), metavar='HOW', help='if a loss or gradient is not finite: stop, skip the step, or rollback to the newest checkpoint and continue with the next data')
         group.add_argument('--lr', type=number(above=0), default=0.0002, help='learning rate of Adam')
         group.add_argument('--beta1', type=number(0, below=1), default=0.5, help='momentum of Adam')
         group.add_argument('--weight_decay', type=number(0), default=0.0, help='L2 penalty on the weights, added to the gradient')
@@ -44,14 +44,15 @@ class TrainOptions(BaseOptions):
         group.add_argument('--ema', type=number(0, below=1), default=0.0, help='keep moving averages of the generators with this decay, such as 0.999; test.py uses them. 0: none')
 
         group = parser.add_argument_group('speed and memory')
-        group.add_argument('--engine', default='auto', choices=('auto', 'eager', 'compile', 'graph'), metavar='HOW', help='eager; compile: networks compiled by torch.compile; graph: each step as one CUDA graph. auto: eager')
-        group.add_argument('--loader', default='stream', choices=('stream', 'cache_ram', 'cache_gpu', 'auto'), metavar='HOW', help='read each image anew, or keep it resized after its first use: cache_ram, cache_gpu; auto: where there is ample room. The pixels are the same')
-        group.add_argument('--fast_resize', action='store_true', help='images are resized several times as fast; 1 of 200 pixels differs by a level or two (docs/data_path.md)')
-        group.add_argument('--grad_checkpoint', action='store_true', help='less memory for more time: generators compute activations again in backward')
-        group.add_argument('--accumulate', type=whole(1), default=1, help='make each update from K batches, with the memory of one: the same as K times the --batch_size')
-        group.add_argument('--parallel', default='data', choices=('data', 'twin'), metavar='HOW', help='several processes (torchrun): data, each has a share of the batch; twin, for cyclegan and munit on 2 GPUs: one has the networks *_A, one *_B')
-        group.add_argument('--comm_timeout', type=number(above=0, below=1e6), default=300.0, help='several processes (torchrun): seconds that one waits for another before the run ends')
-        group.add_argument('--dry_run', action='store_true', help='make two steps, print memory, speed and the time that the run will take, and end')
+        group.add_argument('--engine', default='auto', choices=('auto', 'eager', 'compile', 'graph'), metavar='HOW', help='eager; compile: torch.compile; graph (experimental): each step as one CUDA graph; auto: eager (docs/performance.md)')
+        group.add_argument('--loader', default='stream', choices=('stream', 'cache_ram', 'cache_gpu', 'auto'), metavar='HOW', help='read each image again, or keep it resized after its first use: cache_ram, cache_gpu; auto: what fits (docs/data_path.md)')
+        group.add_argument('--fast_resize', action='store_true', help='resize several times faster; 1 of 200 pixels differs by a level or two (docs/data_path.md)')
+        group.add_argument('--grad_checkpoint', action='store_true', help='less memory for more time: generators recompute activations in backward')
+        group.add_argument('--accumulate', type=whole(1), default=1, help='accumulate gradients over K batches: like K times the --batch_size, with the memory of one batch')
+        group.add_argument('--fused_norms', action='store_true', help='experimental: instance norm, activation and padding as one Triton kernel (CUDA only, not measured yet)')
+        group.add_argument('--parallel', default='data', choices=('data', 'twin'), metavar='HOW', help='several processes (torchrun): data: each has a part of the batch; twin (experimental): 2 GPUs, one trains the networks *_A, the other *_B')
+        group.add_argument('--comm_timeout', type=number(above=0, below=1e6), default=300.0, help='several processes (torchrun): seconds to wait for another process before aborting')
+        group.add_argument('--dry_run', action='store_true', help='make two steps, print memory, speed and the duration of the whole run, then exit')
 
         group = parser.add_argument_group('logs and saving (counted in images; 0: never)')
         group.add_argument('--print_freq', type=whole(0), default=100, help='images between lines of losses')
@@ -59,7 +60,7 @@ class TrainOptions(BaseOptions):
         group.add_argument('--update_html_freq', type=whole(0), default=1000, help='images between pictures on the page')
         group.add_argument('--val_images', type=whole(0), default=4, help='fixed validation images on the page; 0: none')
         group.add_argument('--val_freq', type=whole(0), default=400, help='images between pictures of the validation images')
-        group.add_argument('--no_html', action='store_true', help='no page under web/')
+        group.add_argument('--no_html', action='store_true', help='write no page under web/')
         group.add_argument('--save_latest_freq', type=whole(0), default=5000, help='images between saves of `latest`')
         group.add_argument('--save_epoch_freq', type=whole(0), default=5, help='epochs between numbered saves; the last epoch is always saved')
         group.add_argument('--save_every_minutes', type=number(0, below=1e6), default=10.0, help='minutes after which `latest` is saved if nothing else was')
@@ -68,23 +69,23 @@ class TrainOptions(BaseOptions):
         group.add_argument('--display_id', type=int, default=1, help='number of the first visdom window; 0 or less: no visdom')
         group.add_argument('--display_server', default='http://localhost', help='address of the visdom server')
         group.add_argument('--display_port', type=whole(1, 65535), default=8097, help='port of the visdom server')
-        group.add_argument('--display_env', default='main', help='visdom environment; if it is not given, the name of the run')
-        group.add_argument('--display_ncols', type=int, default=4, help='pictures in a row; 0 or less: a window for each')
-        group.add_argument('--monitor', type=names_of(MONITORS), default='visdom', metavar='LIST', help='where else to show the run, with commas: visdom, tensorboard, wandb; none')
-        group.add_argument('--display_log', action='store_true', help='losses on a logarithmic axis in visdom; its buttons switch until the next update')
-        group.add_argument('--no_display_server', action='store_true', help='do not start a visdom server on this machine where none answers')
+        group.add_argument('--display_env', default='main', help='visdom environment; default: the name of the run')
+        group.add_argument('--display_ncols', type=int, default=4, help='pictures per row in visdom; 0 or less: a window for each picture')
+        group.add_argument('--monitor', type=names_of(MONITORS), default='visdom', metavar='LIST', help='where else to show the run, separated by commas: visdom, tensorboard, wandb; or none')
+        group.add_argument('--display_log', action='store_true', help='losses on a logarithmic axis in visdom')
+        group.add_argument('--no_display_server', action='store_true', help='do not start a visdom server if none answers')
         group.add_argument('--display_stop_server', action='store_true', help='stop the visdom server with the run if the run started it')
         group.add_argument('--visdom_assets', default='', metavar='DIR', help='folder with the browser files of visdom, for a machine without internet (see scripts/visdom_assets.py)')
 
     def stored_options(self, argv):
-        """With --continue_train, the options of the run that goes on."""
+        """With --continue_train, the options of the run that is resumed."""
         mode, = self.build_parser(argv).peek(argv, 'continue_train')
-        self.resumed = ''       # the label of the checkpoint that goes on
+        self.resumed = ''       # the label of the checkpoint that is resumed
         if not mode:
             return {}
         folder, label = self.run_folder(argv)
         if label == 'latest':
-            label = newest_good(folder, anew_if_none=mode == 'auto')
+            label = newest_good(folder, new_if_none=mode == 'auto')
         state = load_run(folder, label) if label else None
         self.resumed = label
         return {name: value for name, value in state['options'].items() if name not in NOT_RESTORED} if state else {}
@@ -93,11 +94,11 @@ class TrainOptions(BaseOptions):
         values = super().complete(values, given, stored)
         seed = secrets.randbelow(2**31) if values['seed'] is None else values['seed']
         if not stored and {'n_epochs', 'n_epochs_decay'} & given and 'max_iters' not in given:
-            values = {**values, 'max_iters': 0}     # of two ways to say how long, the one that was typed
-        return {**values, **self.going_on(), 'seed': seed, 'size_multiple': checks.size_multiple(values)}
+            values = {**values, 'max_iters': 0}     # of two ways to say how long, the one that was given
+        return {**values, **self.resume_options(), 'seed': seed, 'size_multiple': rules.size_multiple(values)}
 
-    def going_on(self) -> dict:
-        """What the options say of the checkpoint that goes on; `auto` may have found none."""
+    def resume_options(self) -> dict:
+        """What the options say about the checkpoint to resume; `auto` may have found none."""
         if not self.resumed:
             return {'continue_train': False}
         iteration = self.resumed.removeprefix('iter_')

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     'util': {'util'}, 'data': {'data', 'util'}, 'models': {'models', 'util'},
     'options': {'options', 'data', 'models', 'util'},
 }
-WITHOUT_TORCH = ('options', 'options.parser', 'options.checks', 'options.restore', 'models', 'models.catalog', 'data',
+WITHOUT_TORCH = ('options', 'options.parser', 'options.rules', 'options.restore', 'models', 'models.catalog', 'data',
                  'util.cli', 'util.registry', 'util.files', 'util.checkpoint.layout', 'train', 'test')
 LONGEST_FUNCTION = 60
 
@@ -60,29 +60,124 @@ def test_the_files_are_found():
     assert len(SHIPPED) > 40
 
 
-# ---- arrows
+# ---- rooms
 
-@pytest.mark.parametrize('package', PACKAGES)
-def test_nothing_imports_upwards(package):
-    ours = {*PACKAGES, *TOOLS, 'tests', 'train', 'test'}
-    for name, tree in sources(package):
-        tops = {module.partition('.')[0] for module in imported(tree, package)}
-        assert tops & ours <= MAY_IMPORT[package], name
+MOST_FILES = 12
+PROGRAMS = ('train.py', 'test.py')
+
+# Room: the rooms it may import from, besides itself. A room is a folder, or a file with rules of its own.
+GROUND = {'util'}
+MACHINE = GROUND | {'util/machine'}
+RUN = MACHINE | {'util/checkpoint', 'util/monitors', 'util/monitors/live_page', 'util/results'}
+NETS = MACHINE | {'models/nets', 'models/catalog.py'}
+MODELS = RUN | NETS | {'models', 'models/training'}
+DATA = MACHINE | {'data', 'data/loading', 'data/checking'}
+LAYERS = {
+    'util': set(),
+    'util/machine': GROUND,
+    'util/checkpoint': MACHINE,
+    'util/monitors': MACHINE | {'util/monitors/live_page'},
+    'util/monitors/live_page': MACHINE | {'util/monitors'},
+    'util/results': MACHINE,
+    'models/catalog.py': set(),
+    'models/nets': NETS,
+    'models/training': RUN | NETS,
+    'models/experimental': MODELS,
+    'models': MODELS,
+    'models/__init__.py': MODELS | {'models/experimental'},
+    'data': DATA,
+    'data/__init__.py': DATA,
+    'data/loading': DATA,
+    'data/checking': DATA,
+    'options': MACHINE | {'util/checkpoint', 'models/catalog.py', 'models/__init__.py', 'data/__init__.py'},
+}
+# paths that the field knows, which only pass on names from a room above
+PASSED_ON = {'util/visualizer.py'}
 
 
-def test_tools_do_not_import_the_programs():
-    for name, tree in sources(*TOOLS):
-        assert not {'train', 'test', 'tests'} & {module.partition('.')[0] for module in imported(tree)}, name
+FILES = {name: tree for name, tree in SHIPPED.items() if name.partition('/')[0] in (*PROGRAMS, *PACKAGES)}
 
 
-def test_models_stand_on_networks_and_losses():
-    below = {'models/catalog.py', 'models/networks.py', 'models/losses.py'}
-    for name, tree in sources('models'):
-        modules = {module for module in imported(tree, 'models') if module.startswith('models.')}
-        if name in below:
-            assert not [module for module in modules if '_model' in module], name
-        if name == 'models/base_model.py':
-            assert not [module for module in modules if re.search(r'(?<!base)_model\b', module)], name
+def file_of(module: str) -> str | None:
+    """The file of a module of ours: 'util.cli' -> 'util/cli.py', 'data' -> 'data/__init__.py'."""
+    path = module.replace('.', '/')
+    return next((name for name in (f'{path}.py', f'{path}/__init__.py') if name in FILES), None)
+
+
+def imports_of(name: str) -> set[str]:
+    """Files of ours that a file imports, at its top or in a function."""
+    package = name.rpartition('/')[0].replace('/', '.')
+    found = set()
+    for node in ast.walk(FILES[name]):
+        if isinstance(node, ast.Import):
+            found |= {file_of(alias.name) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            parent = package.rsplit('.', node.level - 1)[0] if node.level else ''
+            module = '.'.join(filter(None, [parent, node.module]))
+            found |= {file_of(f'{module}.{alias.name}') or file_of(module) for alias in node.names}
+    return found - {None, name}
+
+
+def room_of(name: str) -> str:
+    return name if name in LAYERS else name.rpartition('/')[0]
+
+
+@pytest.mark.parametrize('name', [name for name in FILES if name not in PROGRAMS and name not in PASSED_ON])
+def test_a_room_imports_from_the_rooms_below(name):
+    room = room_of(name)
+    allowed = LAYERS[room] | {room, room.rpartition('/')[0] if room.endswith('.py') else room}
+    above = {imported for imported in imports_of(name) if room_of(imported) not in allowed}
+    assert not above
+
+
+def test_the_trainer_knows_no_model_file():
+    for name in FILES:
+        if name.startswith(('models/training/', 'models/nets/')):
+            assert not [imported for imported in imports_of(name) if imported.endswith('_model.py')], name
+
+
+def test_nobody_imports_the_programs():
+    for name in FILES:
+        assert not imports_of(name) & set(PROGRAMS), name
+
+
+def test_there_are_no_import_circles():
+    """Not even through imports inside functions: each file can be read, and tested, from the bottom up."""
+    graph = {name: imports_of(name) for name in FILES}
+    while True:
+        leaves = {name for name, imported in graph.items() if not imported & graph.keys()}
+        if not leaves:
+            break
+        graph = {name: imported for name, imported in graph.items() if name not in leaves}
+    circles = {name: sorted(imported & graph.keys()) for name, imported in graph.items()}
+    assert circles == {}
+
+
+@pytest.mark.parametrize('room', sorted({path.parent for folder in PACKAGES for path in (ROOT / folder).rglob('*.py')}))
+def test_a_room_is_small(room):
+    """Files that are found by their names (`*_model.py`, `*_dataset.py`) are not counted: anyone adds one."""
+    files = [path.name for path in room.glob('*.py') if path.name != '__init__.py']
+    counted = [name for name in files if not name.endswith(('_model.py', '_dataset.py'))]
+    assert len(counted) <= MOST_FILES, counted
+    assert ast.get_docstring(ast.parse((room / '__init__.py').read_text(encoding='utf-8'))), 'says what the room owns'
+
+
+# ---- model names
+
+MODEL_NAMES = ('munit', 'cyclegan', 'pix2pix')      # `colorization` is a dataset mode, too
+WANDB_PROJECT = 'CycleGAN-and-pix2pix'              # a default of the reference
+
+
+@pytest.mark.parametrize('name', [name for name in FILES if not name.startswith('models/')])
+def test_no_model_is_named_outside_models(name):
+    """What others must know about a model is a literal on its class. Docstrings may give examples."""
+    docstrings = {node.body[0].value for node in ast.walk(FILES[name])
+                  if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node)}
+    for node in ast.walk(FILES[name]):
+        texts = [getattr(node, attribute, None) for attribute in ('id', 'attr', 'arg', 'name', 'value')]
+        words = ' '.join(text for text in texts if isinstance(text, str)).lower().replace('_', '')
+        if node not in docstrings and WANDB_PROJECT not in texts:
+            assert not [model for model in MODEL_NAMES if model in words], f'line {getattr(node, "lineno", "?")}'
 
 
 def test_networks_and_losses_know_no_options():
@@ -98,7 +193,32 @@ def test_answers_on_the_command_line_do_not_wait_for_torch():
     assert (done.stdout.strip(), done.stderr) == ('False', '')
 
 
+def test_a_step_can_be_read_in_one_go():
+    """From the batch to the weights: the files of the longest model, and how many lines they have."""
+    way = ['models/cyclegan_model.py', 'models/base_model.py', 'models/losses.py', 'models/training/trainer.py',
+           'models/training/optimizer.py', 'models/training/guard.py']
+    assert sum(len((ROOT / name).read_text(encoding='utf-8').splitlines()) for name in way) <= 700
+    assert len((ROOT / 'train.py').read_text(encoding='utf-8').splitlines()) <= 120
+
+
 # ---- what is forbidden
+
+@pytest.mark.parametrize('name', SHIPPED)
+def test_there_are_no_puzzles(name):
+    """No expression as a statement for its effect, no arithmetic with truth values, no more than two unrelated values."""
+    for node in ast.walk(SHIPPED[name]):
+        line = f'line {getattr(node, "lineno", "?")}'
+        if isinstance(node, ast.Expr):
+            assert not isinstance(node.value, (ast.IfExp, ast.BoolOp, ast.Compare)), line
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+            sides = (node.left, node.right)
+            texts = [isinstance(side, (ast.JoinedStr, ast.List, ast.Tuple))
+                     or isinstance(side, ast.Constant) and isinstance(side.value, str) for side in sides]
+            truths = [isinstance(side, (ast.Compare, ast.BoolOp)) or isinstance(side, ast.UnaryOp)
+                      and isinstance(side.op, ast.Not) or isinstance(side, ast.Call) and ast.unparse(side.func) == 'bool'
+                      for side in sides]
+            assert not (any(texts) and any(truths)), line
+
 
 def test_the_device_is_chosen_in_one_place():
     for name, tree in sources(*PACKAGES):

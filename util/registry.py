@@ -10,11 +10,15 @@ from pathlib import Path
 
 from util.errors import UserError
 
-DECLARATIONS = ('defaults', 'test_defaults', 'options', 'train_options', 'test_options', 'presets')
+TABLES = ('defaults', 'test_defaults', 'options', 'train_options', 'test_options', 'presets', 'excludes')
+# what the command line must know about a class; the meaning of each is explained in BaseModel and BaseDataset
+FACTS = {'two_way': False, 'twin': False, 'own_networks': False, 'size_rule': 'generator', 'dataset_modes': (),
+         'translates_only': False, 'translates_single': False, 'generator_alone': True, 'one_domain': False,
+         'image_channels': (), 'fixed': ()}
 
 
 def nearest(name: str, names, prefix: str = '') -> str:
-    """'; did you mean X?' for the name most like `name`, or an empty string."""
+    """'; did you mean X?' for the most similar name, or an empty string."""
     same = [known for known in names if known.lower() == name.lower()]
     found = same or difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return f'; did you mean {prefix}{found[0]}?' if found else ''
@@ -52,39 +56,42 @@ class Registry:
                         f'(upper case and underscores do not matter); rename its class')
 
     def declarations(self, name: str) -> dict[str, dict]:
-        """The option tables of a class (`defaults`, `options`, ...), bases included, read without importing it.
+        """Option tables and facts of a class, bases included, read from its file without importing it.
 
-        So that help and mistakes on the command line are answered at once, not after torch has loaded.
+        So help and mistakes on the command line are answered at once, not after torch is loaded.
         """
         path = self.folder / f'{self.resolve(name)}_{self.kind}.py'
         classes = [node for node in ast.parse(path.read_text(encoding='utf-8')).body
                    if isinstance(node, ast.ClassDef)]
         wanted = plain(path.stem)
         found = next((node for node in classes if plain(node.name) == wanted), None)
-        tables = {table: {} for table in DECLARATIONS}
+        tables = {**{table: {} for table in TABLES}, **FACTS}
         if found is None:
             return tables
         for base in found.bases:
             self._inherit(tables, base)
         for node in found.body:
-            if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', None) in DECLARATIONS:
-                tables[node.targets[0].id].update(literal(node.value, path))
+            name = getattr(node.targets[0], 'id', None) if isinstance(node, ast.Assign) else None
+            if name in TABLES:
+                tables[name].update(literal(node.value, path))
+            elif name in FACTS:
+                tables[name] = literal(node.value, path)
         return tables
 
     def _inherit(self, tables, base):
         base_name = plain(getattr(base, 'id', '')).removesuffix(self.kind)
         for known in self.names():
             if plain(known) == base_name:
-                for table, rows in self.declarations(known).items():
-                    tables[table].update(rows)
+                for table, value in self.declarations(known).items():
+                    tables[table] = {**tables[table], **value} if isinstance(value, dict) else value
 
 
-def literal(node: ast.expr, path: Path) -> dict:
+def literal(node: ast.expr, path: Path):
     try:
         return ast.literal_eval(node)
     except ValueError:
-        raise UserError(f'{path}, line {node.lineno}: option tables must be plain literals, '
-                        f'because they are read without running the file')
+        raise UserError(f'{path}, line {node.lineno}: option tables and facts must be plain '
+                        f'literals, because they are read without running the file')
 
 
 def plain(name: str) -> str:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import torch
 
-from models import networks
+from models.nets.factory import describe_generator
 from models.training.progress import Progress
 from util.checkpoint import layout, store, transaction
 from util.console import warn
@@ -25,7 +25,7 @@ def load_networks(model, folder: Path, label: str, averages: bool = False) -> li
     for name, path in files.items():
         if not path.exists():
             raise UserError(f'no checkpoint {path.absolute()}: {layout.what_is_there(folder)}')
-        store.load_weights(path, model.nets[name], networks.describe_generator)
+        store.load_weights(path, model.nets[name], describe_generator)
     return list(files.values())
 
 

@@ -1,0 +1,296 @@
+"""Mistakes that the options alone show, found before any image or network is touched. Needs no torch.
+
+Each rule is named after what it forbids and yields one sentence for each mistake. What a rule must know about a model
+or dataset is a literal on its class.
+"""
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import data
+import models
+from models import catalog
+from util.registry import nearest
+
+from .parser import file_name
+
+
+@dataclass
+class Choice:
+    """The values of all options, and the facts about the model and dataset they name."""
+
+    values: dict
+    model: dict
+    dataset: dict
+
+    def __getitem__(self, name):
+        return self.values[name]
+
+    def get(self, name, default=None):
+        return self.values.get(name, default)
+
+    @property
+    def generator_is_known(self) -> bool:
+        return self.model['own_networks'] or not any(unknown_generator(self))
+
+
+def choice_of(values: dict) -> Choice:
+    return Choice(values, models.registry.declarations(values['model']),
+                  data.registry.declarations(values['dataset_mode']))
+
+
+def problems_of(values: dict, is_train: bool) -> list[str]:
+    """A sentence for each mistake; an empty list if there is none."""
+    opt = choice_of(values)
+    rules = [missing_data_folder, wrong_dataset_mode, changed_fixed_option, one_domain_only, unknown_generator,
+             load_smaller_than_crop, SIZE_RULES[opt.model['size_rule']], wrong_channels]
+    if is_train:
+        rules += [resume_and_overwrite, model_that_only_translates, nothing_to_train, useless_grad_checkpoint,
+                  accumulate_with_engine, window_too_small_for_discriminator, excluded_value,
+                  identity_of_other_channels, missing_vgg_weights, twin_of_others, twin_with_mixed_batches]
+    else:
+        rules += [examples_and_random_styles, missing_examples, bad_model_suffix]
+    return [problem for rule in rules for problem in rule(opt)]
+
+
+def problems_without_checkpoint(values: dict) -> list[str]:
+    """The mistakes that no checkpoint can cure: reported before one is read, which takes a while."""
+    opt = Choice(values, {}, {})
+    rules = [resume_and_overwrite, missing_examples, bad_model_suffix]
+    if values['dataroot']:
+        rules.insert(0, missing_data_folder)
+    return [problem for rule in rules for problem in rule(opt)]
+
+
+def options_without_effect(values: dict, given) -> list[str]:
+    """A warning for each given option that nothing reads."""
+    opt, warnings = choice_of(values), []
+    if opt.model['own_networks']:
+        warnings += [f'--{name} {opt[name]} has no effect: --model {opt["model"]} has networks of its own'
+                     for name in ('netG', 'netD', 'norm') if name in given]
+    if opt['isTrain'] and not opt['continue_train']:
+        warnings += [f'--{name} {opt[name]} has no effect without --continue_train'
+                     for name, default in (('epoch', 'latest'), ('load_iter', 0)) if opt[name] != default]
+    return warnings
+
+
+# ---- data
+
+def missing_data_folder(opt):
+    if not opt['dataroot']:
+        yield 'no images given; add their folder with --dataroot DIR'
+        return
+    path = Path(opt['dataroot']).absolute()
+    if path.is_file():
+        yield f'{path} is a file; --dataroot needs the folder of the images'
+    elif not path.is_dir():
+        yield f'there is no folder {path}; correct --dataroot'
+
+
+def wrong_dataset_mode(opt):
+    modes = opt.model['dataset_modes']
+    if modes and data.registry.resolve(opt['dataset_mode']) not in modes:
+        yield (f'--model {opt["model"]} needs --dataset_mode {" or ".join(modes)}, not {opt["dataset_mode"]}; drop the '
+               f'option')
+
+
+def changed_fixed_option(opt):
+    fixed = {name: opt.dataset['defaults'][name] for name in opt.dataset['fixed']}
+    if any(opt[name] != value for name, value in fixed.items()):
+        needed = ', '.join(f'--{name} {value}' for name, value in fixed.items())
+        found = ', '.join(str(opt[name]) for name in fixed)
+        yield f'--dataset_mode {opt["dataset_mode"]} has {needed}, not {found}; drop these options'
+
+
+def one_domain_only(opt):
+    if not opt.dataset['one_domain'] or opt.model['translates_only' if opt['isTrain'] else 'translates_single']:
+        return
+    cure = 'train with aligned, unaligned or colorization' if opt['isTrain'] else 'translate them with --model test'
+    yield f'--dataset_mode {opt["dataset_mode"]} has images of one domain only; {cure}'
+
+
+def wrong_channels(opt):
+    possible = opt.dataset['image_channels']
+    for name in ('input_nc', 'output_nc'):
+        if possible and opt[name] not in possible:
+            yield f'--{name} {opt[name]}: images have 1 (gray) or 3 (RGB) channels'
+
+
+# ---- networks and sizes
+
+def unknown_generator(opt):
+    try:
+        catalog.parse_netG(opt['netG'])
+    except ValueError as error:
+        yield f'--netG {error}{nearest(opt["netG"], ("resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128"))}'
+
+
+def size_multiple(values: dict) -> int:
+    """Sides of training images are multiples of this; 1 if the generator is unknown."""
+    opt = choice_of(values)
+    if opt.model['size_rule'] == 'autoencoder':
+        return 2**opt['n_downsample']
+    return catalog.size_multiple(opt['netG']) if opt.generator_is_known else 1
+
+
+def window_of(opt) -> tuple[str, int | None]:
+    """The option that fixes the side of the squares a network sees, and that side; None if sizes vary."""
+    if 'crop' in opt['preprocess']:
+        return '--crop_size', opt['crop_size']
+    return '--load_size', opt['load_size'] if opt['preprocess'] == 'resize' else None
+
+
+def load_smaller_than_crop(opt):
+    load, crop = opt['load_size'], opt['crop_size']
+    if opt['preprocess'].endswith('_and_crop') and load < crop:
+        yield (f'--load_size {load} is smaller than --crop_size {crop}; add --load_size {crop} '
+               f'(or {round(crop * 286 / 256)} for random jitter)')
+
+
+def size_unfit_for_generator(opt):
+    option, side = window_of(opt)
+    if side is None or not opt.generator_is_known:
+        return
+    if side < 8:
+        yield f'windows of {side}x{side} are too small for every generator; use a --crop_size of at least 8'
+        return
+    multiple = catalog.size_multiple(opt['netG'])
+    if side % multiple and (opt['isTrain'] or multiple > 4):
+        fitting = max(multiple, round(side / multiple) * multiple)
+        yield (f'{option} {side} does not fit --netG {opt["netG"]}, which needs a multiple of {multiple}; '
+               f'use {option} {fitting} or another --netG, such as unet_128 or resnet_9blocks')
+
+
+def size_unfit_for_autoencoder(opt):
+    option, side = window_of(opt)
+    names, depth = ['n_downsample', 'n_downsample_style'], ()
+    if opt['isTrain']:
+        names += ['n_layers_D', 'num_scales_D']
+        depth = (opt['n_layers_D'], opt['num_scales_D'])
+        if opt['n_layers_D'] > catalog.MAX_LAYERS_OF_SCALES:
+            yield (f'--n_layers_D {opt["n_layers_D"]}: each layer of a discriminator of --model {opt["model"]} is '
+                   f'twice as wide as the one before; use at most {catalog.MAX_LAYERS_OF_SCALES}')
+            return
+    multiple = 2**opt['n_downsample']
+    smallest = catalog.smallest_autoencoder(opt['n_downsample'], opt['n_downsample_style'], *depth)
+    if side is not None and (side < smallest or (opt['isTrain'] and side % multiple)):
+        settings = ' '.join(f'--{name} {opt[name]}' for name in names)
+        yield (f'{option} {side} does not fit --model {opt["model"]}, which needs at least {smallest} and a multiple '
+               f'of {multiple} with {settings}; use another {option} or fewer of these')
+
+
+SIZE_RULES = {'generator': size_unfit_for_generator, 'autoencoder': size_unfit_for_autoencoder}
+
+
+def window_too_small_for_discriminator(opt):
+    if opt['netD'] not in catalog.NET_D or opt.model['own_networks']:
+        return      # reported by the parser, or by the size rule of the model
+    _, side = window_of(opt)
+    smallest = catalog.smallest_image(opt['netD'], opt['n_layers_D'])
+    if side is not None and 8 <= side < smallest:      # smaller ones do not fit the generator
+        yield (f'--crop_size {side} is too small for --netD {opt["netD"]}, which needs {smallest}; '
+               f'use a larger --crop_size, --netD n_layers --n_layers_D 1 or --netD pixel')
+
+
+# ---- training
+
+def resume_and_overwrite(opt):
+    if opt.get('continue_train') and opt.get('overwrite'):
+        yield '--continue_train resumes a run, and --overwrite discards it; drop one of them'
+
+
+def model_that_only_translates(opt):
+    if opt.model['translates_only']:
+        yield f'--model {opt["model"]} only translates; train with another --model'
+
+
+def nothing_to_train(opt):
+    last = opt['n_epochs'] + opt['n_epochs_decay']
+    if last == 0:
+        yield 'nothing to train: --n_epochs and --n_epochs_decay are both 0; raise one of them'
+    elif opt['epoch_count'] > last and not opt['max_iters']:
+        yield (f'nothing to train: --epoch_count {opt["epoch_count"]} is after the last epoch {last}; '
+               f'raise --n_epochs or --n_epochs_decay')
+
+
+def useless_grad_checkpoint(opt):
+    if not opt['grad_checkpoint'] or opt.model['own_networks'] or not opt.generator_is_known:
+        return
+    if catalog.parse_netG(opt['netG'])[0] != 'resnet' or 'batch' in opt['norm']:
+        yield (f'--grad_checkpoint is for generators of residual blocks without batch norm, not for --netG '
+               f'{opt["netG"]} --norm {opt["norm"]}; drop it')
+
+
+def accumulate_with_engine(opt):
+    if opt['accumulate'] > 1 and opt['engine'] in ('compile', 'graph'):
+        yield f'--accumulate does not work with --engine {opt["engine"]}; drop one of them'
+
+
+def excluded_value(opt):
+    for name, reasons in opt.model['excludes'].items():
+        if opt[name] in reasons:
+            yield f'--{name} {opt[name]} is not for --model {opt["model"]}: {reasons[opt[name]]}; drop the option'
+
+
+def identity_of_other_channels(opt):
+    identity = opt.get('lambda_identity', 0)
+    if identity > 0 and opt['input_nc'] != opt['output_nc'] and not any(wrong_channels(opt)):
+        yield (f'--lambda_identity {identity} needs --input_nc equal to --output_nc, not {opt["input_nc"]} and '
+               f'{opt["output_nc"]}; set --lambda_identity 0')
+
+
+def missing_vgg_weights(opt):
+    path = opt.get('vgg_weights')
+    if path and not Path(path).is_file():
+        yield f'there is no file {Path(path).absolute()}; correct --vgg_weights'
+
+
+def twin_of_others(opt):
+    if opt['parallel'] != 'twin':
+        return
+    if not opt.model['twin'] or opt['accumulate'] > 1 or opt['engine'] in ('compile', 'graph'):
+        able = [name for name in models.registry.names() if models.registry.declarations(name)['twin']]
+        yield f'--parallel twin is for --model {" and ".join(able)}, without --accumulate and with --engine eager'
+
+
+def twin_with_mixed_batches(opt):
+    """Each process of a twin has whole batches, but only if no network mixes the images of a batch."""
+    if opt['parallel'] != 'twin':
+        return
+    own = opt.model['own_networks']
+    norm, dropout = (opt.get('norm_D'), False) if own else (opt['norm'], not opt['no_dropout'])
+    if dropout or norm in ('batch', 'syncbatch') or opt['gan_mode'] == 'wgangp':
+        yield ('--parallel twin is for networks without dropout and batch norm, and not for --gan_mode wgangp; drop '
+               'the option')
+
+
+# ---- testing
+
+def examples_and_random_styles(opt):
+    example = next((name for name in ('style_image', 'style_dir') if opt.get(name)), None)
+    for name in ('interpolate', 'sync_styles'):
+        if example and opt[name]:
+            yield f'--{name} is for random styles, but --{example} gives the styles; drop one of them'
+
+
+def missing_examples(opt):
+    if opt.get('style_image'):
+        path = Path(opt['style_image']).absolute()
+        if path.is_dir():
+            yield f'--style_image {path} is a folder; use --style_dir'
+        elif not path.exists():
+            yield f'there is no file {path}; correct --style_image'
+    if opt.get('style_dir'):
+        path = Path(opt['style_dir']).absolute()
+        if path.is_file():
+            yield f'--style_dir {path} is a file; use --style_image'
+        elif not path.is_dir():
+            yield f'there is no folder {path}; correct --style_dir'
+
+
+def bad_model_suffix(opt):
+    suffix = opt.get('model_suffix')
+    try:
+        file_name(suffix or '_')
+    except argparse.ArgumentTypeError as error:
+        yield f'--model_suffix {suffix}: {error}'
