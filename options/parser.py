@@ -1,4 +1,4 @@
-"""An argument parser that answers mistakes with sentences, all of them together."""
+"""An argument parser that reports all mistakes together, one sentence each."""
 import argparse
 import math
 import re
@@ -8,7 +8,7 @@ from util.console import note
 from util.errors import UserError
 from util.registry import nearest
 
-# names of older command lines; a value of None takes the place of the option and its value
+# names from older command lines
 ALIASES = {
     '--niter': '--n_epochs', '--niter_decay': '--n_epochs_decay', '--which_direction': '--direction',
     '--fineSize': '--crop_size', '--loadSize': '--load_size', '--resize_or_crop': '--preprocess',
@@ -19,12 +19,12 @@ ALIASES = {
     '--recon_x_w': '--lambda_recon_x', '--recon_s_w': '--lambda_recon_s', '--recon_c_w': '--lambda_recon_c',
     '--recon_x_cyc_w': '--lambda_cyc',
 }
-LARGEST = 2**31 - 1     # what sizes and counts can be in every library
+LARGEST = 2**31 - 1     # the largest size or count that every library can handle
 REPLACED = {'--no_lsgan': ['--gan_mode', 'vanilla'], '--skip_bad_images': ['--bad_images', 'skip']}
 
 
 def modernised(argv: list[str]) -> list[str]:
-    """The command line with older option names replaced by today's, each told in one line."""
+    """The command line with older option names replaced by current ones, with a note for each."""
     tokens = []
     for token in argv:
         name, equals, value = token.partition('=')
@@ -41,8 +41,8 @@ def modernised(argv: list[str]) -> list[str]:
 
 
 def refuse_two_values(argv: list[str]):
-    """A `UserError` where an older name and today's, or two older ones, give an option different values."""
-    found = defaultdict(dict)       # {today's name: {name that was typed: its value}}
+    """A `UserError` if an older and the current name, or two older ones, give an option different values."""
+    found = defaultdict(dict)       # {current name: {name as given: its value}}
     for token, following in zip(argv, [*argv[1:], ''], strict=False):
         name, equals, value = token.partition('=')
         if name in REPLACED:
@@ -60,7 +60,7 @@ def refuse_two_values(argv: list[str]):
 
 
 class OptionParser(argparse.ArgumentParser):
-    """Unambiguous beginnings of names are accepted; wrong values are collected in `problems`."""
+    """Accepts unambiguous prefixes of names; wrong values are collected in `problems`."""
 
     def __init__(self, **settings):
         super().__init__(add_help=False, formatter_class=HelpFormatter, **settings)
@@ -84,7 +84,7 @@ class OptionParser(argparse.ArgumentParser):
                                  f'(there are: {choices}){alone}')
 
     def peek(self, argv: list[str], *names: str) -> list:
-        """Values that options will have, before the rest of the command line can be understood."""
+        """The values of some options, before the rest of the command line can be understood."""
         values = self.parse_known_args(argv)[0]
         self.problems.clear()
         return [getattr(values, name) for name in names]
@@ -92,7 +92,7 @@ class OptionParser(argparse.ArgumentParser):
     def parse_all(self, argv: list[str], elsewhere: dict[str, str]) -> tuple[dict, set[str]]:
         """All values, and the names of those that were given; mistakes are added to `problems`.
 
-        `elsewhere` tells of options that exist, but not here: {'--lambda_L1': 'an option of train.py'}.
+        `elsewhere` describes options that exist, but not here: {'--lambda_L1': 'an option of train.py'}.
         """
         dests = [action.dest for action in self._actions if action.dest != 'help']
         untouched = object()
@@ -113,13 +113,13 @@ class OptionParser(argparse.ArgumentParser):
         return [unknown_option(name, self._option_string_actions)]
 
     def problems_are_options(self) -> bool:
-        """Was the last problem an unknown option, so that a loose word after it is only its value?"""
+        """Was the last problem an unknown option, so that a word after it is only its value?"""
         return bool(self.problems) and re.search(r'^unknown option|^--\w+ is ', self.problems[-1]) is not None
 
     def add_table(self, title: str, table: dict[str, tuple]):
         """Add options from a table {name: (default, meaning[, valid values])}; a default of False makes a switch.
 
-        The valid values are all words, or the least and the largest of whole numbers.
+        The valid values are words, or the smallest and largest whole number.
         """
         group = self.add_argument_group(title)
         for name, (default, meaning, *valid) in table.items():
@@ -151,7 +151,7 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 
 
 def whole(low: int | None = None, high: int = LARGEST, or_word: str = ''):
-    """A whole number of at least `low` and at most `high`, or a word."""
+    """A whole number from `low` to `high`, or a word."""
     def convert(text):
         if or_word and text == or_word:
             return text
@@ -160,9 +160,12 @@ def whole(low: int | None = None, high: int = LARGEST, or_word: str = ''):
         except ValueError:
             value = None
         if value is None or (low is not None and value < low) or value > high:
-            limits = [f'at least {low}'] * (low is not None)
-            limits += [f'at most {high}'] * (high < LARGEST or value is not None and value > high)
-            limit = ' of ' * bool(limits) + ' and '.join(limits)
+            limits = []
+            if low is not None:
+                limits.append(f'at least {low}')
+            if high < LARGEST or (value is not None and value > high):
+                limits.append(f'at most {high}')
+            limit = f' of {" and ".join(limits)}' if limits else ''
             raise argparse.ArgumentTypeError(f'needs a whole number{limit}' + (f', or {or_word}' if or_word else ''))
         return value
     return convert
@@ -185,7 +188,7 @@ def number(low: float | None = None, above: float | None = None, below: float | 
 
 
 def duration(text: str) -> float:
-    """Seconds that a timer can measure; 0 for none."""
+    """Seconds that a timer can measure; 0 for no limit."""
     value = number(0)(text)
     if value and not 0.001 <= value <= 1e6:
         raise argparse.ArgumentTypeError('needs 0, or a number from 0.001 to 1000000')
@@ -193,7 +196,7 @@ def duration(text: str) -> float:
 
 
 def names_of(known: tuple[str, ...]):
-    """Words of `known` with commas between them; 'none' stands alone."""
+    """Words of `known`, separated by commas; 'none' only alone."""
     def convert(text):
         words = [word.strip() for word in text.split(',') if word.strip()]
         unknown = next((word for word in words if word not in known), None)
@@ -201,21 +204,21 @@ def names_of(known: tuple[str, ...]):
             raise argparse.ArgumentTypeError(f'{unknown} does not exist{nearest(unknown, known)} '
                                              f'(there are: {", ".join(known)})')
         if not words or ('none' in words and len(words) > 1):
-            raise argparse.ArgumentTypeError('needs names with commas between them, or none alone')
+            raise argparse.ArgumentTypeError('needs names separated by commas, or none alone')
         return ','.join(words)
     return convert
 
 
 def file_name(text: str) -> str:
-    """A word that is safe as a part of a file name."""
+    """A word that is safe as part of a file name."""
     if not re.fullmatch(r'[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}', text):
         raise argparse.ArgumentTypeError('needs a name of letters, digits, "_", "-" and ".", at most 100, '
-                                         'not beginning with "."')
+                                         'not starting with "."')
     return text
 
 
 def device_list(text: str) -> str:
-    """`-1` for the CPU, or numbers of GPUs separated by commas."""
+    """`-1` for the CPU, or numbers of GPUs, separated by commas."""
     if not re.fullmatch(r'\s*-?\d+(\s*,\s*-?\d+)*\s*', text):
         raise argparse.ArgumentTypeError('needs -1 for the CPU or the number of a GPU, such as 0')
     numbers = [int(word) for word in text.split(',')]

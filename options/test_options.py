@@ -43,8 +43,9 @@ class TestOptions(BaseOptions):
         self.trained = trained = state['options']
         own = (*models.registry.declarations(trained['model'])['options'],
                *data.registry.declarations(trained['dataset_mode'])['options'])
-        uncropped = ('load_size',) * (trained['preprocess'] not in CROPPED)
-        stored = {name: trained[name] for name in (*RESTORED, *own, *uncropped) if name in trained}
+        stored = {name: trained[name] for name in (*RESTORED, *own) if name in trained}
+        if trained['preprocess'] not in CROPPED:
+            stored['load_size'] = trained['load_size']
         model, dataset_mode, direction = self.asked_for(argv)
         if model == 'test' or (not model and dataset_mode == 'single'):
             stored.update(one_sided(trained))

@@ -123,7 +123,10 @@ def main(argv, console):
         raise UserError('give a gen_*.pt to import, or --export FILE')
     if not args.name:
         raise UserError('give the name of the run with --name NAME')
-    export_munit(args) if args.export else import_munit(args)
+    if args.export:
+        export_munit(args)
+    else:
+        import_munit(args)
 
 
 if __name__ == '__main__':

@@ -98,7 +98,9 @@ def shared_options() -> list[str]:
 def program_options(program, other, head: str = '') -> list[str]:
     """The groups that only one of the programs has."""
     shared = groups(base_parser(other))
-    lines = [f'## `{program.program}` alone', '', *[head] * bool(head)]
+    lines = [f'## `{program.program}` alone', '']
+    if head:
+        lines.append(head)
     for title, actions in groups(base_parser(program)).items():
         if title not in shared:
             lines += [f'### {title.capitalize()}', '', *option_table(actions)]
