@@ -13,7 +13,7 @@ from torch import nn
 
 from models import networks
 from models.losses import GAN_LOSSES
-from models.nets import norms, recompute
+from models.nets import convolutions, norms, recompute
 
 
 class PlainBlock(networks.ResnetBlock):
@@ -39,8 +39,8 @@ class PlainContentBlock(networks.ContentResBlock):
 
 PLAIN = {
     norms.Chain: nn.Sequential, recompute.Segments: nn.Sequential, norms.InstanceNorm2d: nn.InstanceNorm2d,
-    norms.OutputConv2d: nn.Conv2d, norms.OutputConvTranspose2d: nn.ConvTranspose2d, norms.PaddedConv2d: nn.Conv2d,
-    norms.ReflectionPad2d: nn.ReflectionPad2d,
+    convolutions.OutputConv2d: nn.Conv2d, convolutions.OutputConvTranspose2d: nn.ConvTranspose2d,
+    convolutions.PaddedConv2d: nn.Conv2d, convolutions.ReflectionPad2d: nn.ReflectionPad2d,
     networks.ResnetBlock: PlainBlock, networks.ConvBlock: PlainConvBlock, networks.ContentResBlock: PlainContentBlock,
 }
 
