@@ -4,9 +4,20 @@ from util.registry import Registry
 registry = Registry(package='data', kind='dataset', option='dataset_mode')
 
 
+def open_dataset(opt):
+    if not registry.is_older(opt.dataset_mode):
+        return registry.load(opt.dataset_mode)(opt)
+    from .reference_adapter import OlderDataset
+    return OlderDataset(registry.load_older(opt.dataset_mode), opt)
+
+
 def create_dataset(opt):
     """The dataset chosen by the options; for training, its files are checked first."""
-    dataset = registry.load(opt.dataset_mode)(opt)
+    if hasattr(opt, 'frozen'):      # options of a script written for the reference
+        from .reference_adapter import ScriptDataset
+        dataset = create_dataset(opt.frozen())
+        return ScriptDataset(dataset, create_loader(dataset, opt), opt.direction)
+    dataset = open_dataset(opt)
     if opt.isTrain:
         dataset.check()
     return dataset
@@ -48,7 +59,7 @@ def fixed_samples(opt, count: int) -> list:
                       load_size=opt.crop_size if 'crop' in opt.preprocess else opt.load_size)
     for phase in ('val', 'test', opt.phase):
         try:
-            dataset = registry.load(opt.dataset_mode)(opt.replace(phase=phase))
+            dataset = open_dataset(opt.replace(phase=phase))
             return [collate([dataset[index]]) for index in range(min(count, len(dataset)))]
         except UserError:
             continue

@@ -7,10 +7,19 @@ from util.registry import Registry
 registry = Registry(package='models', kind='model', option='model')
 
 
-def create_model(opt, runtime):
-    """The model for the options; a `ResourceError` if it does not fit into memory."""
+def create_model(opt, runtime=None):
+    """The model for the options; a `ResourceError` if it does not fit into memory.
+
+    A script written for the reference gives no `runtime`, and gets a model with the methods that it knows.
+    """
     from models import experimental
     from util.machine.memory import memory_explained
+    if runtime is None:
+        from models.reference_scripts import ScriptModel
+        return ScriptModel(opt, create_model, create_trainer)
+    if registry.is_older(opt.model):
+        from models.reference_adapter import create_older_model
+        return create_older_model(registry.load_older(opt.model), opt, runtime)
     kind = registry.load(opt.model)
     if opt.isTrain and opt.parallel == 'twin':
         kind = experimental.twin_of(kind)
@@ -36,7 +45,9 @@ def create_trainer(opt, model):
             recompute(net)
     schedule = Schedule(opt.lr_policy, opt.lr, opt.n_epochs, opt.n_epochs_decay, opt.lr_decay_iters, opt.lr_gamma,
                         opt.lr_step_unit, model.plateau_losses)
-    if opt.accumulate > 1:
+    if hasattr(model, 'make_engine'):       # it makes its updates itself
+        make_engine = model.make_engine
+    elif opt.accumulate > 1:
         make_engine = Accumulated
     elif opt.engine == 'graph':
         make_engine = experimental.create_graph_engine

@@ -15,7 +15,7 @@ from util.errors import UserError
 from util.files import atomic_write, move_aside
 
 from . import rules
-from .parser import OptionParser, device_list, duration, file_name, modernised, number, unknown_option, whole
+from .parser import ALIASES, OptionParser, device_list, duration, file_name, modernised, number, unknown_option, whole
 from .restore import changes, contradictions
 
 PREPROCESS = ('resize_and_crop', 'crop', 'scale_width', 'scale_width_and_crop', 'none', 'resize', 'scale_shortside',
@@ -46,6 +46,30 @@ class Options:
     def replace(self, **changes) -> 'Options':
         """A copy with other values."""
         return Options({**self._values, **changes}, self.given)
+
+    def writable(self) -> 'WritableOptions':
+        """A copy that can be changed, for model files and scripts written for the reference."""
+        return WritableOptions(self._values, self.given)
+
+
+class WritableOptions(argparse.Namespace):
+    """Options that a script may assign, `opt.num_threads = 0`; older names, `opt.fineSize`, can be read too."""
+
+    def __init__(self, values: dict, given=()):
+        super().__init__(**values)
+        self.given = frozenset(given)
+
+    def __getattr__(self, name):
+        current = ALIASES.get(f'--{name}', '').removeprefix('--')
+        if current in vars(self):
+            return getattr(self, current)
+        raise AttributeError(f'there is no option {name}')
+
+    def frozen(self) -> Options:
+        """The options as they are now, for our own code."""
+        values = dict(vars(self))
+        given = values.pop('given')
+        return Options(values, given)
 
 
 class BaseOptions:
@@ -128,13 +152,16 @@ class BaseOptions:
         if 'preset' in tables[f'{phase}_options']:
             preset, = parser.peek(argv, 'preset')
             parser.set_defaults(**tables['presets'].get(preset, {}))
+        if registry.is_older(name):
+            add_older_options(parser, registry.load_older(name), self.is_train)
         beats = stored if self.is_train else {**stored, **tables['test_defaults']}
         parser.set_defaults(**beats)
         return beats
 
     def parse(self, argv=None) -> Options:
         """Options of a command line; a `UserError` lists every mistake in it."""
-        argv = modernised(sys.argv[1:] if argv is None else list(argv))
+        is_script = argv is None        # of the reference, which may assign options
+        argv = modernised(sys.argv[1:] if is_script else list(argv))
         stored = {} if {'-h', '--help'} & set(argv) else self.stored_options(argv)
         parser = self.build_parser(argv, stored)
         values, given = parser.parse_all(argv, self.options_of_other_programs())
@@ -150,7 +177,8 @@ class BaseOptions:
         for line in rules.options_without_effect(values, given):
             warn(line)
         self.changes = changes(values, given, stored)
-        return Options(values, given)
+        options = Options(values, given)
+        return options.writable() if is_script else options
 
     def stored_options(self, argv) -> dict:
         """Options that come from a checkpoint."""
@@ -204,6 +232,14 @@ class BaseOptions:
             raise UserError(*problems)
         label = f'iter_{values["load_iter"]}' if values['load_iter'] else values['epoch']
         return Path(values['checkpoints_dir']) / full_name(values), label
+
+
+def add_older_options(parser, kind: type, is_train: bool):
+    """Let a class written for the reference add its options and defaults."""
+    if hasattr(kind, 'modify_commandline_options'):
+        parser.conflict_handler = 'resolve'     # an option of its own may have the name of one of ours
+        kind.modify_commandline_options(parser, is_train)
+        parser.conflict_handler = 'error'
 
 
 def full_name(values: dict) -> str:

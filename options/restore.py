@@ -2,7 +2,8 @@
 from pathlib import Path
 
 from models import catalog, registry
-from util.checkpoint import layout, transaction
+from util.checkpoint import damage, layout, transaction
+from util.checkpoint.manifest import newest_first
 from util.console import note, warn
 from util.errors import UserError
 
@@ -15,17 +16,17 @@ def newest_good(folder: Path, new_if_none: bool = False) -> str:
 
     A `UserError` if there is none; or, with `new_if_none`, '' and a note if there never was one.
     """
-    transaction.recover(folder, owner=False)
-    labels, damaged = transaction.by_age(folder), []
+    transaction.complete_sets(folder)
+    labels, damaged = newest_first(folder), []
     if not labels and new_if_none:
         note(f'no checkpoint in {folder.absolute()} yet; starting a new run')
         return ''
     if not labels:
-        raise UserError(f'no checkpoint of this run: {layout.what_is_there(folder)}')
+        raise UserError(f'no checkpoint of this run: {layout.describe_checkpoints(folder)}')
     for label in labels:
-        problems = transaction.problems_of(folder, label)
+        problems = damage.find_problems(folder, label)
         if not problems:
-            damaged += transaction.lost_manifests(folder, newer_than=label)
+            damaged += damage.lost_manifests(folder, newer_than=label)
             if damaged:
                 warn(f'{"; ".join(damaged)}; resuming from the newest good checkpoint, {label}')
             return label
@@ -36,9 +37,9 @@ def newest_good(folder: Path, new_if_none: bool = False) -> str:
 
 def load_run(folder: Path, label: str) -> dict | None:
     """The state file of a run, or None if it has bare weights only; a `UserError` if there is nothing."""
-    transaction.recover(folder, owner=False)
+    transaction.complete_sets(folder)
     if label not in layout.labels(folder):
-        raise UserError(f'no checkpoint {label} of this run: {layout.what_is_there(folder)}')
+        raise UserError(f'no checkpoint {label} of this run: {layout.describe_checkpoints(folder)}')
     if not layout.state_path(folder, label).exists():
         return None
     from util.checkpoint.store import load_state
@@ -48,7 +49,7 @@ def load_run(folder: Path, label: str) -> dict | None:
 def warn_of_lost_options(folder: Path, label: str):
     """Warn about a checkpoint that has lost its state file; the test continues with the weights alone."""
     state = layout.state_path(folder, label)
-    if state in transaction.entries_of(folder, label):
+    if state in damage.expected_files(folder, label):
         warn(f'{state.absolute()} is missing, and with it the options of the training; the networks are those '
              f'that the command line describes')
 

@@ -6,6 +6,8 @@
 import ast
 import difflib
 import importlib
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 from util.errors import UserError
@@ -22,6 +24,28 @@ def nearest(name: str, names, prefix: str = '') -> str:
     same = [known for known in names if known.lower() == name.lower()]
     found = same or difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return f'; did you mean {prefix}{found[0]}?' if found else ''
+
+
+@contextmanager
+def replaced_modules(package: str, modules: dict):
+    """Inside, imports find `modules`, {name: module}, in place of modules of `package`."""
+    attributes = vars(sys.modules[package])
+    before = {name: (sys.modules.get(f'{package}.{name}'), attributes.get(name)) for name in modules}
+    for name, module in modules.items():
+        sys.modules[f'{package}.{name}'] = attributes[name] = module
+    try:
+        yield
+    finally:
+        for name, (module, attribute) in before.items():
+            put_back(sys.modules, f'{package}.{name}', module)
+            put_back(attributes, name, attribute)
+
+
+def put_back(table: dict, name: str, value):
+    if value is None:
+        del table[name]
+    else:
+        table[name] = value
 
 
 class Registry:
@@ -44,6 +68,23 @@ class Registry:
                             f'(there are: {", ".join(self.names())})')
         return spelling[plain(name)]
 
+    def is_older(self, name: str) -> bool:
+        """Is the class of `name` written for the reference: does it take `opt` alone, or add options itself?"""
+        node, _ = self.class_of(name)
+        methods = {item.name: item for item in node.body if isinstance(item, ast.FunctionDef)} if node else {}
+        native = {'updates', 'load'} & methods.keys() or (node and 'self.minimize(' in ast.unparse(node))
+        if native:
+            return False
+        if self.kind == 'model' and '__init__' in methods:
+            return len(methods['__init__'].args.args) == 2
+        return bool({'modify_commandline_options', 'initialize', 'optimize_parameters', '__getitem__'} & methods.keys())
+
+    def load_older(self, name: str) -> type:
+        """The class of a file written for the reference."""
+        adapter = importlib.import_module(f'{self.package}.reference_adapter')
+        with adapter.older_modules():
+            return self.load(name)
+
     def load(self, name: str) -> type:
         """Import the file of `name` and return its class."""
         name = self.resolve(name)
@@ -60,11 +101,7 @@ class Registry:
 
         So help and mistakes on the command line are answered at once, not after torch is loaded.
         """
-        path = self.folder / f'{self.resolve(name)}_{self.kind}.py'
-        classes = [node for node in ast.parse(path.read_text(encoding='utf-8')).body
-                   if isinstance(node, ast.ClassDef)]
-        wanted = plain(path.stem)
-        found = next((node for node in classes if plain(node.name) == wanted), None)
+        found, path = self.class_of(name)
         tables = {**{table: {} for table in TABLES}, **FACTS}
         if found is None:
             return tables
@@ -77,6 +114,13 @@ class Registry:
             elif name in FACTS:
                 tables[name] = literal(node.value, path)
         return tables
+
+    def class_of(self, name: str) -> tuple:
+        """The syntax tree of a class, None if its file has none, and the file."""
+        path = self.folder / f'{self.resolve(name)}_{self.kind}.py'
+        nodes = ast.parse(path.read_text(encoding='utf-8')).body
+        classes = [node for node in nodes if isinstance(node, ast.ClassDef) and plain(node.name) == plain(path.stem)]
+        return (classes[0] if classes else None), path
 
     def _inherit(self, tables, base):
         base_name = plain(getattr(base, 'id', '')).removesuffix(self.kind)

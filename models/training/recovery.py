@@ -4,7 +4,8 @@ import os
 import torch
 
 from models.training.saving import refuse_non_finite
-from util.checkpoint import store, transaction
+from util.checkpoint import store
+from util.checkpoint.manifest import newest_first, read_manifest
 from util.console import warn
 from util.errors import NonFiniteError
 from util.files import atomic_write
@@ -85,14 +86,14 @@ class Recovery:
     def newest(self) -> list:
         """Label and serial number of the newest checkpoint."""
         self.checkpoints.wait()
-        label = next(iter(transaction.by_age(self.folder)), None)
-        return [label, label and transaction.manifest_of(self.folder, label).serial]
+        label = next(iter(newest_first(self.folder)), None)
+        return [label, label and read_manifest(self.folder, label).serial]
 
     def advice(self, progress, bad) -> str:
         """Where the run can be resumed from, for its last message."""
         self.checkpoints.wait()
-        labels = transaction.by_age(self.folder)
-        manifest = transaction.manifest_of(self.folder, labels[0]) if labels else None
+        labels = newest_first(self.folder)
+        manifest = read_manifest(self.folder, labels[0]) if labels else None
         where = (f'the last good checkpoint is {manifest.label} (epoch {manifest.progress.get("epoch")}, total_iters '
                  f'{manifest.progress.get("total_iters")})' if manifest else 'there is no checkpoint yet')
         skip = ', or --on_nonfinite skip' if self.policy == 'stop' else ''

@@ -4,7 +4,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from util.checkpoint import layout, store, transaction
+from util.checkpoint import layout, retention, store, transaction
 from util.console import warn
 from util.errors import NonFiniteError
 from util.monitors import loss_log
@@ -115,7 +115,7 @@ class Checkpoints:
             with suppress(OSError):     # a log that cannot be flushed is no reason not to save
                 loss_log.flush(self.folder)
             self.write_patiently(labels, snapshot)
-            transaction.prune(self.folder, self.policy.keep_last, transaction.FULL_STATES)
+            retention.prune(self.folder, self.policy.keep_last, layout.FULL_STATES)
             self.failures = 0
         except Exception as error:
             self.error = error
@@ -125,7 +125,7 @@ class Checkpoints:
         try:
             self.write_labels(labels, snapshot)
         except OSError as error:
-            if error.errno not in transaction.FULL:
+            if error.errno not in transaction.DISK_FULL:
                 time.sleep(RETRY_SECONDS)
                 self.write_labels(labels, snapshot)
             elif len(labels) == 1:
@@ -137,7 +137,7 @@ class Checkpoints:
 
     def write_labels(self, labels, snapshot: dict):
         size = len(labels) * sum(tensor.nbytes for tensor in store.tensors_of(snapshot))
-        transaction.check_room(self.folder, size)
+        transaction.check_space(self.folder, size)
         store.save(self.folder, labels[0], **snapshot, also=labels[1:])
 
     def report_failure(self):

@@ -12,7 +12,8 @@ from models.training.progress import Progress
 from models.training.recovery import Recovery
 from models.training.saving import Checkpoints, NoCheckpoints, SavePolicy
 from models.training.state import TrainingState
-from util.checkpoint import layout, transaction
+from util.checkpoint import retention
+from util.checkpoint.lock import claim
 from util.console import as_duration, say, warn
 from util.machine.memory import gigabytes, peak_memory
 from util.machine.signals import Signals
@@ -67,7 +68,7 @@ class Session:
         if self.opt.continue_train:
             self.first_line = self.continue_run()
         else:
-            self.first_line = self.group.first(lambda: layout.claim(lock, self.opt.overwrite))
+            self.first_line = self.group.first(lambda: claim(lock, self.opt.overwrite))
         console.crash_folder, console.silent = self.folder, False
         if self.group.is_main:
             self.dataset.bad_images.save_to(self.folder)
@@ -81,7 +82,7 @@ class Session:
                 f'image {progress.epoch_iter}')
         if not self.group.is_main:
             return line
-        kept = transaction.make_newest(self.folder, self.label, progress.state_dict())
+        kept = retention.promote_to_latest(self.folder, self.label, progress.state_dict())
         loss_log.cut_back(self.folder, self.log_lengths)
         if kept:
             line += (f'; the previous latest is kept as {kept}, and checkpoints of later epochs will be overwritten')

@@ -5,7 +5,8 @@ import torch
 
 from models.nets.factory import describe_generator
 from models.training.progress import Progress
-from util.checkpoint import layout, store, transaction
+from util.checkpoint import damage, layout, store
+from util.checkpoint.manifest import newest_first
 from util.console import warn
 from util.errors import NonFiniteError, UserError
 
@@ -24,7 +25,7 @@ def load_networks(model, folder: Path, label: str, averages: bool = False) -> li
     files = weight_files(model, folder, label, averages)
     for name, path in files.items():
         if not path.exists():
-            raise UserError(f'no checkpoint {path.absolute()}: {layout.what_is_there(folder)}')
+            raise UserError(f'no checkpoint {path.absolute()}: {layout.describe_checkpoints(folder)}')
         store.load_weights(path, model.nets[name], describe_generator)
     return list(files.values())
 
@@ -68,7 +69,7 @@ class TrainingState:
         try:
             load_networks(self.model, self.folder, label)
         except NonFiniteError as error:
-            finite = [other for other in transaction.by_age(self.folder) if self.is_finite(other)]
+            finite = [other for other in newest_first(self.folder) if self.is_finite(other)]
             raise UserError(f'{error}; finite checkpoints here: {", ".join(finite) or "none"}')
         self.load_averages(label)
         state = store.load_state(self.folder, label)
@@ -89,7 +90,7 @@ class TrainingState:
     def require_state_file(self, label: str):
         """A `UserError` for weights that are bare only because their state file was lost."""
         path = layout.state_path(self.folder, label)
-        if path in transaction.entries_of(self.folder, label):
+        if path in damage.expected_files(self.folder, label):
             raise UserError(f'{path.absolute()} is missing; use another checkpoint (--epoch), copy the file again, or '
                             f'continue from bare weights with --epoch_count')
 

@@ -104,8 +104,9 @@ class Trainer:
 
     def set_learning_rate(self, progress):
         """Give all optimizers the learning rate of the next step."""
-        for optimizer in self.model.optimizers.values():
-            set_learning_rate(optimizer, self.schedule.learning_rate(progress))
+        lr = self.schedule.learning_rate(progress)
+        for name, optimizer in self.model.optimizers.items():
+            set_learning_rate(optimizer, lr * self.model.lr_scales.get(name, 1))
 
     def finish_epoch(self, progress) -> float:
         """Set the learning rate of the next epoch; returns that of the epoch before."""

@@ -1,0 +1,107 @@
+"""What `create_model(opt)` gives a script with a loop of its own: any model here, with the methods of the reference."""
+from collections import OrderedDict
+from pathlib import Path
+
+from models.reference_adapter import OlderModel, swap_domains
+from models.training.progress import Progress
+from models.training.state import TrainingState, load_networks
+from util.checkpoint import store
+from util.console import say
+from util.machine.runtime import start_runtime
+
+
+class ScriptModel:
+    """`setup`, `set_input`, `optimize_parameters`, `test`, `save_networks`, ... as scripts of the reference call them.
+
+    Attributes that are not here are those of the model: `model.netG`, `model.fake_B`, `model.loss_names`.
+    """
+
+    def __init__(self, opt, create_model, create_trainer):
+        self.opt = opt = opt.frozen()
+        runtime = start_runtime(opt.gpu_ids, opt.cpu_threads, opt.seed, 'gpu_ids' in opt.given, opt.precision,
+                                opt.deterministic)
+        self.model = create_model(opt, runtime)
+        self.trainer = create_trainer(opt, self.model) if opt.isTrain else None
+        self.folder = Path(opt.checkpoints_dir) / opt.name
+        self.progress = Progress(epoch=opt.epoch_count if opt.isTrain else 1)
+        self.progress.last_epoch = opt.n_epochs + opt.n_epochs_decay if opt.isTrain else 1
+        self.visuals = None
+        if self.trainer:
+            self.trainer.set_learning_rate(self.progress)
+
+    def __getattr__(self, name):
+        """Of the model, or of the object that an older model file defines."""
+        model = self.__dict__['model']
+        return getattr(model.client if isinstance(model, OlderModel) and hasattr(model.client, name) else model, name)
+
+    @property
+    def model_names(self):
+        return list(self.model.nets)
+
+    def setup(self, opt=None):
+        """Load the weights of a test, or of --continue_train, and print the networks."""
+        if not self.trainer or self.opt.continue_train:
+            self.load_networks(f'iter_{self.opt.load_iter}' if self.opt.load_iter else self.opt.epoch)
+        self.print_networks(self.opt.verbose)
+
+    def print_networks(self, verbose=False):
+        say(self.model.describe_networks(verbose))
+
+    def load_networks(self, epoch):
+        """The weights of a checkpoint; in training everything else that it holds, too."""
+        if self.trainer:
+            TrainingState(self.trainer, self.folder, self.opt.as_dict()).resume(str(epoch), keep_threads=True)
+        else:
+            load_networks(self.model, self.folder, str(epoch), averages=not self.opt.no_ema)
+
+    def save_networks(self, epoch):
+        state = TrainingState(self.trainer, self.folder, self.opt.as_dict())
+        store.save(self.folder, str(epoch), **state.snapshot(self.progress))
+
+    # ---- steps
+
+    def set_input(self, input):
+        """A batch of `create_dataset(opt)`, or one made by hand; domains are those of the files."""
+        batch = {key: value for key, value in input.items()}
+        batch.setdefault('A_paths', [''] * len(batch['A']))
+        self.batch = swap_domains(batch) if self.opt.direction == 'BtoA' else batch
+        self.visuals = None
+        self.model.set_input(self.batch)
+
+    def optimize_parameters(self):
+        self.trainer.step(self.batch)
+        self.progress.advance(len(self.batch['A_paths']))
+
+    def forward(self):
+        self.model.forward()
+
+    def test(self):
+        self.visuals = self.model.translate(self.batch)
+        vars(self.model).update(self.visuals)
+
+    def compute_visuals(self):
+        """`get_current_visuals` computes what it shows."""
+
+    def eval(self):
+        self.model.eval()
+
+    # ---- between steps
+
+    def get_current_visuals(self):
+        return OrderedDict(self.visuals or self.model.get_current_visuals())
+
+    def get_current_losses(self):
+        return OrderedDict(self.model.get_current_losses())
+
+    def get_image_paths(self):
+        return self.model.image_paths
+
+    def set_requires_grad(self, nets, requires_grad=False):
+        for net in nets if isinstance(nets, list) else [nets]:
+            net.requires_grad_(requires_grad)
+
+    def update_learning_rate(self):
+        """Called once in each epoch: the learning rate of the next one."""
+        self.progress.finish_epoch()
+        before = self.trainer.finish_epoch(self.progress)
+        say(f'learning rate {before:.7f} -> {self.trainer.learning_rate:.7f}')
