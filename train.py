@@ -19,7 +19,7 @@ from pathlib import Path
 
 from options import TrainOptions
 from options.base_options import save_options
-from util.checkpoint import layout
+from util.checkpoint.lock import Lock, check_writable
 from util.cli import run
 from util.errors import NonFiniteError
 from util.machine import launch
@@ -30,8 +30,8 @@ def main(argv, console):
     console.silent = launch.is_follower()
     options = TrainOptions()
     opt = options.parse(argv)       # mistakes are reported here, before torch is imported
-    layout.check_writable(opt.checkpoints_dir)
-    with layout.Lock(Path(opt.checkpoints_dir) / opt.name) as lock:
+    check_writable(opt.checkpoints_dir)
+    with Lock(Path(opt.checkpoints_dir) / opt.name) as lock:
         session = prepare(opt, lock, console, argv)
         if session.progress.finished:
             session.say_finished()

@@ -95,7 +95,7 @@ def export_munit(args):
     for domain, name in (('a', 'G_A'), ('b', 'G_B')):
         path = layout.network_path(folder, args.epoch, name)
         if not path.exists():
-            raise UserError(f'no checkpoint {path.absolute()}: {layout.what_is_there(folder)}')
+            raise UserError(f'no checkpoint {path.absolute()}: {layout.describe_checkpoints(folder)}')
         weights = dict(store.read(path))
         adaptive = [key for key in weights if ADAPTIVE.fullmatch(key)]
         for key in adaptive:

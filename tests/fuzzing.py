@@ -10,6 +10,7 @@ from PIL import Image
 
 from options import TestOptions, TrainOptions
 from util.checkpoint import layout, transaction
+from util.checkpoint.manifest import read_manifest
 
 LIMIT = 90              # seconds, then a run hangs
 GARBAGE = ['', '0', '1', '2', '3', '-1', '1.5', '1e-9', 'nan', 'inf', 'x', 'none', 'latest', '../x', 'a b', '{', '%s',
@@ -77,13 +78,13 @@ def draw_damaged_images(root: Path, draw: random.Random, home: Path) -> None:
 
 def damage_checkpoint(folder: Path, draw: random.Random):
     """One file is damaged; and the sums beside it tell so, are gone, or are wrong too."""
-    path = draw.choice([*layout.files_of(folder, 'latest'), layout.manifest_path(folder, 'latest')])
+    path = draw.choice([*layout.existing_files(folder, 'latest'), layout.manifest_path(folder, 'latest')])
     path.write_bytes(damaged(path.read_bytes(), draw))
     manifest, sums = layout.manifest_path(folder, 'latest'), draw.choice(['right', 'gone', 'wrong'])
     if sums == 'gone':
         manifest.unlink()
     elif sums == 'wrong' and path != manifest:
-        content = transaction.manifest_of(folder, 'latest')
+        content = read_manifest(folder, 'latest')
         content.files[path.name] = dict(bytes=path.stat().st_size, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
         transaction.write_manifest(folder, content)
 

@@ -36,7 +36,7 @@ class Storage:
         from util.checkpoint import transaction
         sys.addaudithook(self.audit)
         os.fsync = self.before('fsync', os.fsync)
-        plain_write = transaction.Summed.write
+        plain_write = transaction.HashingFile.write
 
         def write(summed, block):
             def half():
@@ -48,7 +48,7 @@ class Storage:
                 summed.error = error
                 raise
             return plain_write(summed, block)
-        transaction.Summed.write = write
+        transaction.HashingFile.write = write
 
     def before(self, name: str, function):
         def wrapped(descriptor):

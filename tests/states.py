@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from util.checkpoint import layout, transaction
+from util.checkpoint import layout
+from util.checkpoint.manifest import read_manifest
 
 TIMES = ('time', 'data', 'images_per_s', 'data_wait')
 
@@ -28,7 +29,7 @@ def flat(tree, place: str = '') -> dict:
 def whole_state(folder, label: str = 'latest') -> dict:
     """All that a checkpoint holds but the options and the lengths of the logs, which hold times."""
     found = {}
-    for path in layout.files_of(folder, label):
+    for path in layout.existing_files(folder, label):
         content = torch.load(path, weights_only=True)
         if path == layout.state_path(folder, label):
             content = {key: value for key, value in content.items() if key not in ('options', 'logs')}
@@ -76,5 +77,5 @@ def leftovers(folder) -> list[str]:
 
 def position(folder, label: str) -> tuple:
     """Where a checkpoint was made: (epoch, images seen)."""
-    progress = transaction.manifest_of(folder, label).progress
+    progress = read_manifest(folder, label).progress
     return progress['epoch'], progress['total_iters']

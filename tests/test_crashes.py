@@ -7,7 +7,7 @@ import states
 import tiny_runs
 
 from options.restore import newest_good
-from util.checkpoint import layout, transaction
+from util.checkpoint import damage, layout
 
 MODEL = 'cyclegan'
 FREQUENT = ['--max_dataset_size', '3', '--n_epochs', '1', '--n_epochs_decay', '1', '--save_latest_freq', '2',
@@ -31,7 +31,7 @@ def by_position(server, home, tmp_path_factory):
     """The whole state of the unbroken run after each step and each epoch: {(epoch, images seen): state}."""
     runs = tiny_runs.Runs(server, home, tmp_path_factory.mktemp('positions'))
     done = runs.begin(MODEL, 'run', *FREQUENT, '--save_latest_freq', 1, '--save_by_iter',
-                      values_of={'util.checkpoint.transaction.FULL_STATES': 99})
+                      values_of={'util.checkpoint.layout.FULL_STATES': 99})
     assert done.code == 0
     folder = runs.folder / 'run'
     return {states.position(folder, label): states.whole_state(folder, label) for label in layout.labels(folder)}
@@ -155,8 +155,8 @@ def test_a_damaged_byte_is_found(unbroken, tmp_path):
     folder = tmp_path / 'run'
     shutil.copytree(unbroken[0], folder)
     draw = random.Random(3)
-    paths = layout.files_of(folder, 'latest')
-    assert transaction.problems_of(folder, 'latest') == []
+    paths = layout.existing_files(folder, 'latest')
+    assert damage.find_problems(folder, 'latest') == []
     for count in range(220):
         path = draw.choice(paths)
         content = path.read_bytes()
@@ -165,7 +165,7 @@ def test_a_damaged_byte_is_found(unbroken, tmp_path):
         if count < 200:
             damaged[place] ^= 1 << draw.randrange(8)
         path.write_bytes(damaged)
-        problem, = transaction.problems_of(folder, 'latest')
+        problem, = damage.find_problems(folder, 'latest')
         assert str(path) in problem
         path.write_bytes(content)
-    assert transaction.problems_of(folder, 'latest') == []
+    assert damage.find_problems(folder, 'latest') == []

@@ -13,6 +13,9 @@ from PIL import Image
 
 from util import files
 from util.checkpoint import layout, transaction
+from util.checkpoint.damage import find_problems
+from util.checkpoint.lock import Lock
+from util.checkpoint.manifest import read_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
 FREQUENT = ['--save_latest_freq', 3, '--val_images', 0]      # 3 epochs of 4 steps
@@ -73,7 +76,7 @@ DAMAGE = {
     'truncated': (truncate, 'has 1000 bytes instead of'), 'empty': (lambda path: path.write_bytes(b''), 'is empty'),
     'page': (lambda path: path.write_text('<!DOCTYPE html>', encoding='utf-8'), "starts with '<!DOCTYPE': a web page"),
     'pointer': (lambda path: path.write_bytes(b'version https://git-lfs.github.com/spec/v1'), 'Git LFS'),
-    'flipped': (flip, 'differs from its sum'), 'missing': (Path.unlink, 'is missing'),
+    'flipped': (flip, 'sum in its manifest'), 'missing': (Path.unlink, 'is missing'),
     'folder': (lambda path: (path.unlink(), path.mkdir()), 'is a folder, not a file'),
 }
 
@@ -90,7 +93,7 @@ def test_a_damaged_latest_is_passed_over(damage, name, run, runs):
     done = runs.go_on('run', '--n_epochs', 3)
     assert survived(done, 0, 'the newest good checkpoint, 3') and str(path) in done.err
     assert sentence in done.err and 'from 3: epoch 4' in done.out
-    assert states.position(run, 'latest') == (5, 16) and transaction.problems_of(run, 'latest') == []
+    assert states.position(run, 'latest') == (5, 16) and find_problems(run, 'latest') == []
 
 
 @pytest.mark.parametrize('name', ['net_G', 'state', 'training'])
@@ -137,7 +140,7 @@ def test_images_that_are_gone_are_told_when_a_run_goes_on(run, runs, home, tmp_p
 def test_going_on_without_a_checkpoint(runs):
     assert is_one_sentence(runs.go_on('run'), 2, str(runs.folder / 'run'))
     done = runs.begin('template', 'run', '--continue_train', 'auto')
-    assert survived(done, 0, 'training begins anew')
+    assert survived(done, 0, f'no checkpoint in {runs.folder / "run"}')
     assert 'nothing left to train' in runs.begin('template', 'run', '--continue_train', 'auto').out
 
 
@@ -231,7 +234,7 @@ def test_how_much_is_kept(run, runs):
 def test_two_runs_of_one_name(run, runs):
     """The second one is refused, as long as the first one lives; so is one that would go on."""
     before = sorted(run.rglob('*'))
-    with layout.Lock(run) as lock:
+    with Lock(run) as lock:
         lock.acquire()
         for done in (runs.begin('pix2pix', 'run'), runs.begin('pix2pix', 'run', '--overwrite'),
                      runs.go_on('run', '--n_epochs', 9)):
@@ -410,7 +413,7 @@ def test_nothing_that_is_not_finite_is_saved(words, policy, runs):
     assert done.code == 3 and 'Traceback' not in done.err
     folder = runs.folder / 'run'
     for label in layout.labels(folder):
-        for path in layout.files_of(folder, label):
+        for path in layout.existing_files(folder, label):
             assert is_finite(path), path
 
 
@@ -429,7 +432,7 @@ def test_weights_that_are_not_finite_are_refused(run, runs):
     key = next(iter(weights))
     weights[key].view(-1)[0] = float('nan')
     torch.save(weights, path)
-    manifest = transaction.manifest_of(folder, 'latest')     # as if such numbers had been saved
+    manifest = read_manifest(folder, 'latest')     # as if such numbers had been saved
     manifest.files[path.name] = dict(bytes=path.stat().st_size, sha256=files.sha256(path))
     transaction.write_manifest(folder, manifest)
     assert is_one_sentence(runs.test('run'), 3, str(path), key)

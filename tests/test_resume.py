@@ -5,7 +5,8 @@ import pytest
 import states
 import tiny_runs
 
-from util.checkpoint import transaction
+from util.checkpoint import damage, layout
+from util.checkpoint.manifest import newest_first, read_manifest
 
 FREQUENT = ['--save_latest_freq', 3, '--display_freq', 2, '--val_freq', 5]
 EACH_EPOCH = [*FREQUENT, '--save_epoch_freq', 1]
@@ -93,7 +94,7 @@ def test_a_finished_run_that_goes_back_keeps_its_result(runs):
     trained = whole('latest')
     done = runs.go_on('run', '--epoch', 1, '--n_epochs', 3, '--lambda_L1', 1)
     assert 'iter_12' in done.out
-    assert len(transaction.by_age(runs.folder / 'run')) > transaction.FULL_STATES + 1
+    assert len(newest_first(runs.folder / 'run')) > layout.FULL_STATES + 1
     assert states.differences(whole('iter_12'), trained) == []      # to be gone on from, too
     assert states.differences(whole('3'), trained) != []
 
@@ -110,7 +111,7 @@ def test_killed_while_it_goes_back(runs, unbroken):
 
 def test_killed_while_older_checkpoints_are_thinned(runs):
     """At any storage operation none looks as if something of it was lost."""
-    few = dict(values_of={'util.checkpoint.transaction.FULL_STATES': 1})
+    few = dict(values_of={'util.checkpoint.layout.FULL_STATES': 1})
     words = [*EACH_EPOCH, '--save_latest_freq', 0, '--n_epochs_decay', 0]
     done = runs.begin('pix2pix', 'run', *words, **few)
     ours = [(op, path) for thread, op, path in done.operations if thread == 'saving']
@@ -122,8 +123,8 @@ def test_killed_while_older_checkpoints_are_thinned(runs):
         rule = dict(thread='saving', after=number, action='kill')       # at the end of epoch 2
         assert runs.begin('pix2pix', 'run', *words, rules=[rule], **few).code == CODES['SIGKILL']
         folder = runs.folder / 'run'
-        assert [transaction.problems_of(folder, label) for label in ('latest', '2', '1')] == [[], [], []], number
-        lists.add('1_training.pth' in transaction.manifest_of(folder, '1').files)
+        assert [damage.find_problems(folder, label) for label in ('latest', '2', '1')] == [[], [], []], number
+        lists.add('1_training.pth' in read_manifest(folder, '1').files)
     assert lists == {True, False}
 
 

@@ -1,0 +1,99 @@
+"""Which checkpoints of a run are kept, and which one is the newest."""
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from util.files import atomic_write
+
+from . import layout
+from .damage import expected_files
+from .manifest import Manifest, newest_first, next_serial, read_manifest
+from .transaction import new_set, timestamp, write_file, write_manifest
+
+
+def prune(folder, keep_last: int, full_states: int):
+    """Delete what is no longer wanted, once a newer checkpoint is safe on disk.
+
+    Keeps the newest `keep_last` numbered checkpoints (0: all), and the training files of the newest `full_states`.
+    """
+    folder = Path(folder)
+    labels = newest_first(folder)
+    manifests = {label: read_manifest(folder, label) for label in labels}
+    if keep_last:
+        numbered = [label for label in labels if label != 'latest' and manifests[label]]
+        for label in numbered[keep_last:]:
+            delete(folder, manifests[label])
+    for label in labels[full_states:]:
+        if not (manifests[label] and manifests[label].kept):
+            with suppress(OSError):
+                drop_training_file(folder, label)
+
+
+def delete(folder: Path, manifest: Manifest):
+    """Delete a checkpoint, its manifest last."""
+    for name in (*reversed(manifest.files), layout.manifest_path(folder, manifest.label).name):
+        with suppress(OSError):
+            (folder / name).unlink()
+
+
+def drop_training_file(folder: Path, label: str):
+    """Remove it from the manifest first, so that it never looks lost."""
+    training, manifest = layout.training_path(folder, label), read_manifest(folder, label)
+    if manifest and manifest.files.pop(training.name, None):
+        with atomic_write(layout.manifest_path(folder, label)) as file:
+            file.write(manifest.text())
+    training.unlink(missing_ok=True)
+
+
+def promote_to_latest(folder, label: str, progress: dict) -> str:
+    """Make an earlier checkpoint, saved at `progress`, the newest one and `latest`, so that runs resume from it.
+
+    Returns the label under which the previous `latest` is kept, or '' if there was nothing to keep. Bare weights are
+    left as they are, because their place in the run is unknown.
+    """
+    folder = Path(folder)
+    newest, manifest = next(iter(newest_first(folder)), label), read_manifest(folder, label)
+    is_bare = not layout.state_path(folder, label).exists()
+    if is_bare or newest == label or (manifest and manifest.equals(read_manifest(folder, newest))):
+        return ''
+    entries = expected_files(folder, label)
+    with new_set(folder, 'latest') as aside:
+        kept_as = keep_previous_latest(folder, aside) if label != 'latest' else ''
+        serial = next_serial(folder)
+        copies = {}
+        for path in entries:
+            name = layout.relabel(path.name, label, 'latest')
+            with open(path, 'rb') as source:
+                copies[name] = write_file(aside / name, partial(shutil.copyfileobj, source))
+        if manifest:        # then `label` is the second newest, in case `latest` gets damaged
+            files = {path.name: entry for path, entry in entries.items()}
+            write_manifest(aside, replace(manifest, serial=serial, files=files))
+        write_manifest(aside, Manifest('latest', serial, progress, copies, timestamp()))
+    return kept_as
+
+
+def keep_previous_latest(folder: Path, aside: Path) -> str:
+    """Add `latest` to a new set under a free label, which is returned: the resumed run will overwrite `latest`."""
+    paths = [path for path in layout.existing_files(folder, 'latest') if path.is_file()]
+    manifest = read_manifest(folder, 'latest')
+    if not paths:
+        return ''
+    label = f'iter_{manifest.progress["total_iters"]}' if manifest and 'total_iters' in manifest.progress else 'latest'
+    label = layout.free_label(folder, label)
+    for path in paths:
+        link_or_copy(path, aside / layout.relabel(path.name, 'latest', label))
+    if manifest:
+        files = {layout.relabel(name, 'latest', label): entry for name, entry in manifest.files.items()}
+        write_manifest(aside, replace(manifest, label=label, files=files, kept=True))
+    return label
+
+
+def link_or_copy(source: Path, target: Path):
+    """Hard-link, falling back to a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
