@@ -167,7 +167,7 @@ class Fuzz:
         folder = self.trained_run('run')
         damage_checkpoint(folder, draw)
         if draw.random() < 0.5:
-            wrong = self.judged(self.runs.go_on('run', '--n_epochs', 2, limit=LIMIT), folder)
+            wrong = self.judged(self.runs.resume('run', '--n_epochs', 2, limit=LIMIT), folder)
         else:
             wrong = self.judged(self.runs.test('run', limit=LIMIT), None, self.runs.folder / 'results')
         return f'checkpoints {number}: {wrong}' if wrong else ''

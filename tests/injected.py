@@ -141,7 +141,7 @@ def pipe_at(paths: dict):
     after_steps({int(step): lambda path=path: exchange(path) for step, path in paths.items()})
 
 
-def halted_at(seconds: dict):
+def suspended_at(seconds: dict):
     """{step: 3.0}: the process group is stopped, and goes on after so many seconds, as by Ctrl-Z and fg."""
     def halt(pause):
         if os.fork() == 0:
@@ -259,5 +259,5 @@ def usage_every(steps: int):
 
 
 FAULTS = {function.__name__: function for function in (
-    signals_at, signals_to_main, second_signal, pipe_at, halted_at, worker_killed_at, error_in, values_of, free_bytes,
+    signals_at, signals_to_main, second_signal, pipe_at, suspended_at, worker_killed_at, error_in, values_of, free_bytes,
     ignored, limits, environment, missing, stdout, usage_every)}

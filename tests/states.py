@@ -26,7 +26,7 @@ def flat(tree, place: str = '') -> dict:
     return found
 
 
-def whole_state(folder, label: str = 'latest') -> dict:
+def checkpoint_state(folder, label: str = 'latest') -> dict:
     """All that a checkpoint holds but the options and the lengths of the logs, which hold times."""
     found = {}
     for path in layout.existing_files(folder, label):
@@ -53,7 +53,7 @@ def pages(folder) -> list[str]:
 
 def everything(folder) -> dict:
     """All of a finished run that must not depend on interruptions."""
-    labels = {label: whole_state(folder, label) for label in layout.labels(folder)}
+    labels = {label: checkpoint_state(folder, label) for label in layout.labels(folder)}
     return dict(labels=labels, log=log_lines(folder), pages=pages(folder))
 
 

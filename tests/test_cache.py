@@ -408,6 +408,6 @@ def test_a_stopped_run_with_a_cache_ends_as_a_streamed_one(runs, num_threads):
     stopped = runs.begin('pix2pix', 'run', '--loader', 'cache_ram', '--num_threads', num_threads,
                          signals_at={3: 'SIGTERM'})
     assert stopped.code == 143 and '--loader cache_ram' in stopped.out
-    done = runs.go_on('run')
+    done = runs.resume('run')
     assert (done.code, done.err) == (0, '')
     assert states.differences(*(states.everything(runs.folder / name) for name in ('streamed', 'run'))) == []

@@ -80,7 +80,7 @@ def test_a_copy_does_not_change_with_the_network(tmp_path):
                zip(net.named_parameters(), before, strict=True))
 
 
-def test_a_copy_takes_the_memory_of_the_one_before():
+def test_a_copy_reuses_the_memory_of_an_earlier_one():
     """Where it fits; and what grew, changed its type or was not there is new."""
     first = dict(a=torch.zeros(2), b=[torch.zeros(3)], c=torch.zeros(2), d=1)
     second = dict(a=torch.ones(2), b=[torch.ones(3), torch.ones(4)], c=torch.ones(2, dtype=torch.int64), d=2,
@@ -157,7 +157,7 @@ def test_scales_of_instance_norms_are_not_lost(tmp_path):
         load_weights(tmp_path / 'w.pth', net)
 
 
-def test_files_without_counted_batches_are_read(tmp_path):
+def test_files_without_batch_counters_are_read(tmp_path):
     net, again = small_net(), create_generator('resnet_1blocks', 3, 3, 2, 'batch')
     torch.save({key: value for key, value in net.state_dict().items() if 'num_batches' not in key}, tmp_path / 'w.pth')
     load_weights(tmp_path / 'w.pth', again)
@@ -195,7 +195,7 @@ def test_a_file_of_another_network_names_its_options(saved, needed, flags, tmp_p
     assert same(before, net.state_dict())
 
 
-def test_a_discriminator_is_not_taken_for_a_generator(tmp_path):
+def test_a_discriminator_is_refused_as_a_generator(tmp_path):
     torch.save(create_discriminator('basic', 3, 2).state_dict(), tmp_path / 'w.pth')
     with pytest.raises(UserError, match='tensors are missing, such as model.* it is of another network'):
         load_weights(tmp_path / 'w.pth', small_net(), describe_generator)
@@ -250,7 +250,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize('case', BROKEN)
-def test_other_files_are_refused_with_a_sentence(case, tmp_path):
+def test_files_that_are_no_checkpoints_are_refused(case, tmp_path):
     path = tmp_path / 'latest_net_G.pth'
     write, sentence = BROKEN[case]
     write(path)
@@ -286,7 +286,7 @@ def test_other_state_files_are_refused(state, sentence, tmp_path):
         load_state(tmp_path, 'latest')
 
 
-def test_only_the_newest_checkpoints_stay_full(tmp_path):
+def test_only_the_newest_checkpoints_keep_their_training_file(tmp_path):
     """As train.py saves: `latest` and a number after each epoch. Old ones keep all but what only training needs."""
     net = small_net()
     for epoch in range(1, 9):
@@ -316,7 +316,7 @@ def test_a_lost_training_file_is_damage(tmp_path):
         load_training(tmp_path, '4', {})
 
 
-def test_a_file_that_a_newer_set_has_not_goes(tmp_path):
+def test_files_of_the_previous_set_are_removed(tmp_path):
     """Moving averages or a training file of another state are never taken for those of the new one."""
     weights = store.cpu_copy(small_net().state_dict())
     store.save(tmp_path, 'latest', {'G': weights, 'G_ema': weights}, {'options': {}}, {'x': 1})
@@ -326,14 +326,14 @@ def test_a_file_that_a_newer_set_has_not_goes(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == names
 
 
-def test_a_folder_in_the_way_of_a_save_moves_aside(tmp_path):
+def test_a_folder_in_the_way_of_a_save_is_moved_aside(tmp_path):
     (tmp_path / 'latest_net_G.pth' / 'inside').mkdir(parents=True)
     save(tmp_path, small_net())
     assert damage.find_problems(tmp_path, 'latest') == []
     assert (tmp_path / 'latest_net_G.pth.1' / 'inside').is_dir()
 
 
-def test_an_earlier_checkpoint_becomes_the_newest(tmp_path):
+def test_an_earlier_checkpoint_is_promoted_to_latest(tmp_path):
     for count, label in enumerate(('1', '2', '3', 'latest')):
         save(tmp_path, small_net(), label, {'x': count}, progress={'total_iters': 5 * count})
     assert retention.promote_to_latest(tmp_path, 'latest', {'total_iters': 15}) == ''
@@ -352,7 +352,7 @@ def test_an_earlier_checkpoint_becomes_the_newest(tmp_path):
     assert all(damage.find_problems(tmp_path, label) == [] for label in newest_first(tmp_path))
 
 
-def test_an_older_checkpoint_without_training_becomes_the_newest(tmp_path):
+def test_a_checkpoint_without_training_file_is_promoted_to_latest(tmp_path):
     """What was `latest` leaves no training file behind that would be taken for that of the other one."""
     for label in ('1', '2', '3', 'latest'):
         save(tmp_path, small_net(), label, {'x': 1})
@@ -362,7 +362,7 @@ def test_an_older_checkpoint_without_training_becomes_the_newest(tmp_path):
     assert [damage.find_problems(tmp_path, label) for label in ('latest', '1')] == [[], []]
 
 
-def test_a_copy_with_its_manifest_is_read(tmp_path):
+def test_a_copy_made_by_a_user_is_read(tmp_path):
     """Made by a user, file by file: its manifest speaks of the files of another label."""
     save(tmp_path, small_net(), 'latest', {'x': 1})
     for path in list(tmp_path.glob('latest_*')):
@@ -374,7 +374,7 @@ def test_a_copy_with_its_manifest_is_read(tmp_path):
     assert load_training(tmp_path, 'latest', {}) == {'x': 1}
 
 
-def test_a_log_that_lacks_lines_is_told_of(tmp_path, capsys):
+def test_a_log_that_lacks_lines_is_reported(tmp_path, capsys):
     (tmp_path / 'loss_log.txt').write_text('one\ntwo\n', encoding='utf-8')
     loss_log.cut_back(tmp_path, {'loss_log.txt': 4, 'losses.jsonl': 0})
     assert (tmp_path / 'loss_log.txt').read_text(encoding='utf-8') == 'one\n' and capsys.readouterr().err == ''
@@ -399,7 +399,7 @@ def test_a_full_disk_names_the_file(write, tmp_path):
 
 @pytest.mark.parametrize('name', ['.latest.ready', '.latest.writing', '.2.ready', '.latest.9.tmp'])
 @pytest.mark.parametrize('kind', ['link', 'link to a file', 'file', 'folder'])
-def test_what_lies_in_the_place_of_a_set_is_not_followed(name, kind, tmp_path):
+def test_links_in_place_of_a_set_are_not_followed(name, kind, tmp_path):
     """A run's folder from a stranger must not move or remove files of ours elsewhere."""
     home, run = tmp_path / 'home', tmp_path / 'run'
     for folder in (home, run):
@@ -429,7 +429,7 @@ def test_what_lies_in_the_place_of_a_set_is_not_followed(name, kind, tmp_path):
 
 
 @pytest.mark.parametrize('kind', ['link', 'dangling link', 'pipe', 'folder'])
-def test_a_lock_is_a_file_of_ours(kind, tmp_path):
+def test_a_lock_that_is_not_a_plain_file_is_refused(kind, tmp_path):
     target, path = tmp_path / 'mine.txt', tmp_path / 'run' / 'lock'
     target.write_text('mine', encoding='utf-8')
     path.parent.mkdir()
@@ -461,7 +461,7 @@ def test_any_damage_of_a_manifest_is_found(tmp_path):
                 load_training(tmp_path, 'latest', {})
 
 
-def test_damage_that_even_the_question_for_a_zip_file_trips_over(tmp_path):
+def test_damage_that_breaks_the_zip_check_is_reported(tmp_path):
     save(tmp_path, small_net(), 'latest', {'x': 1})
     layout.manifest_path(tmp_path, 'latest').unlink()
     path = tmp_path / 'latest_net_G.pth'
@@ -473,7 +473,7 @@ def test_damage_that_even_the_question_for_a_zip_file_trips_over(tmp_path):
         store.read(path)
 
 
-def test_a_manifest_of_an_older_program_is_read(tmp_path):
+def test_a_manifest_of_an_older_version_is_read(tmp_path):
     save(tmp_path, small_net(), 'latest', {'x': 1})
     path = layout.manifest_path(tmp_path, 'latest')
     values = json.loads(path.read_text(encoding='utf-8'))
@@ -592,7 +592,7 @@ def test_files_of_a_run(run):
     assert all(len(pool['images']) == 2 for pool in training['pools'].values())
 
 
-def test_the_last_epoch_is_saved_always(run):
+def test_the_last_epoch_is_always_saved(run):
     folder = run('pix2pix', 'odd', '--n_epochs_decay', '1', '--save_epoch_freq', '2')
     assert (folder / '3_net_G.pth').exists() and (folder / '2_net_G.pth').exists()
     assert same(torch.load(folder / '3_net_G.pth', weights_only=True),
@@ -607,13 +607,13 @@ def test_a_finished_run_is_not_trained_again(run, capsys):
     assert {path: path.read_bytes() for path in folder.glob('*.*')} == before
 
 
-def test_a_run_goes_on_further_when_asked(run):
+def test_a_finished_run_can_be_extended(run):
     folder = run('pix2pix', 'further')
     run('pix2pix', 'further', '--continue_train', '--n_epochs_decay', '3')
     assert load_state(folder, 'latest')['progress']['epoch'] == 6 and (folder / '5_net_G.pth').exists()
 
 
-def test_bare_weights_go_on_at_epoch_count(run):
+def test_bare_weights_are_resumed_at_epoch_count(run):
     folder = run('pix2pix', 'bare')
     for path in folder.glob('*_state.pth'):
         path.unlink()
@@ -629,7 +629,7 @@ def test_a_contradicting_epoch_count_is_refused(run):
 
 
 @pytest.mark.parametrize('label', ['7', 'iter_9'])
-def test_a_missing_checkpoint_tells_what_is_there(label, run):
+def test_a_missing_checkpoint_lists_the_others(label, run):
     run('pix2pix', 'there')
     argv = ['--load_iter', '9'] if 'iter' in label else ['--epoch', label]
     with pytest.raises(UserError, match=rf'no checkpoint {label} .* has: 2 \(D G\), 4 \(D G\), latest \(D G\)'):
@@ -676,7 +676,7 @@ def test_direction_chooses_the_generator(run, restored, single_root):
     assert same(model.netG_A.state_dict(), weights['G_B']) and same(model.netG_B.state_dict(), weights['G_A'])
 
 
-def test_moving_averages_are_saved_and_go_on(run, restored):
+def test_moving_averages_are_saved_and_resumed(run, restored):
     folder = run('cyclegan', 'averages', '--ema', '0.9')
     averages = {label: torch.load(folder / f'{label}_net_G_A_ema.pth', weights_only=True) for label in ('2', '4')}
     weights = torch.load(folder / '4_net_G_A.pth', weights_only=True)
@@ -693,7 +693,7 @@ def test_moving_averages_are_saved_and_go_on(run, restored):
 
 @pytest.mark.parametrize('version, warned', [
     ('2.9.1+cpu', True), ('2.6.0', True), ('2.10.0', False), ('3.0.0a1', False)])
-def test_an_old_torch_is_told_of_when_it_reads_files_of_others(version, warned, tmp_path, monkeypatch, capsys):
+def test_an_old_torch_warns_about_files_of_others(version, warned, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(torch, '__version__', version)
     store.warn_of_old_torch.cache_clear()
     torch.save({'w': torch.ones(1)}, tmp_path / 'w.pth')

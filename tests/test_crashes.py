@@ -34,7 +34,7 @@ def by_position(server, home, tmp_path_factory):
                       values_of={'util.checkpoint.layout.FULL_STATES': 99})
     assert done.code == 0
     folder = runs.folder / 'run'
-    return {states.position(folder, label): states.whole_state(folder, label) for label in layout.labels(folder)}
+    return {states.position(folder, label): states.checkpoint_state(folder, label) for label in layout.labels(folder)}
 
 
 def saves_of(operations: list) -> list[list[int]]:
@@ -95,11 +95,11 @@ def test_killed_at_every_storage_operation_of_a_save(runs, unbroken, by_position
         folder = runs.folder / 'run'
         label = newest_good(folder)
         place = states.position(folder, label)
-        assert states.differences(states.whole_state(folder, label), by_position[place]) == [], number
+        assert states.differences(states.checkpoint_state(folder, label), by_position[place]) == [], number
         assert layout.labels(folder).keys() == ({'latest'} if place == (1, 2) else {'latest', '1'}), number
         places.add(place)
         if count % 20 == 0:
-            assert runs.go_on('run').code == 0, number
+            assert runs.resume('run').code == 0, number
             assert states.differences(end, states.everything(folder)) == [], number
             assert states.leftovers(folder) == []
     assert places == {(1, 2), (2, 3)}       # the one before, and the one under way
@@ -122,7 +122,7 @@ def test_killed_at_random_moments(runs, unbroken):
         assert states.leftovers(runs.folder / 'run') == []
 
 
-def test_killed_while_it_goes_on(runs, unbroken):
+def test_killed_while_resuming(runs, unbroken):
     """A crash in the first moments of a run that goes on: while a set is completed, and while logs are cut back."""
     _, end, done = unbroken
     middle = next(number for number in crash_points(done.operations, SAVE)
@@ -131,9 +131,9 @@ def test_killed_while_it_goes_on(runs, unbroken):
     for number in range(0, 14, 4):
         shutil.rmtree(runs.folder, ignore_errors=True)
         assert runs.begin(MODEL, 'run', *FREQUENT, rules=[kill_at(middle)]).code == -9
-        killed = runs.go_on('run', rules=[dict(after=number, action='kill')])
+        killed = runs.resume('run', rules=[dict(after=number, action='kill')])
         assert killed.code in (-9, 0)
-        assert runs.go_on('run').code == 0
+        assert runs.resume('run').code == 0
         assert states.differences(end, states.everything(runs.folder / 'run')) == [], number
 
 
@@ -144,9 +144,9 @@ def test_the_disk_fails_while_a_save_is_completed(runs, unbroken):
     middle = next(number for number in crash_points(done.operations, SAVE)
                   if operations[number][1] == 'rename' and operations[number][2].endswith('latest_net_G_B.pth'))
     assert runs.begin(MODEL, 'run', *FREQUENT, rules=[kill_at(middle)]).code == -9
-    failed = runs.go_on('run', rules=[dict(op='rename', path=r'\.ready/', after=1, times=1, action='EIO')])
+    failed = runs.resume('run', rules=[dict(op='rename', path=r'\.ready/', after=1, times=1, action='EIO')])
     assert failed.code == 4 and 'Input/output error' in failed.err and '.ready' in failed.err
-    assert runs.go_on('run').code == 0
+    assert runs.resume('run').code == 0
     assert states.differences(end, states.everything(runs.folder / 'run')) == []
 
 

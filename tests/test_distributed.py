@@ -433,8 +433,8 @@ def test_sigterm_to_torchrun_loses_nothing(words, tmp_path):
     assert not (folder / 'lock').exists() and states.position(folder, 'latest')[1] < 4 * 31
     process, _, err = torchrun('--continue_train', *words('broken', length=())[-4:], '--gpu_ids', '-1')
     assert process.returncode == 0, err
-    ends = [dict(state=states.whole_state(tmp_path / 'runs' / name), log=states.log_lines(tmp_path / 'runs' / name))
-            for name in ('whole', 'broken')]
+    folders = [tmp_path / 'runs' / name for name in ('whole', 'broken')]
+    ends = [dict(state=states.checkpoint_state(folder), log=states.log_lines(folder)) for folder in folders]
     assert states.differences(*ends) == []
 
 

@@ -86,18 +86,18 @@ DAMAGE = {
 @pytest.mark.parametrize(('damage', 'name'), [*((damage, 'net_G') for damage in DAMAGE), ('missing', 'net_D'),
                                               ('missing', 'state'), ('flipped', 'state'), ('flipped', 'training'),
                                               ('missing', 'training'), ('folder', 'state')])
-def test_a_damaged_latest_is_passed_over(damage, name, run, runs):
+def test_a_damaged_latest_is_skipped(damage, name, run, runs):
     act, sentence = DAMAGE[damage]
     path = run / f'latest_{name}.pth'
     act(path)
-    done = runs.go_on('run', '--n_epochs', 3)
+    done = runs.resume('run', '--n_epochs', 3)
     assert survived(done, 0, 'the newest good checkpoint, 3') and str(path) in done.err
     assert sentence in done.err and 'from 3: epoch 4' in done.out
     assert states.position(run, 'latest') == (5, 16) and find_problems(run, 'latest') == []
 
 
 @pytest.mark.parametrize('name', ['net_G', 'state', 'training'])
-def test_a_checkpoint_that_was_asked_for_lacks_a_file(name, run, runs):
+def test_a_requested_checkpoint_lacks_a_file(name, run, runs):
     path = run / f'3_{name}.pth'
     path.unlink()
     done = runs.begin('pix2pix', 'run', '--continue_train', '--epoch', 3, '--n_epochs', 3)
@@ -109,7 +109,7 @@ def test_no_checkpoint_is_good(run, runs):
     for path in folder.glob('*_net_D.pth'):
         truncate(path)
     before = sorted(folder.iterdir())
-    assert is_one_sentence(runs.go_on('run', '--n_epochs', 3), 2, 'no checkpoint of this run can be used', 'net_D.pth')
+    assert is_one_sentence(runs.resume('run', '--n_epochs', 3), 2, 'no checkpoint of this run can be used', 'net_D.pth')
     assert sorted(folder.iterdir()) == before
 
 
@@ -121,24 +121,24 @@ def test_a_test_refuses_a_damaged_checkpoint(damage, run, runs):
     assert not (runs.folder / 'results').exists()
 
 
-def test_a_test_is_told_that_the_options_of_the_training_are_lost(run, runs):
+def test_a_lost_state_file_is_reported_when_testing(run, runs):
     path = run / 'latest_state.pth'
     path.unlink()
     done = runs.test('run')
     assert f'warning: {path} is missing' in done.err and 'Traceback' not in done.err
 
 
-def test_images_that_are_gone_are_told_when_a_run_goes_on(run, runs, home, tmp_path):
+def test_missing_images_are_reported_when_resuming(run, runs, home, tmp_path):
     root = tmp_path / 'less'
     shutil.copytree(home / 'aligned', root)
     for path in sorted((root / 'train').iterdir())[2:]:
         path.unlink()
-    done = runs.go_on('run', '--n_epochs', 3, '--dataroot', root)
+    done = runs.resume('run', '--n_epochs', 3, '--dataroot', root)
     assert survived(done, 0, 'dataset now has 2 images; it had 4')
 
 
-def test_going_on_without_a_checkpoint(runs):
-    assert is_one_sentence(runs.go_on('run'), 2, str(runs.folder / 'run'))
+def test_resuming_without_a_checkpoint(runs):
+    assert is_one_sentence(runs.resume('run'), 2, str(runs.folder / 'run'))
     done = runs.begin('template', 'run', '--continue_train', 'auto')
     assert survived(done, 0, f'no checkpoint in {runs.folder / "run"}')
     assert 'nothing left to train' in runs.begin('template', 'run', '--continue_train', 'auto').out
@@ -149,16 +149,16 @@ def test_going_on_without_a_checkpoint(runs):
 def test_a_disk_that_fails_every_save(kind, op, run, runs):
     """The run ends after three of them; what was saved before is intact, and good to go on from."""
     folder = run
-    before = {label: states.whole_state(folder, label) for label in layout.labels(folder)}
+    before = {label: states.checkpoint_state(folder, label) for label in layout.labels(folder)}
     rule = dict(thread='saving', op=op, path=r'\.writing', action=kind)
-    done = runs.go_on('run', '--n_epochs', 9, rules=[rule], values_of=NO_WAIT)
+    done = runs.resume('run', '--n_epochs', 9, rules=[rule], values_of=NO_WAIT)
     lines = done.err.splitlines()
     assert done.code == 4 and len(lines) == 3, done.err
     assert all('could not be saved' in line and 'intact' in line for line in lines[:2])
     assert lines[2].startswith('error: ') and str(folder) in lines[2]
-    assert {label: states.whole_state(folder, label) for label in layout.labels(folder)} == before
+    assert {label: states.checkpoint_state(folder, label) for label in layout.labels(folder)} == before
     assert states.leftovers(folder) == []
-    assert runs.go_on('run', '--n_epochs', 3).code == 0
+    assert runs.resume('run', '--n_epochs', 3).code == 0
 
 
 def test_a_full_disk_for_one_save(runs, unbroken):
@@ -168,20 +168,20 @@ def test_a_full_disk_for_one_save(runs, unbroken):
     assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
 
 
-def test_an_error_of_the_disk_that_does_not_come_again(runs, unbroken):
+def test_a_disk_error_that_does_not_repeat(runs, unbroken):
     """A save is tried twice; nobody needs to know."""
     rule = dict(thread='saving', op='fsync', times=1, action='EIO')
     assert survived(runs.begin('pix2pix', 'run', *FREQUENT, rules=[rule], values_of=NO_WAIT), 0)
     assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
 
 
-def test_a_disk_without_room_is_told_with_figures(runs):
+def test_a_disk_without_space_is_reported_with_sizes(runs):
     done = runs.begin('pix2pix', 'run', *FREQUENT, free_bytes=1000)
     assert done.code == 4 and re.search(r'a checkpoint needs 0\.\d MB, 0\.0 MB are free', done.err.splitlines()[-1])
     assert not layout.labels(runs.folder / 'run')
 
 
-def test_a_disk_with_room_for_one_of_two_labels(run, runs, unbroken):
+def test_a_disk_with_space_for_one_of_two_labels(run, runs, unbroken):
     """The end of an epoch is saved as `latest` alone, and the run ends with the error after all its steps."""
     room = 1.2 * sum(path.stat().st_size for path in run.glob('latest_*.pth'))
     done = runs.begin('pix2pix', 'new', '--save_epoch_freq', 1, '--val_images', 0, free_bytes=int(room))
@@ -190,7 +190,7 @@ def test_a_disk_with_room_for_one_of_two_labels(run, runs, unbroken):
     assert len(lines) == 3 and all('only latest was saved' in line for line in lines)
     folder = runs.folder / 'new'
     assert layout.labels(folder).keys() == {'latest'}
-    assert states.differences(unbroken['labels']['latest'], states.whole_state(folder, 'latest')) == []
+    assert states.differences(unbroken['labels']['latest'], states.checkpoint_state(folder, 'latest')) == []
 
 
 def test_the_last_save_fails(runs):
@@ -206,7 +206,7 @@ def test_a_full_disk_for_logs_and_pages_only(kind, runs, unbroken):
     assert done.code == 0 and 'Traceback' not in done.err
     lines = done.err.splitlines()
     assert len(lines) == 2 and all(f'{runs.folder / "run"}' in line for line in lines)
-    end = {label: states.whole_state(runs.folder / 'run', label) for label in layout.labels(runs.folder / 'run')}
+    end = {label: states.checkpoint_state(runs.folder / 'run', label) for label in layout.labels(runs.folder / 'run')}
     assert states.differences(unbroken['labels'], end) == []
 
 
@@ -214,7 +214,7 @@ def test_a_full_disk_names_the_log(run, runs):
     log = run / 'loss_log.txt'
     log.unlink()
     log.symlink_to('/dev/full')
-    done = runs.go_on('run', '--n_epochs', 3)
+    done = runs.resume('run', '--n_epochs', 3)
     assert survived(done, 0, f'{log} has 0 bytes', f'{log}: No space left on device')
 
 
@@ -227,7 +227,7 @@ def test_a_place_that_cannot_be_written(kind, runs):
 def test_how_much_is_kept(run, runs):
     assert layout.labels(run).keys() == {'latest', '1', '2', '3'}
     assert len(list(run.glob('*_training.pth'))) == 3
-    assert runs.go_on('run', '--keep_last', 2, '--n_epochs', 3).code == 0
+    assert runs.resume('run', '--keep_last', 2, '--n_epochs', 3).code == 0
     assert layout.labels(run).keys() == {'latest', '3', '4'}
 
 
@@ -237,11 +237,11 @@ def test_two_runs_of_one_name(run, runs):
     with Lock(run) as lock:
         lock.acquire()
         for done in (runs.begin('pix2pix', 'run'), runs.begin('pix2pix', 'run', '--overwrite'),
-                     runs.go_on('run', '--n_epochs', 9)):
+                     runs.resume('run', '--n_epochs', 9)):
             assert is_one_sentence(done, 2, 'is in use by', f'pid {os.getpid()}', '--name')
     assert sorted(run.rglob('*')) == before
-    assert runs.go_on('run', '--n_epochs', 3, signals_to_main={13: 'SIGKILL'}).code == -9
-    assert runs.go_on('run', '--n_epochs', 3).code == 0         # a dead owner holds nothing
+    assert runs.resume('run', '--n_epochs', 3, signals_to_main={13: 'SIGKILL'}).code == -9
+    assert runs.resume('run', '--n_epochs', 3).code == 0         # a dead owner holds nothing
 
 
 # ---- resume and schedule
@@ -249,7 +249,7 @@ def test_two_runs_of_one_name(run, runs):
 def test_a_finished_run_changes_nothing(run, runs):
     folder = run
     before = {path: path.read_bytes() for path in folder.rglob('*') if path.is_file()}
-    done = runs.go_on('run')
+    done = runs.resume('run')
     assert survived(done, 0) and 'nothing left to train' in done.out and '--n_epochs' in done.out
     assert {path: path.read_bytes() for path in folder.rglob('*') if path.is_file()} == before
 
@@ -260,14 +260,14 @@ def test_every_epoch_learns(runs):
     folder = runs.folder / 'run'
     rates = {record['lr'] for record in states.log_lines(folder) if isinstance(record, dict)}
     assert len(rates) == 4 and min(rates) > 0
-    weights = [states.whole_state(folder, str(epoch)) for epoch in (3, 4)]
+    weights = [states.checkpoint_state(folder, str(epoch)) for epoch in (3, 4)]
     assert weights[0]['net_G.pth/model.model.0.weight'] != weights[1]['net_G.pth/model.model.0.weight']
 
 
-def test_changed_options_are_told_and_the_old_ones_kept(run, runs):
+def test_changed_options_are_printed_and_the_old_ones_kept(run, runs):
     folder = run
     first = (folder / 'train_opt.txt').read_text(encoding='utf-8')
-    done = runs.go_on('run', '--n_epochs', 3, '--lr', 0.001)
+    done = runs.resume('run', '--n_epochs', 3, '--lr', 0.001)
     assert {'lr: 0.0002 -> 0.001', 'n_epochs: 2 -> 3'} <= set(done.out.splitlines())
     assert (folder / 'train_opt.txt.1').read_text(encoding='utf-8') == first
 
@@ -276,14 +276,14 @@ def test_saved_by_the_clock(runs):
     """Small data sets are saved too: after --save_every_minutes, here at every step."""
     done = runs.begin('pix2pix', 'run', '--save_every_minutes', 1e-9, signals_at={3: 'SIGKILL'})
     assert done.code == -9
-    runs.go_on('run', signals_at={4: 'SIGTERM'})
+    runs.resume('run', signals_at={4: 'SIGTERM'})
     done = runs.begin('pix2pix', 'never', '--save_every_minutes', 0, signals_at={3: 'SIGKILL'})
     assert layout.labels(runs.folder / 'run') and not layout.labels(runs.folder / 'never')
 
 
 # ---- signals and processes
 
-def test_usr1_saves_and_goes_on(runs, unbroken):
+def test_usr1_saves_and_continues(runs, unbroken):
     done = runs.begin('pix2pix', 'run', *FREQUENT, signals_at={2: 'SIGUSR1'})
     assert survived(done, 0) and 'saving the latest model (epoch 1, total_iters 2)' in done.out
     assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
@@ -307,7 +307,7 @@ def test_time_is_up(runs, unbroken):
     done = runs.begin('pix2pix', 'run', *FREQUENT, '--max_minutes', 1e-9)
     assert survived(done, 0) and 'stopped by --max_minutes' in done.out and '--continue_train' in done.out
     assert states.position(runs.folder / 'run', 'latest') == (1, 1)
-    assert runs.go_on('run').code == 0
+    assert runs.resume('run').code == 0
     assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
 
 
@@ -323,7 +323,7 @@ def test_workers_killed_again_and_again(runs):
                       worker_killed_at=list(range(2, 30)))
     assert done.code == 5 and done.left == 0 and '--num_threads' in done.err.splitlines()[-1]
     assert layout.labels(runs.folder / 'run')
-    assert runs.go_on('run', '--n_epochs', 1).code == 0
+    assert runs.resume('run', '--n_epochs', 1).code == 0
 
 
 @pytest.mark.parametrize('threads', [0, 2])
@@ -333,14 +333,14 @@ def test_nothing_is_left_of_a_killed_run(threads, runs):
 
 
 @pytest.mark.parametrize('target', ['/dev/full', 'closed'])
-def test_a_console_that_takes_nothing(target, runs, unbroken):
+def test_a_console_that_cannot_be_written(target, runs, unbroken):
     done = runs.begin('pix2pix', 'run', *FREQUENT, stdout=target)
     assert survived(done, 0)
     assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
 
 
-def test_a_halted_run_goes_on(runs, unbroken):
-    done = runs.begin('pix2pix', 'run', *FREQUENT, '--num_threads', 2, '--data_timeout', 4, halted_at={5: 3.0})
+def test_a_suspended_run_continues(runs, unbroken):
+    done = runs.begin('pix2pix', 'run', *FREQUENT, '--num_threads', 2, '--data_timeout', 4, suspended_at={5: 3.0})
     assert survived(done, 0)
     assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
 
@@ -355,7 +355,7 @@ def test_out_of_memory(runs, unbroken):
     done = runs.begin('pix2pix', 'run', *FREQUENT, error_in={6: 'memory'})
     assert is_one_sentence(done, 5, 'memory', 'batch_size', 'crop_size')
     assert states.position(runs.folder / 'run', 'latest') == (2, 5)
-    assert runs.go_on('run').code == 0
+    assert runs.resume('run').code == 0
     assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
 
 
@@ -364,7 +364,7 @@ def test_out_of_memory_after_an_update(runs):
     done = runs.begin('pix2pix', 'run', '--save_latest_freq', 4, error_in={6: 'late memory'})
     assert is_one_sentence(done, 5, 'memory', 'batch_size', 'crop_size')
     assert '1 steps since the last save were lost' in done.out
-    assert states.position(runs.folder / 'run', 'latest') == (1, 4) and runs.go_on('run').code == 0
+    assert states.position(runs.folder / 'run', 'latest') == (1, 4) and runs.resume('run').code == 0
 
 
 def test_a_nan_after_an_update(runs):
@@ -372,14 +372,14 @@ def test_a_nan_after_an_update(runs):
     assert is_one_sentence(done, 3, 'weights before this update, the second one of its step', 'last_finite')
 
 
-def test_a_mistake_of_ours(runs, unbroken):
+def test_an_internal_error(runs, unbroken):
     """Its traceback is in a file, the console has one line, and the run goes on as if nothing had been."""
     done = runs.begin('pix2pix', 'run', *FREQUENT, error_in={6: 'mistake'})
     folder = runs.folder / 'run'
     crash, = folder.glob('crash-*.txt')
     assert is_one_sentence(done, 1, 'internal error: ZeroDivisionError: a mistake of ours', str(crash))
     assert 'Traceback' in crash.read_text(encoding='utf-8') and states.position(folder, 'latest') == (2, 5)
-    assert runs.go_on('run').code == 0
+    assert runs.resume('run').code == 0
     assert states.differences(unbroken, states.everything(folder)) == []
 
 
@@ -394,7 +394,7 @@ def test_one_nan_stops_the_run_before_its_update(runs, unbroken):
     assert is_one_sentence(done, 3, 'epoch 2 step 2', '.png', 'the last good checkpoint is latest', '--lr')
     folder = runs.folder / 'run'
     assert len(list((folder / 'nonfinite').iterdir())) == 1
-    assert runs.go_on('run').code == 0
+    assert runs.resume('run').code == 0
     end = states.everything(folder)
     assert end['labels'].pop('last_finite')
     assert states.differences(unbroken, end) == []
@@ -437,7 +437,7 @@ def test_weights_that_are_not_finite_are_refused(run, runs):
     transaction.write_manifest(folder, manifest)
     assert is_one_sentence(runs.test('run'), 3, str(path), key)
     assert not (runs.folder / 'results').exists()
-    assert is_one_sentence(runs.go_on('run', '--n_epochs', 4), 2, str(path), '3, 2, 1')
+    assert is_one_sentence(runs.resume('run', '--n_epochs', 4), 2, str(path), '3, 2, 1')
 
 
 # ---- images
@@ -459,7 +459,7 @@ def test_an_image_that_becomes_a_pipe(runs, home, tmp_path):
     assert survived(done, 0, str(path))
 
 
-def test_enlarged_images_are_not_read(runs, home, tmp_path):
+def test_images_with_too_many_pixels_are_not_read(runs, home, tmp_path):
     root = tmp_path / 'data'
     shutil.copytree(home / 'aligned', root)
     Image.new('1', (9000, 9000)).save(root / 'train' / '9.png')

@@ -11,7 +11,7 @@ def fuzz(server, home, tmp_path_factory):
 
 
 @pytest.mark.parametrize('kind', ['options', 'images', 'checkpoints'])
-def test_every_answer_is_one_of_ours(kind, fuzz):
+def test_every_case_ends_with_a_clear_result(kind, fuzz):
     """More than one exit code is met, so the cases are not all refused at the first look."""
     fuzz.codes.clear()
     assert [wrong for number in range(CASES) if (wrong := getattr(fuzz, kind)(number))] == []

@@ -33,10 +33,10 @@ def stopped_and_continued(runs, stops: dict, *words, model: str, more=()) -> dic
     """All that a run leaves that was stopped after each of these steps, and continued."""
     for count, (step, name) in enumerate(stops.items()):
         signals = dict(signals_at={step: name})
-        start = runs.go_on('run', **signals) if count else runs.begin(model, 'run', *words, *more, **signals)
+        start = runs.resume('run', **signals) if count else runs.begin(model, 'run', *words, *more, **signals)
         assert start.code == CODES[name], start.err
         assert start.left == 0 and 'Traceback' not in start.err
-    end = runs.go_on('run')     # nothing but the end of the epoch is left to do, or more
+    end = runs.resume('run')     # nothing but the end of the epoch is left to do, or more
     assert (end.code, end.err) == (0, '')
     return states.everything(runs.folder / 'run')
 
@@ -70,8 +70,8 @@ def went_back_and_was_killed(runs, **faults) -> dict:
     """How a run ends that was stopped at step 10, went back to the end of epoch 1, was killed, and went on."""
     shutil.rmtree(runs.folder, ignore_errors=True)
     assert runs.begin('pix2pix', 'run', *EACH_EPOCH, signals_at={10: 'SIGTERM'}).code == CODES['SIGTERM']
-    assert runs.go_on('run', '--epoch', 1, **faults).code == CODES['SIGKILL']
-    done = runs.go_on('run')
+    assert runs.resume('run', '--epoch', 1, **faults).code == CODES['SIGKILL']
+    done = runs.resume('run')
     assert (done.code, done.err) == (0, '')
     return states.everything(runs.folder / 'run')
 
@@ -89,17 +89,17 @@ def test_a_finished_run_that_goes_back_keeps_its_result(runs):
     runs.begin('pix2pix', 'run', *EACH_EPOCH, '--n_epochs', 3, '--n_epochs_decay', 0)
 
     def whole(label):
-        return states.whole_state(runs.folder / 'run', label)
+        return states.checkpoint_state(runs.folder / 'run', label)
 
     trained = whole('latest')
-    done = runs.go_on('run', '--epoch', 1, '--n_epochs', 3, '--lambda_L1', 1)
+    done = runs.resume('run', '--epoch', 1, '--n_epochs', 3, '--lambda_L1', 1)
     assert 'iter_12' in done.out
     assert len(newest_first(runs.folder / 'run')) > layout.FULL_STATES + 1
     assert states.differences(whole('iter_12'), trained) == []      # to be gone on from, too
     assert states.differences(whole('3'), trained) != []
 
 
-def test_killed_while_it_goes_back(runs, unbroken):
+def test_killed_while_going_back(runs, unbroken):
     """At any storage operation: it is either before that, with all log lines, or after it."""
     kept = set()
     for number in range(0, 36, 5):
@@ -109,7 +109,7 @@ def test_killed_while_it_goes_back(runs, unbroken):
     assert kept == {True, False}
 
 
-def test_killed_while_older_checkpoints_are_thinned(runs):
+def test_killed_while_old_training_files_are_dropped(runs):
     """At any storage operation none looks as if something of it was lost."""
     few = dict(values_of={'util.checkpoint.layout.FULL_STATES': 1})
     words = [*EACH_EPOCH, '--save_latest_freq', 0, '--n_epochs_decay', 0]

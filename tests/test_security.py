@@ -85,7 +85,7 @@ def test_code_in_a_checkpoint_never_runs(write, name, run, runs, tmp_path):
         path.unlink()
     for label in ('1', 'latest'):
         write(CALLS['system'](marker), run / f'{label}_{name}.pth')
-    programs = [runs.go_on('run', '--n_epochs', 2, environment=UNSAFE)]
+    programs = [runs.resume('run', '--n_epochs', 2, environment=UNSAFE)]
     programs += [] if name == 'training' else [runs.test('run', environment=UNSAFE)]
     for done in programs:
         told = [line for line in done.err.splitlines() if not line.startswith('warning: PyTorch')]     # older ones
@@ -96,7 +96,7 @@ def test_code_in_a_checkpoint_never_runs(write, name, run, runs, tmp_path):
 
 @pytest.mark.parametrize('call', CALLS)
 @pytest.mark.parametrize('write', WRITERS[:3], ids=lambda write: write.__name__)
-def test_the_payloads_do_run_where_they_are_loaded_unsafely(write, call, tmp_path):
+def test_the_payloads_run_if_loaded_unsafely(write, call, tmp_path):
     marker, path = tmp_path / 'ran', tmp_path / 'x.pth'
     write(CALLS[call](marker), path)
     (pickle.loads if write is by_pickle else lambda _: torch.load(path, weights_only=False))(path.read_bytes())
@@ -105,7 +105,7 @@ def test_the_payloads_do_run_where_they_are_loaded_unsafely(write, call, tmp_pat
 
 @pytest.mark.parametrize('name', ['..', '../../x', '/tmp/x', 'a/b', '.hidden', 'a\nb', 'x' * 101, '', 'a b', '~'])
 @pytest.mark.parametrize('option', ['--name', '--suffix', '--phase', '--epoch'])
-def test_names_stay_below_their_folders(option, name, runs, tmp_path):
+def test_names_stay_inside_their_folders(option, name, runs, tmp_path):
     if (option, name) in (('--suffix', ''), ('--suffix', '..'), ('--suffix', '.hidden')):
         pytest.skip('run_.. and run_.hidden are names of files, and without a suffix there is none')
     before = sorted(tmp_path.rglob('*'))
@@ -124,7 +124,7 @@ def test_postscript_is_not_read(runs, home, tmp_path):
     assert done.code == 2 and '9.jpg' in done.err
 
 
-def test_nothing_of_the_user_is_written_down(runs):
+def test_nothing_about_the_user_is_written(runs):
     """Values of the environment are in no file, the machine and the user in no page and no checkpoint."""
     secret = 'secret-of-the-environment'
     done = runs.begin('pix2pix', 'run', '--n_epochs', 1, environment={'WANDB_API_KEY': secret, 'TOKEN': secret})

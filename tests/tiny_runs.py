@@ -43,7 +43,7 @@ class Runs:
     def begin(self, model: str, name: str, *more, **faults):
         return self.server.run(self.words(model, name, *more), folder=str(self.folder / name), **faults)
 
-    def go_on(self, name: str, *more, **faults):
+    def resume(self, name: str, *more, **faults):
         words = ['--continue_train', '--name', name, '--gpu_ids', '-1', *self.place(), *map(str, more)]
         return self.server.run(words, folder=str(self.folder / name), **faults)
 

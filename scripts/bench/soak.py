@@ -173,7 +173,7 @@ class Soak:
                 for workers in (0, 2):
                     for step, name in STOPS[:stops]:
                         self.fresh_runs().begin(model, 'run', *words, '--num_threads', workers, signals_at={step: name})
-                        code = self.runs.go_on('run').code
+                        code = self.runs.resume('run').code
                         cases += 1
                         if code == 0 and self.is_equal(end):
                             equal += 1
@@ -273,7 +273,7 @@ def as_arguments(plan: dict) -> dict:
     """The faults as arguments of `faults.Server.run`."""
     return dict(limit=LIMIT, usage_every=1, values_of={'models.training.saving.RETRY_SECONDS': 0},
                 signals_at={plan[kind]: kind for kind in plan.keys() & {'SIGTERM', 'SIGINT', 'SIGKILL'}},
-                halted_at={plan[kind]: 0.2 for kind in plan.keys() & {'SIGSTOP'}},
+                suspended_at={plan[kind]: 0.2 for kind in plan.keys() & {'SIGSTOP'}},
                 worker_killed_at=[plan[kind] for kind in plan.keys() & {'killed worker'}],
                 rules=[fault for fault in plan.values() if isinstance(fault, dict)])
 

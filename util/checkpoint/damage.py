@@ -81,7 +81,8 @@ def file_problem(path: Path, entry: dict | None) -> str:
         return crc_problem(path)
     kind = wrong_kind(path)
     if size != entry['bytes']:
-        return f'{place} has {size} bytes instead of {entry["bytes"]}{kind and f": {kind}"}'
+        found = f'{place} has {size} bytes instead of {entry["bytes"]}'
+        return f'{found}: {kind}' if kind else found
     if sha256(path) != entry['sha256']:
         return f'{place} does not match the sum in its manifest: {kind or "it was damaged or replaced"}'
     return ''
