@@ -1,4 +1,4 @@
-"""What all models share: making networks, showing them a batch, noting losses. No engine, no files."""
+"""What all models share: creating networks and optimizers, the inputs of a step, and losses for the log."""
 import torch
 from torch import nn
 
@@ -15,29 +15,29 @@ from util.images import as_numbers
 class BaseModel(Translating):
     """A model is one file: option tables, `__init__`, `forward`, `updates`, `get_current_visuals`.
 
-    Networks are attributes named `net*`: `self.netG_A` is saved as `<label>_net_G_A.pth`. Optimizers are
-    attributes named `optimizer*`. Both are found by their names, and so is every `ImagePool`.
+    Attributes named `net*` are networks: `self.netG_A` is saved as `<label>_net_G_A.pth`. Attributes named
+    `optimizer*` are optimizers. Both, and every `ImagePool`, are found, saved and resumed automatically.
     """
 
     defaults = {}           # other defaults for existing options
-    options = {}            # options of its own, for training and test: {name: (default, meaning[, choices])}
+    options = {}            # new options for training and test: {name: (default, meaning[, choices])}
     train_options = {}
     test_options = {}
-    # facts that the command line must know; plain literals, as the tables
-    two_way = False         # networks net*_A and net*_B translate both ways; --direction chooses one at test time
-    twin = False            # there is a form for two processes (--parallel twin)
+    # What the command line must know: literals like the tables, read without importing the file
+    two_way = False         # net*_A and net*_B belong to domains; --direction chooses one at test time
+    twin = False            # supports --parallel twin
     own_networks = False    # --netG, --netD and --norm have no effect
-    size_rule = 'generator'     # which sizes of images fit: a rule of options/rules.py
-    dataset_modes = ()      # the only dataset modes it can use; () for any
-    excludes = {}           # {option: {value: reason}} that it cannot be combined with
+    size_rule = 'generator'     # which image sizes are allowed: a rule in options/rules.py
+    dataset_modes = ()      # the dataset modes that it supports; () for all
+    excludes = {}           # {option: {value: reason}}: values that it does not support
     translates_only = False     # it cannot be trained
-    translates_single = False   # it translates --dataset_mode single itself, without --model test
-    generator_alone = True  # what its generator makes is an image
+    translates_single = False   # supports --dataset_mode single, so it needs no --model test
+    generator_alone = True  # the output of its generator is an image
 
     owns_full_state = True  # False if this process holds only part of the state
     loss_names = ()         # order of the losses in the log
     lr_scales = {}          # {optimizer: its learning rate relative to --lr}, if it is not 1
-    target = None           # ('fake_B', 'real_B'): a translation and what it is compared with in results
+    target = None           # ('fake_B', 'real_B'): a translation, and the image that scores compare it with
     plateau_losses = ()     # losses whose sum, averaged over an epoch, drives --lr_policy plateau
 
     def __init__(self, opt, runtime):
@@ -46,18 +46,20 @@ class BaseModel(Translating):
         self.device = runtime.device
         self.group = runtime.group
         self.memory_format = memory_format(runtime, opt.isTrain, opt.norm, opt.fused_norms)
-        self.losses = {}            # of the last step, on the device
-        self.noted = {}             # terms of the loss that was computed last
-        self.style_sources = {}     # the image that a translation has its style from: {visual: path}
+        self.losses = {}            # {name: tensor on the device} of the last step
+        self.noted = {}             # terms of the loss computed last
+        self.style_sources = {}     # {visual: path of the image that its style comes from}
 
     # ---- networks and optimizers
 
     def define_G(self, input_nc: int, output_nc: int) -> nn.Module:
+        """The generator that --netG, --ngf, --norm and --no_dropout describe."""
         opt = self.opt
         net = networks.create_generator(opt.netG, input_nc, output_nc, opt.ngf, opt.norm, not opt.no_dropout)
         return self.prepare(net)
 
     def define_D(self, input_nc: int) -> nn.Module:
+        """The discriminator that --netD, --ndf, --n_layers_D and --norm describe."""
         opt = self.opt
         return self.prepare(networks.create_discriminator(opt.netD, input_nc, opt.ndf, opt.n_layers_D, opt.norm))
 
@@ -92,9 +94,9 @@ class BaseModel(Translating):
         return self.named('', ImagePool)
 
     def saved_names(self, found: list[str]) -> dict[str, str]:
-        """Under which name each network is saved, {'G_A': 'G_A'}; `found` are the names that a checkpoint has.
+        """The name in the checkpoint of each network: {'G_A': 'G_B', ...}; the checkpoint has the names `found`.
 
-        With a --direction opposite to that of training, the networks of A and B swap places.
+        The networks of A and B are swapped if --direction is the opposite of that in training.
         """
         opt = self.opt
         if not self.two_way or opt.isTrain or opt.trained_direction in ('', opt.direction):
@@ -105,7 +107,7 @@ class BaseModel(Translating):
     # ---- one step
 
     def set_input(self, batch: dict):
-        """Images of the batch as `real_A`, `real_B`: (N, C, H, W) in [-1, 1] on the device."""
+        """Set `real_A` and `real_B` to the images of the batch: (N, C, H, W) in [-1, 1] on the device."""
         for domain in 'AB':
             if domain in batch:
                 image = as_numbers(batch[domain].to(self.device, non_blocking=True))
@@ -115,7 +117,7 @@ class BaseModel(Translating):
         self.check_sizes()
 
     def check_sizes(self):
-        """Raise a `SizeError` for images that the networks cannot take, or would return in another size."""
+        """Raise a `SizeError` for images that the networks cannot process, or would return in another size."""
         opt = self.opt
         multiple = catalog.size_multiple(opt.netG)
         needed = multiple if opt.isTrain or multiple > 4 else 1
@@ -135,7 +137,7 @@ class BaseModel(Translating):
                                 f'the image')
 
     def draw(self):
-        """Draw all random numbers that the host decides with in the next step; called after `set_input`."""
+        """Draw the random numbers that the host needs in the next step. Called after `set_input`."""
         for pool in self.pools.values():
             pool.group = self.group
             if not self.group.share:
@@ -148,38 +150,39 @@ class BaseModel(Translating):
         raise NotImplementedError
 
     def updates(self) -> list[Update]:
-        """The updates of a step, in order: an optimizer, its loss function, and networks constant to it."""
+        """The updates of a step, in order: an optimizer, its loss function, and the networks frozen in it."""
         self._updates = []
-        self.optimize_parameters()      # models written for version 0.1 call `minimize` there
+        self.optimize_parameters()      # of models for version 0.1, which calls `minimize`
         return self._updates
 
     def minimize(self, loss, optimizer: torch.optim.Optimizer, frozen=()):
+        """For `optimize_parameters`: add an update."""
         self._updates.append(Update(optimizer, loss, tuple(frozen)))
 
     def total(self, **terms):
-        """The sum of the weighted terms of a loss, each noted for the log under its own name."""
+        """The sum of the weighted terms of a loss. Each term is logged under its name."""
         self.note(**terms)
         return sum(terms.values())
 
     def note(self, **terms):
-        """Note losses for the log. They stay on the device until they are printed."""
+        """Log losses. They stay on the device until they are printed."""
         self.noted.update({name: term.detach() for name, term in terms.items()})
 
     def critic_penalty(self, netD, real, fake):
-        """The gradient penalty that a Wasserstein critic needs; 0 for other objectives."""
+        """The gradient penalty of --gan_mode wgangp; 0 for other losses."""
         if self.opt.gan_mode != 'wgangp' or self.opt.lambda_gp == 0:
             return 0.0
         position = self.group.rows(lambda n: torch.rand(n, 1, 1, 1, device=real.device, dtype=real.dtype), len(real))
         return gradient_penalty(netD, real, fake, self.opt.lambda_gp, position)
 
     def gather_state(self, averages: dict[str, nn.Module]):
-        """Collect in this process all that a checkpoint holds, including the `averages` of networks.
+        """Collect the full state, including the `averages` of networks, in the main process.
 
-        Called by all processes; only models that spread their state over processes have something to do.
+        All processes call it. Only models that distribute their state over processes override it.
         """
 
     def get_current_losses(self) -> dict[str, float]:
-        """The losses of the last step, in the order of `loss_names`. Waits for the device, and for all processes."""
+        """The losses of the last step, in the order of `loss_names`. Synchronizes with the device and all processes."""
         known = {name: self.losses.get(name) for name in self.loss_names}
         tensors = [value for value in known.values() if value is not None]
         together = self.group.sum(torch.stack([tensor.float() for tensor in tensors])) if tensors else torch.zeros(0)
@@ -198,7 +201,7 @@ class BaseModel(Translating):
 
 
 def memory_format(runtime, training: bool, norm: str, fused_norms: bool) -> torch.memory_format:
-    """channels_last where it is faster (measured in docs/performance.md)."""
+    """channels_last where it is faster; docs/performance.md has the measurements."""
     if runtime.device.type == 'cpu':
         faster = not training
     else:

@@ -10,7 +10,7 @@ class ColorizationModel(Pix2PixModel):
 
     defaults = {'dataset_mode': 'colorization'}
     dataset_modes = ('colorization',)
-    generator_alone = False     # it makes two channels of three
+    generator_alone = False     # the generator returns two of the three channels
     target = ('fake_B_rgb', 'real_B_rgb')
 
     def get_current_visuals(self):

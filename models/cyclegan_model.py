@@ -33,13 +33,13 @@ class CycleGANModel(BaseModel):
         self.netD_A = self.define_D(opt.output_nc)
         self.netD_B = self.define_D(opt.input_nc)
         self.gan_loss = GAN_LOSSES[opt.gan_mode]
-        self.fake_B_pool = ImagePool(opt.pool_size)     # pools draw random numbers in the order of these lines
+        self.fake_B_pool = ImagePool(opt.pool_size)     # pools draw random numbers in the order of creation
         self.fake_A_pool = ImagePool(opt.pool_size)
         self.optimizer_G = self.define_optimizer(self.netG_A, self.netG_B)
         self.optimizer_D = self.define_optimizer(self.netD_A, self.netD_B)
 
     def forward(self):
-        """Both round trips; in training the identity images too, in one call with the translation where possible."""
+        """Both cycles; if possible, the identity images of training share a call with the translations."""
         A, B = self.real_A, self.real_B
         if self.identity_in_one_call():
             self.fake_B, self.idt_A = together(self.netG_A, A, B)
@@ -60,7 +60,7 @@ class CycleGANModel(BaseModel):
                 Update(self.optimizer_D, self.loss_D)]
 
     def loss_G(self):
-        """Fool both discriminators, return from both round trips, keep images of the target domain (eq. 3)."""
+        """GAN and cycle losses (eq. 3), and the identity loss (section 5.2)."""
         opt = self.opt
         terms = dict(
             G_A=opt.lambda_gan * self.gan_loss(self.netD_A(self.fake_B), True),
@@ -76,7 +76,7 @@ class CycleGANModel(BaseModel):
         return self.total(**terms)
 
     def loss_D(self):
-        """Tell real images from generated ones, new and old."""
+        """Tell real images from generated ones, which include earlier ones from the pools."""
         return self.total(
             D_A=self.loss_D_basic(self.netD_A, self.real_B, self.fake_B_pool.query(self.fake_B)),
             D_B=self.loss_D_basic(self.netD_B, self.real_A, self.fake_A_pool.query(self.fake_A)))

@@ -1,4 +1,4 @@
-"""Objectives that several models share. Each term is a mean over all elements, taken in at least float32."""
+"""Losses that several models share. Each is a mean over all elements, computed in float32 or higher precision."""
 import torch
 import torch.nn.functional as F
 
@@ -7,7 +7,7 @@ from models.nets.vgg import VggFeatures
 
 
 def exact(x: torch.Tensor) -> torch.Tensor:
-    """In float32, if it comes from a layer of lower precision."""
+    """`x` in float32 if it has lower precision."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
@@ -36,10 +36,10 @@ GAN_LOSSES = {'vanilla': vanilla, 'lsgan': lsgan, 'wgangp': wgangp}
 
 def gradient_penalty(netD, real: torch.Tensor, fake: torch.Tensor, lambda_gp: float = 10.0,
                      position: torch.Tensor | None = None) -> torch.Tensor:
-    """lambda_gp * E[(|grad D(x)| - 1)^2] on random lines between real and fake (Gulrajani et al., eq. 3).
+    """lambda_gp * E[(|grad D(x)| - 1)^2] at random points x between real and fake (Gulrajani et al., eq. 3).
 
-    One uniform `position` (N, 1, 1, 1) per sample, drawn here if not given. `real` and `fake` are (N, C, H, W),
-    constants to the penalty. In full precision: a second derivative of roundings is noise.
+    `real` and `fake` are (N, C, H, W) and take no gradients. `position` in [0, 1] is (N, 1, 1, 1); it is drawn if not
+    given. Computed in full precision, because the second derivative amplifies rounding errors.
     """
     if position is None:
         position = torch.rand(len(real), 1, 1, 1, device=real.device, dtype=real.dtype)
@@ -51,5 +51,5 @@ def gradient_penalty(netD, real: torch.Tensor, fake: torch.Tensor, lambda_gp: fl
 
 
 def perceptual_loss(vgg: VggFeatures, image: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
-    """Mean squared difference of instance-normalised features (MUNIT, section 5.1)."""
+    """Mean squared difference of instance-normalized VGG features (MUNIT, section 5.1)."""
     return F.mse_loss(instance_norm(exact(vgg(image))), instance_norm(exact(vgg(source))))

@@ -1,8 +1,9 @@
 """MUNIT: multimodal unsupervised image-to-image translation (Huang et al. 2018, https://arxiv.org/abs/1804.04732).
 
-An image is a content code and a style code. G_A is the auto-encoder *of domain A* (not A to B, as in CycleGAN):
-it encodes images of A and decodes any content with a style of A; D_A judges images of A. A translation decodes
-the content of one domain with a style of the other, drawn from N(0, I) or taken from an example.
+An image is encoded as a content code and a style code. G_A is the autoencoder of domain A (not the translation
+A to B, as in CycleGAN): it encodes images of A, and decodes any content with a style of A. D_A judges images of A.
+A translation decodes the content of one domain with a style of the other, drawn from N(0, I) or encoded from an
+example.
 """
 import os
 from pathlib import Path
@@ -106,7 +107,7 @@ class MunitModel(BaseModel):
         self.content_B, self.style_B = self.netG_B.encode(self.real_B)
 
     def draw(self):
-        """Random styles of A and of B for the update of D, and others for that of G: (2, N, style_dim, 1, 1)."""
+        """Random styles of A and B for the update of D, and others for the update of G: (2, N, style_dim, 1, 1)."""
         n = len(self.real_A)
         self.styles_D = torch.stack(self.draw_styles(n))
         self.styles_G = self.styles_D if self.opt.share_styles else torch.stack(self.draw_styles(n))
@@ -122,9 +123,9 @@ class MunitModel(BaseModel):
         return tuple(self.group.rows(draw, n) for _ in 'AB')
 
     def loss_D(self):
-        """Tell real images from translations with random styles; summed over the scales, not halved."""
+        """Tell real images from translations with random styles. Summed over the scales, not halved."""
         random_A, random_B = self.styles_D
-        with torch.no_grad():   # the content codes are those of the update of G, which comes after this one
+        with torch.no_grad():   # the content codes keep their graph for the update of G, which comes next
             fake_A = self.netG_A.decode(self.content_B, random_A)
             fake_B = self.netG_B.decode(self.content_A, random_B)
         weight = self.opt.lambda_gan
@@ -140,7 +141,7 @@ class MunitModel(BaseModel):
         return sum(self.gan_loss(patches, real) for patches in maps)
 
     def loss_G(self):
-        """Reconstruct images within, codes across the domains, and fool the discriminators (eq. 5)."""
+        """Reconstruct images within a domain and codes across domains, and fool the discriminators (eq. 5)."""
         random_A, random_B = self.styles_G
         opt, G_A, G_B = self.opt, self.netG_A, self.netG_B
         self.rec_A, self.fake_A = self.decode_both(G_A, self.content_A, self.style_A, self.content_B, random_A)
@@ -170,13 +171,13 @@ class MunitModel(BaseModel):
 
     @staticmethod
     def decode_both(G, content, style, other_content, other_style):
-        """Reconstruction and translation, in one call if both contents have one size."""
+        """Reconstruction and translation; in one call if both contents have the same size."""
         if content.shape != other_content.shape:
             return G.decode(content, style), G.decode(other_content, other_style)
         return G.decode(torch.cat([content, other_content]), torch.cat([style, other_style])).chunk(2)
 
     def load_vgg(self):
-        """VGG16 of the perceptual loss, from --vgg_weights or torchvision."""
+        """The VGG16 of the perceptual loss, with weights from --vgg_weights or torchvision."""
         if self.opt.vgg_weights:
             return self.read_vgg(os.path.abspath(self.opt.vgg_weights))
         try:
@@ -197,7 +198,7 @@ class MunitModel(BaseModel):
     # ---- translating
 
     def prepare_test(self, read_image, list_images):
-        """Encode the styles of example images, which are shown above the results."""
+        """Encode the styles of the example images, and return these to be shown above the results."""
         opt = self.opt
         paths = list_images(opt.style_dir) if opt.style_dir else []
         if opt.style_image:
@@ -229,7 +230,7 @@ class MunitModel(BaseModel):
                 'fake_B_guided': self.netG_B.decode(self.content_A, self.style_B), 'real_B': self.real_B}
 
     def styles_for(self, paths: list[str]) -> list[torch.Tensor]:
-        """The styles for a batch, (N, style_dim, 1, 1) each: of the examples, or random ones seeded by file name."""
+        """The styles for a batch, (N, style_dim, 1, 1) each: of the examples, or random and seeded by file name."""
         if self.example_styles:
             return [style.expand(len(paths), -1, -1, -1) for style in self.example_styles]
         return list(torch.stack([self.random_styles(path) for path in paths], dim=1).to(self.device))
@@ -251,7 +252,7 @@ class MunitModel(BaseModel):
         return {name: getattr(self, name) for name in ('real_A', 'rec_A', 'fake_B', 'real_B', 'rec_B', 'fake_A')}
 
     def check_sizes(self):
-        """Raise a `SizeError` for images too small for the networks, or of which the output has another size."""
+        """Raise a `SizeError` for images that are too small, or that the networks would return in another size."""
         opt = self.opt
         height, width = self.real_A.shape[-2:]
         multiple = 2**opt.n_downsample

@@ -1,8 +1,8 @@
 """pix2pix: image-to-image translation with a conditional GAN (Isola et al. 2017, https://arxiv.org/abs/1611.07004).
 
-The noise z of the paper is dropout, in training and at test time. Each row of the paper's ablations is one
-command line: --lambda_gan 0 (L1), --lambda_L1 0 (cGAN), --unconditional_D (GAN), --netG encdec_256,
---netD pixel|patch16|patch286, --no_dropout.
+The noise z of the paper is dropout, in training and at test time. Each ablation in the paper is an option:
+--lambda_gan 0 (L1), --lambda_L1 0 (cGAN), --unconditional_D (GAN), --netG encdec_256, --netD pixel|patch16|patch286,
+--no_dropout.
 """
 import torch
 
@@ -44,7 +44,7 @@ class Pix2PixModel(BaseModel):
         return [Update(self.optimizer_D, self.loss_D), update_G]
 
     def loss_D(self):
-        """Tell real pairs from pairs with a generated image; halved, so that D learns slower than G."""
+        """Tell real pairs from pairs with a generated image. Halved, so that D learns more slowly than G."""
         real, fake = self.seen_by_D(self.real_B), self.seen_by_D(self.fake_B.detach())
         on_fake, on_real = together(self.netD, fake, real)
         D_fake, D_real = self.gan_loss(on_fake, False), self.gan_loss(on_real, True)
@@ -52,7 +52,7 @@ class Pix2PixModel(BaseModel):
         return 0.5 * (D_fake + D_real) + self.critic_penalty(self.netD, real, fake)
 
     def loss_G(self):
-        """Fool the discriminator and stay near the target (eq. 4)."""
+        """Fool the discriminator and stay close to the target (eq. 4)."""
         opt = self.opt
         terms = dict(G_L1=opt.lambda_L1 * l1_loss(self.fake_B, self.real_B))
         if opt.lambda_gan > 0:
@@ -60,7 +60,7 @@ class Pix2PixModel(BaseModel):
         return self.total(**terms)
 
     def seen_by_D(self, image):
-        """The input of the discriminator: the image after the input it was made from, along channels."""
+        """The input of the discriminator: `real_A` and the image, concatenated along channels."""
         return image if self.opt.unconditional_D else torch.cat([self.real_A, image], 1)
 
     def get_current_visuals(self):

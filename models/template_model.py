@@ -1,20 +1,19 @@
 """How to add a model: copy this file to models/<name>_model.py, rename the class, train with --model <name>.
 
-The template is regression: a generator learns B from A by an L1 loss. What a model has:
+The template is a regression: a generator learns to map A to B with an L1 loss. A model consists of:
 
-* option tables. `defaults` gives existing options other defaults; `train_options`, `test_options` and
-  `options` (both) add new ones as {name: (default, meaning)}, with the valid values as a third entry if there
-  are only some (for whole numbers: the least and the largest). They must be plain literals: help and mistakes are
-  answered without running this file.
-  A default of False makes a switch. --help --model <name> shows the result.
-* `__init__` makes the networks (attributes `net*`), the optimizers (`optimizer*`) and nothing else.
-  Networks are saved and loaded by their names, optimizers are resumed by theirs.
-* `forward` computes the images; it is all that test.py calls. `self.real_A` and `self.real_B` are there, and
-  --direction has already been taken care of: a model only ever translates A to B.
-* `updates` lists what one step changes, in order: `Update(optimizer, loss, frozen=networks)`; the trainer does
-  everything else (precision, accumulation, several processes, checks).
-* losses are functions that return `self.total(name=term, ...)`; `loss_names` is their order in the log.
-* `get_current_visuals` names the images for the pages: (N, 1 or 3, H, W) in [-1, 1].
+* option tables. `defaults` changes the defaults of existing options. `train_options`, `test_options` and
+  `options` (for both) add new ones: {name: (default, meaning)}. A third entry limits the values: the choices, or for
+  whole numbers the smallest and the largest. A default of False makes a switch. The tables must be plain literals,
+  because --help and errors are printed without running this file; --help --model <name> shows the result.
+* `__init__`, which creates the networks (attributes `net*`) and optimizers (`optimizer*`). Both are saved and
+  resumed under their names.
+* `forward`, which computes images from `self.real_A` and, in training, `self.real_B`. A model always translates A to B:
+  the dataset has already applied --direction.
+* `updates`, which lists what one step changes, in order: `Update(optimizer, loss, frozen=networks)`. The trainer does
+  everything else: gradients, precision, accumulation, several processes, checks.
+* loss functions, which return `self.total(name=term, ...)`. `loss_names` is the order of the terms in the log.
+* `get_current_visuals`, which names the images for the pages: (N, 1 or 3, H, W) in [-1, 1].
 """
 import torch.nn.functional as F
 

@@ -1,7 +1,7 @@
 """One generator, one direction, no targets: `test.py --model test` on a folder of images.
 
-The generator is found by itself: `<label>_net_G.pth`, or for a run with two generators the one for --direction. The
-option --model_suffix names another: `_A` loads `<label>_net_G_A.pth`.
+It loads `<label>_net_G.pth` or, if the run has two generators, the one for --direction. The option --model_suffix
+selects another: `_A` loads `<label>_net_G_A.pth`.
 """
 from models.base_model import BaseModel
 
@@ -28,6 +28,6 @@ class TestModel(BaseModel):
     def saved_names(self, found):
         opt = self.opt
         suffix = opt.model_suffix
-        if not suffix and 'G' not in found and 'G_A' in found:      # two generators were trained
+        if not suffix and 'G' not in found and 'G_A' in found:      # a run with two generators
             suffix = '_A' if opt.direction == (opt.trained_direction or 'AtoB') else '_B'
         return {'G': f'G{suffix}'}

@@ -1,4 +1,4 @@
-"""The part of every model that translates images, for test.py and for previews during training."""
+"""Translating images: the part of every model that test.py and previews during training use."""
 import copy
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,21 +11,21 @@ from util.machine.seeding import derive_seed, restore_rng_state, rng_state
 
 
 class Translating:
-    """Needs `set_input`, `forward`, `get_current_visuals` and `nets` of the model it is a part of."""
+    """A base class of models; uses their `set_input`, `forward`, `get_current_visuals` and `nets`."""
 
     def translate(self, batch: dict) -> dict:
-        """`translate_batch` in the precision of the run; out of memory is an error that names the sizes."""
+        """Images by name, in the precision of the run. Out of memory raises an error that names the sizes."""
         height, width = batch['A'].shape[-2:]
         with torch.inference_mode(), self.runtime.autocast(), \
                 memory_explained(self.device, batch_size=len(batch['A']), size=f'{width}x{height}'):
             return self.translate_batch(batch)
 
     def translate_batch(self, batch: dict) -> dict:
-        """Translate a batch; every image gives the same result as alone, whatever the batch size.
+        """Translate a batch. The result for an image does not depend on the batch size or the other images.
 
-        Where a network mixes the images of a batch (batch norm in training mode, dropout), they go through one by
-        one, each with its own noise, seeded by --seed and the file name. On a CPU they always do: batches gain
-        nothing there, and the result is the same to the last bit.
+        If a network mixes the images of a batch (batch norm in training mode, dropout), they are translated one by
+        one, each with noise seeded by --seed and its file name. On a CPU this is always done: batches are not
+        faster there, and results are bit-identical.
         """
         mixed = any(networks.mixes_batch(net) for net in self.nets.values())
         if not mixed and self.device.type != 'cpu':
@@ -41,10 +41,10 @@ class Translating:
         return {name: torch.cat([single[name] for single in singles]) for name in singles[0]}
 
     def preview(self, batch: dict) -> dict:
-        """Visuals of a batch during training, (N, C, H, W) in [-1, 1], with the same noise each time.
+        """Visuals of a batch during training, (N, C, H, W) in [-1, 1]; the noise is the same at each call.
 
-        Training is not affected: a copy of the model that shares its networks does the work, and random state and
-        running statistics are restored. Only the process that shows the visuals needs to call this.
+        Training is not affected: the work is done by a copy of the model with the same networks, and random state
+        and running statistics are restored. Only the process that shows the visuals needs to call this.
         """
         with torch.no_grad(), self.runtime.autocast(), self.group.alone(), unchanged_statistics(self.nets.values()):
             rng = rng_state()
@@ -60,22 +60,22 @@ class Translating:
         return {name: image for name, image in self.get_current_visuals().items() if not name.startswith('idt')}
 
     def prepare_test(self, read_image, list_images) -> dict:
-        """Called before the first translation, for models that need other images than those of the dataset.
+        """Called before the first translation, for models that need images besides those of the dataset.
 
-        `read_image(path)` gives (1, C, H, W), `list_images(folder)` sorted paths. Returns images to show above all
-        results, {name: (1, C, H, W)}; None leaves a place empty.
+        `read_image(path)` returns (1, C, H, W), `list_images(folder)` sorted paths. Returns images to show above
+        the results, {name: (1, C, H, W)}; None leaves a gap.
         """
         return {}
 
     def eval(self):
-        """Use the running statistics of batch norms, and no dropout (--eval)."""
+        """Switch to evaluation mode (--eval): batch norms use their running statistics, and dropout is off."""
         for net in self.nets.values():
             net.eval()
 
 
 @contextmanager
 def unchanged_statistics(nets):
-    """Restores the running statistics of `nets` afterwards."""
+    """Restore the running statistics of `nets` on exit."""
     buffers = [(buffer, buffer.clone()) for net in nets for buffer in net.buffers()]
     try:
         yield

@@ -1,4 +1,4 @@
-"""Convolutions and padding that keep their precision under autocast."""
+"""Convolutions and padding that control their precision under autocast."""
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -7,7 +7,7 @@ from .norms import full_precision
 
 
 class ChannelsLast(torch.autograd.Function):
-    """In another precision and with channels last; the gradient comes back in the precision of x, channels first."""
+    """Convert x to `dtype` and channels last; the gradient is converted back to the dtype of x, channels first."""
 
     @staticmethod
     def forward(ctx, x, dtype):
@@ -20,9 +20,9 @@ class ChannelsLast(torch.autograd.Function):
 
 
 class OutputConv2d(nn.Conv2d):
-    """The last convolution of a network, in full precision under autocast too, so that its images are.
+    """The last convolution of a network; in full precision even under autocast, so that images are float32.
 
-    On a CPU such a convolution to few channels is a quarter faster with channels last; the layers around it are not.
+    On a CPU a convolution to few channels is a quarter faster with channels last; the layers around it are not.
     """
 
     def forward(self, x):
@@ -34,7 +34,7 @@ class OutputConv2d(nn.Conv2d):
 
 
 class OutputConvTranspose2d(nn.ConvTranspose2d):
-    """The same, doubling the size."""
+    """The same for a transposed convolution."""
 
     def forward(self, x):
         with full_precision(x.device):
@@ -42,7 +42,7 @@ class OutputConvTranspose2d(nn.ConvTranspose2d):
 
 
 class ReflectedByRows(torch.autograd.Function):
-    """Reflection padding whose gradient folds whole rows and columns, in a fixed order."""
+    """Reflection padding; its gradient adds whole rows and columns, in a fixed order."""
 
     @staticmethod
     def forward(ctx, x, padding):
@@ -62,9 +62,9 @@ class ReflectedByRows(torch.autograd.Function):
 
 
 def reflection_pad(x, padding: int):
-    """`padding` pixels of reflection, in the precision of x where autocast is off.
+    """Add `padding` pixels of reflection on each side, in the dtype of x if autocast is off.
 
-    The gradient of PyTorch's own goes pixel by pixel on a CPU, and is not the same twice on a GPU.
+    PyTorch's own gradient works pixel by pixel on a CPU, and is not deterministic on a GPU.
     """
     if x.device.type == 'cpu' or torch.are_deterministic_algorithms_enabled():
         return ReflectedByRows.apply(x, padding)
@@ -72,7 +72,7 @@ def reflection_pad(x, padding: int):
 
 
 class ReflectionPad2d(nn.ReflectionPad2d):
-    """In the precision of its input: under autocast PyTorch's goes through float32 on a CPU, and back."""
+    """Keeps the dtype of its input: under autocast on a CPU, PyTorch's layer converts to float32 and back."""
 
     def forward(self, x):
         with full_precision(x.device):
@@ -80,8 +80,7 @@ class ReflectionPad2d(nn.ReflectionPad2d):
 
 
 class PaddedConv2d(nn.Conv2d):
-    """A convolution that pads in the precision of its input, and takes weights that are computed (spectral norm) as
-    exactly as they are."""
+    """A convolution that pads in the dtype of its input, and computes its weight (spectral norm) in full precision."""
 
     def forward(self, x):
         padding = self.padding

@@ -1,6 +1,6 @@
-"""Discriminators: PatchGAN, its 1x1 form, and several of them for several sizes of the image.
+"""Discriminators: PatchGAN, PixelGAN, and one for several image sizes.
 
-They return logits, float32 under autocast too; a bias before a norm follows the rule in generators.py.
+They return logits, in float32 even under autocast. Biases before norms follow the rule in generators.py.
 """
 from torch import nn
 
@@ -12,7 +12,7 @@ from .norms import Chain
 class PatchDiscriminator(nn.Module):
     """PatchGAN: one logit for each overlapping patch (pix2pix, section 3.3).
 
-    Receptive field of 1, 3 and 5 layers: 16, 70 and 286 px; 256 px give 126, 30 and 6 patches a side.
+    The receptive field of 1, 3 and 5 layers is 16, 70 and 286 px; a side of 256 px gives 126, 30 and 6 patches.
     """
 
     def __init__(self, input_nc: int, ndf: int = 64, n_layers: int = 3, norm: str = 'instance'):
@@ -46,7 +46,7 @@ class PixelDiscriminator(nn.Module):
 
 
 class MultiscaleDiscriminator(nn.Module):
-    """A discriminator for each of `num_scales` sizes of the image; returns their maps as a list."""
+    """A discriminator for each of `num_scales` image sizes; returns a list of their maps."""
 
     def __init__(self, input_nc: int = 3, ndf: int = 64, n_layers: int = 4, num_scales: int = 3, norm: str = 'none',
                  pad_type: str = 'reflect'):

@@ -1,4 +1,4 @@
-"""Networks by name, their initial weights, and what is known about them from their weights."""
+"""Create networks by name, initialize their weights, and recognize a network from its weights."""
 import re
 
 import torch
@@ -12,7 +12,7 @@ from .generators import ResnetGenerator, UnetGenerator
 
 def create_generator(netG: str, input_nc: int, output_nc: int, ngf: int = 64, norm: str = 'instance',
                      dropout: bool = False) -> nn.Module:
-    """The generator of a name such as 'resnet_9blocks', 'unet_256' or 'encdec_256'; ValueError for others."""
+    """A generator by name, such as 'resnet_9blocks', 'unet_256' or 'encdec_256'; ValueError for other names."""
     family, depth = parse_netG(netG)
     if family == 'resnet':
         return ResnetGenerator(input_nc, output_nc, ngf, norm, dropout, n_blocks=depth)
@@ -21,7 +21,7 @@ def create_generator(netG: str, input_nc: int, output_nc: int, ngf: int = 64, no
 
 def create_discriminator(netD: str, input_nc: int, ndf: int = 64, n_layers_D: int = 3,
                          norm: str = 'instance') -> nn.Module:
-    """'pixel', 'n_layers' with `n_layers_D`, or a PatchGAN named in `catalog.PATCH_LAYERS`."""
+    """A discriminator by name: 'pixel', 'n_layers' with `n_layers_D`, or a name in `catalog.PATCH_LAYERS`."""
     if netD == 'pixel':
         return PixelDiscriminator(input_nc, ndf, norm)
     return PatchDiscriminator(input_nc, ndf, patch_layers(netD, n_layers_D), norm)
@@ -36,7 +36,7 @@ INITIALISERS = {
 
 
 def init_weights(net: nn.Module, init_type: str = 'normal', init_gain: float = 0.02) -> nn.Module:
-    """Draw the weights of all convolutions and linear layers; scales of batch norms from N(1, init_gain)."""
+    """Initialize all convolutions and linear layers; the scales of batch norms are drawn from N(1, init_gain)."""
     def init(module):
         if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)):
             INITIALISERS[init_type](module.weight, init_gain)
@@ -50,26 +50,26 @@ def init_weights(net: nn.Module, init_type: str = 'normal', init_gain: float = 0
 
 
 def mixes_batch(net: nn.Module) -> bool:
-    """Does an image's output depend on the others of its batch, or on noise drawn for the whole batch?"""
+    """True if the output for an image depends on the rest of its batch, or on noise drawn for the batch."""
     noisy = (nn.Dropout, nn.modules.batchnorm._BatchNorm)
     return any(isinstance(module, noisy) and module.training for module in net.modules())
 
 
 def together(net: nn.Module, *inputs: torch.Tensor) -> list:
-    """`net` of each input: in one call where that gives the same as several, in their order where it does not."""
+    """`net(x)` for each input: in one call if the results are the same, else one call after the other."""
     unlike = len({x.shape[1:] for x in inputs}) > 1
     if unlike or mixes_batch(net) or any(nn.utils.parametrize.is_parametrized(module) for module in net.modules()):
-        return [net(x) for x in inputs]     # a spectral norm moves with every call
+        return [net(x) for x in inputs]     # a spectral norm is updated by each call
     sizes, outputs = [len(x) for x in inputs], net(torch.cat(inputs))
-    if isinstance(outputs, list):           # of several scales
+    if isinstance(outputs, list):           # one map per scale
         return [list(scales) for scales in zip(*(output.split(sizes) for output in outputs), strict=True)]
     return list(outputs.split(sizes))
 
 
 def describe_generator(weights: dict) -> dict | None:
-    """The options that build the generator these weights belong to, or None if it is none of ours.
+    """The options that build the generator of these weights, or None if it is not one of ours.
 
-    Gives netG, input_nc, output_nc, ngf, norm and, where the keys tell it (ResNet), no_dropout.
+    Returns netG, input_nc, output_nc, ngf, norm and, for a ResNet, no_dropout.
     """
     convs = {key: value.shape for key, value in weights.items() if key.endswith('.weight') and value.ndim == 4}
     blocks = {key.split('.')[1] for key in convs if '.conv_block.' in key}

@@ -1,9 +1,9 @@
 """The generators of CycleGAN, pix2pix and colorization: ResNet and U-Net.
 
-Layers, their order and so the state_dict keys are those of the public checkpoints. Images are (N, C, H, W) in [-1, 1].
-Convolutions followed by a norm have a bias only if the norm is 'instance', a rule of these checkpoints. Activations are
-out of place: after an instance norm an in-place one costs five more kernels in backward. Under autocast the last layer
-works in full precision, so that images are float32.
+Layers, their order and the state_dict keys are those of the public checkpoints. Images are (N, C, H, W) in [-1, 1].
+In these checkpoints, a convolution before a norm has a bias only if the norm is 'instance'. Activations are not in
+place: after an instance norm, an in-place activation costs five more kernels in backward. Under autocast the last
+layer runs in full precision, so that images are float32.
 """
 import torch
 from torch import nn
@@ -15,10 +15,10 @@ from .recompute import Block, Segments
 
 
 class ResnetGenerator(nn.Module):
-    """Two strided convolutions, `n_blocks` residual blocks, two transposed ones (Johnson et al. 2016).
+    """Two strided convolutions, `n_blocks` residual blocks, two transposed convolutions (Johnson et al. 2016).
 
-    CycleGAN, appendix 7.2: 6 blocks for 128 px, 9 for 256 px and more. Works on any size; the output has the
-    size of the input when both sides are multiples of 4.
+    CycleGAN, appendix 7.2: 6 blocks for 128 px, 9 for 256 px and more. Accepts any size; the output has the size of
+    the input if both sides are multiples of 4.
     """
 
     def __init__(self, input_nc: int, output_nc: int, ngf: int = 64, norm: str = 'instance',
@@ -46,7 +46,7 @@ class ResnetGenerator(nn.Module):
 
 
 class ResnetBlock(Block):
-    """x + f(x), f of two reflection-padded 3x3 convolutions; no activation after the sum."""
+    """x + f(x), where f is two reflection-padded 3x3 convolutions; no activation after the sum."""
 
     def __init__(self, channels: int, norm: str, dropout: bool):
         super().__init__()
@@ -61,10 +61,10 @@ class ResnetBlock(Block):
 
 
 class UnetGenerator(nn.Module):
-    """`n_levels` halvings down to a bottleneck and up again, with skips between levels of one size.
+    """`n_levels` downsamplings to a bottleneck, as many upsamplings, and skips between levels of the same size.
 
-    pix2pix, section 3.2 and appendix 6.1. With `skips=False` the same layers without the skips: the paper's
-    encoder-decoder. Both sides of the image must be multiples of 2**n_levels.
+    pix2pix, section 3.2 and appendix 6.1. `skips=False` is the encoder-decoder of the paper: the same layers without
+    skips. Both sides of the image must be multiples of 2**n_levels.
     """
 
     def __init__(self, input_nc: int, output_nc: int, ngf: int = 64, norm: str = 'batch',
@@ -77,7 +77,7 @@ class UnetGenerator(nn.Module):
             inner = UnetLevel(widths[level - 1], widths[level], inner, norm, skips,
                               dropout=dropout and 4 <= level <= n_levels - 2)
         bias, doubled = norm == 'instance', 2 if skips else 1
-        # one wrapper more than needed: the checkpoints' keys begin with model.model
+        # this extra module is there because keys in checkpoints begin with model.model
         self.model = nn.Module()
         self.model.model = nn.Sequential(
             nn.Conv2d(input_nc, ngf, 4, 2, 1, bias=bias), inner,
@@ -92,14 +92,14 @@ class UnetGenerator(nn.Module):
 
 
 class UnetLevel(nn.Module):
-    """Halve, go through the level inside, double; the result is joined behind the input along channels."""
+    """Downsample, apply the inner level, upsample; with `skips`, concatenate input and result along channels."""
 
     def __init__(self, outer: int, width: int, inside: nn.Module | None, norm: str, skips: bool, dropout: bool):
         super().__init__()
         bias, norm_layer = norm == 'instance', NORM_LAYERS[norm]
         self.skips = skips
         down = [leaky(), nn.Conv2d(outer, width, 4, 2, 1, bias=bias)]
-        if inside is not None:      # the bottleneck has no norm: with one value per channel it would be zero
+        if inside is not None:      # no norm in the bottleneck: with one value per channel, it would return 0
             down += [norm_layer(width), inside]
         joined = width * (2 if skips and inside is not None else 1)
         up = [nn.ReLU(), nn.ConvTranspose2d(joined, outer, 4, 2, 1, bias=bias), norm_layer(outer)]

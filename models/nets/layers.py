@@ -1,6 +1,6 @@
-"""Layers that several networks share. Batch norm and dropout treat the batches of several processes as one.
+"""Layers that several networks share. Batch norm and dropout treat the batches of all processes as one batch.
 
-In a single process those two are PyTorch's, to the last bit.
+In a single process these two are bit-identical to PyTorch's.
 """
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ ALONE = Group()
 
 
 class AllReduce(torch.autograd.Function):
-    """The sum over all processes; its gradient is the sum of theirs. Can be differentiated twice."""
+    """The sum over all processes; its gradient is the sum of their gradients. Can be differentiated twice."""
 
     @staticmethod
     def forward(ctx, x, group):
@@ -28,7 +28,7 @@ class AllReduce(torch.autograd.Function):
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """Statistics over the images of all processes."""
+    """Batch norm with statistics over the images of all processes."""
 
     group = ALONE
 
@@ -39,7 +39,7 @@ class BatchNorm2d(nn.BatchNorm2d):
             return self.normalised(x.to(self.weight.dtype)).to(x.dtype)
 
     def normalised(self, x):
-        counts = float(self.group.share.count > 0)      # 0: these images are another's, who counts them
+        counts = float(self.group.share.count > 0)      # 0: another process counts these images
         planes, axes = x.new_tensor([counts * x.numel() / x.shape[1]]), (0, 2, 3)
         sums = AllReduce.apply(torch.cat([counts * x.sum(axes), planes]), self.group)
         n = sums[-1].detach()
@@ -47,7 +47,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         centred = x - mean[:, None, None]
         variance = AllReduce.apply(counts * centred.square().sum(axes), self.group) / n
         self.follow(mean.detach(), variance.detach() * n / (n - 1))
-        if not counts:      # gradients of 0 go to the statistics; but they go, as the others wait for them
+        if not counts:      # the gradients of the statistics are 0, but must be sent: the other processes wait for them
             mean, variance = (shared.detach() + 0 * (shared - shared.detach()) for shared in (mean, variance))
             centred = x - mean[:, None, None]
         scale = self.weight * torch.rsqrt(variance + self.eps)
@@ -55,14 +55,14 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     @torch.no_grad()
     def follow(self, mean, variance):
-        """The running statistics, as PyTorch moves them."""
+        """Update the running statistics as PyTorch does."""
         self.num_batches_tracked += 1
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(variance, self.momentum)
 
 
 class Dropout(nn.Dropout):
-    """Each process has its part of what is drawn for the images of all, which is what one process would draw."""
+    """Dropout with the noise that a single process would draw for the images of all processes."""
 
     group = ALONE
 
@@ -77,7 +77,7 @@ class Dropout(nn.Dropout):
 
 
 def share_batches(net: nn.Module, group: Group) -> nn.Module:
-    """Let the layers of `net` know with whom its batches are shared."""
+    """Set the processes that share each batch of `net`."""
     for module in net.modules():
         if isinstance(module, (BatchNorm2d, Dropout)):
             module.group = group
@@ -86,7 +86,7 @@ def share_batches(net: nn.Module, group: Group) -> nn.Module:
 
 NORM_LAYERS = {
     'batch': BatchNorm2d,
-    'syncbatch': BatchNorm2d,       # the same: statistics are always of all processes
+    'syncbatch': BatchNorm2d,       # the same: statistics always include all processes
     'instance': InstanceNorm2d,
     'none': lambda channels: nn.Identity(),
 }
@@ -97,7 +97,7 @@ def leaky() -> nn.Module:
 
 
 class ConvBlock(Recomputable, Fusible):
-    """Padded convolution, norm, activation. The norm is registered first: the order of the original's keys."""
+    """Padded convolution, norm, activation. The norm is registered first, as in the keys of the original code."""
 
     def __init__(self, input_nc: int, output_nc: int, kernel: int, stride: int = 1, padding: int = 0,
                  norm: str = 'none', activation: nn.Module | None = None, pad_type: str = 'reflect',
@@ -113,7 +113,7 @@ class ConvBlock(Recomputable, Fusible):
                          padding_mode='zeros' if pad_type == 'zero' else pad_type)
 
     def forward(self, x, style=None, residual=None):
-        """`style`: (shift, scale), (N, C) each, for an adaptive norm; `residual` is added after an instance norm."""
+        """`style` for an adaptive norm: (shift, scale), (N, C) each; `residual` is added after an instance norm."""
         x = self.conv(x)
         if self.adaptive:
             return adain(x, *style, self.slope, residual, self.kernel)

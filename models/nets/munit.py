@@ -1,4 +1,4 @@
-"""MUNIT (Huang et al. 2018, appendix B.2): an auto-encoder of content and style for each domain."""
+"""MUNIT (Huang et al. 2018, appendix B.2): an autoencoder with a content code and a style code for each domain."""
 from torch import nn
 
 from .convolutions import OutputConv2d
@@ -7,7 +7,7 @@ from .norms import full_precision
 
 
 class ContentResBlock(nn.Module):
-    """x + f(x), f of two 3x3 convolutions; no activation after the sum."""
+    """x + f(x), where f is two 3x3 convolutions; no activation after the sum."""
 
     def __init__(self, channels: int, norm: str, pad_type: str):
         super().__init__()
@@ -25,7 +25,7 @@ class ContentResBlocks(nn.Module):
         self.model = nn.ModuleList(ContentResBlock(channels, norm, pad_type) for _ in range(n_res))
 
     def forward(self, x, styles=None):
-        """`styles`: for each convolution in order its (shift, scale), if the norms are adaptive."""
+        """`styles` for adaptive norms: the (shift, scale) of each convolution, in order."""
         for index, block in enumerate(self.model):
             x = block(x, styles[2 * index:2 * index + 2]) if styles else block(x)
         return x
@@ -48,7 +48,7 @@ class ContentEncoder(nn.Module):
 
 
 class StyleEncoder(nn.Module):
-    """Image to style code (N, style_dim, 1, 1). No norms: they would take the style away."""
+    """Image to style code (N, style_dim, 1, 1). No norms, because they would remove the style."""
 
     def __init__(self, input_nc: int, ngf: int, style_dim: int, n_downsample: int, pad_type: str):
         super().__init__()
@@ -78,7 +78,7 @@ class StyleDecoder(nn.Module):
             ConvBlock(ngf, output_nc, 7, 1, 3, 'none', nn.Tanh(), pad_type, OutputConv2d))
 
     def forward(self, content, parameters):
-        """`parameters`: (N, 4 * n_res * C); for each norm in order C shifts, then C scales, used as they are."""
+        """`parameters` is (N, 4 * n_res * C): for each norm, in order, C shifts, then C scales, used without change."""
         halves = parameters.split(content.shape[1], dim=1)
         x = self.model[0](content, list(zip(halves[0::2], halves[1::2], strict=True)))
         for layer in self.model[1:]:
@@ -110,12 +110,12 @@ class StyleMLP(nn.Module):
 
 
 class MunitGenerator(nn.Module):
-    """The auto-encoder of one domain: `encode` its images, `decode` any content with a style of the domain.
+    """The autoencoder of one domain: `encode` its images, `decode` any content with a style of the domain.
 
-    Sides must be multiples of 2**n_downsample for the output to have the size of the input.
+    The output has the size of the input if both sides are multiples of 2**n_downsample.
     """
 
-    compile_parts = True        # torch.compile works on the parts, which `encode` and `decode` call
+    compile_parts = True        # torch.compile is applied to the parts, which `encode` and `decode` call
 
     def __init__(self, nc: int = 3, ngf: int = 64, style_dim: int = 8, mlp_dim: int = 256, n_downsample: int = 2,
                  n_downsample_style: int = 4, n_res: int = 4, pad_type: str = 'reflect'):

@@ -1,10 +1,11 @@
-"""Instance norm and its relatives, together with what follows them in a network: activation, residual, padding.
+"""Instance norm and similar norms, with the operations that follow them: activation, residual, padding.
 
-Instance norm is our own layer: it has no keys, the numbers of `nn.InstanceNorm2d`, and correct gradients for every
-memory format (PyTorch's are wrong on a CPU at batch 1 if the gradient arrives in channels_last). With a `kernel` (see
-`fuse_norms`) norm, activation, residual and padding are one pass over the image; without one they are PyTorch's layers.
+Our instance norm has no keys, the numbers of `nn.InstanceNorm2d`, and correct gradients in every memory format. (On a
+CPU with batch size 1, those of PyTorch are wrong if the incoming gradient is channels_last.) With a `kernel` (see
+`fuse_norms`), norm, activation, residual and padding are computed in one pass over the image; without one, by PyTorch's
+operations.
 
-Under autocast statistics are computed in float32, and the result has the type of the input.
+Under autocast, statistics are computed in float32, and the result has the dtype of the input.
 """
 from contextlib import contextmanager, nullcontext
 
@@ -17,17 +18,17 @@ SLOPES = {nn.ReLU: lambda layer: 0.0, nn.LeakyReLU: lambda layer: layer.negative
 
 
 def full_precision(device: torch.device):
-    """Inside, autocast does nothing."""
+    """Disable autocast inside the context."""
     if not torch.is_autocast_enabled(device.type):
-        return nullcontext()        # a context costs microseconds, and a step has hundreds
+        return nullcontext()        # entering a context takes microseconds, and a step does it hundreds of times
     return torch.autocast(device.type, enabled=False)
 
 
 def instance_norm(x, scale=None, shift=None, slope=1.0, residual=None, padding=0, eps=EPS, kernel=None):
-    """Each plane of x (N, C, H, W) to mean 0 and deviation 1, then `scale` and `shift`, (N, C) each.
+    """Normalize each plane of x (N, C, H, W) to mean 0 and deviation 1; apply `scale` and `shift`, (N, C) each.
 
-    Then an activation (`slope` for values below 0; 1 for none), or a `residual` is added, then `padding` pixels of
-    reflection. `kernel` is a function with the same arguments that does all of it in one pass.
+    Then apply an activation (`slope` for values below 0; 1 for none), or add `residual`; then pad with `padding` pixels
+    of reflection. `kernel` is a function with the same arguments that does all of this in one pass.
     """
     if x.shape[-1] * x.shape[-2] == 1:
         raise ValueError(f'an instance norm needs more than 1 spatial element, not {tuple(x.shape)}')
@@ -45,7 +46,7 @@ def instance_norm(x, scale=None, shift=None, slope=1.0, residual=None, padding=0
 
 
 class Fusible(nn.Module):
-    """A layer that can run as one kernel with the layers after it, once `fuse_norms` has set its `kernel`."""
+    """A layer that runs as one kernel with the layers after it if `fuse_norms` has set its `kernel`."""
 
     kernel = None
 
@@ -55,7 +56,7 @@ def fusible(x: torch.Tensor, kernel) -> bool:
 
 
 def fuse_norms(net: nn.Module, kernel):
-    """Let all norms of `net` use `kernel`, a function with the arguments of `instance_norm`; None for plain norms."""
+    """Make all norms of `net` use `kernel`, a function with the arguments of `instance_norm`; None for plain norms."""
     for module in net.modules():
         if isinstance(module, Fusible):
             module.kernel = kernel
@@ -63,7 +64,7 @@ def fuse_norms(net: nn.Module, kernel):
 
 @contextmanager
 def plain_norms(net):
-    """Inside, the norms of `net` are PyTorch's operations, which can be differentiated twice."""
+    """Use PyTorch's operations for the norms of `net` inside the context; they can be differentiated twice."""
     modules = net.modules() if isinstance(net, nn.Module) else ()
     kernels = {module: module.kernel for module in modules if isinstance(module, Fusible)}
     for module in kernels:
@@ -76,7 +77,7 @@ def plain_norms(net):
 
 
 class InstanceNorm2d(nn.InstanceNorm2d, Fusible):
-    """Without parameters and running statistics, the only kind in the checkpoints."""
+    """Without parameters or running statistics, which is the only kind in the checkpoints."""
 
     def __init__(self, channels: int):
         super().__init__(channels, EPS, affine=False, track_running_stats=False)
@@ -86,14 +87,14 @@ class InstanceNorm2d(nn.InstanceNorm2d, Fusible):
 
 
 def adain(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor, slope: float = 1.0, residual=None, kernel=None):
-    """Adaptive instance norm (eq. 7): each channel of (N, C, H, W) gets the mean `shift` and deviation `scale`."""
+    """Adaptive instance norm (eq. 7): each channel of (N, C, H, W) gets mean `shift` and standard deviation `scale`."""
     return instance_norm(x, scale, shift, slope, residual, kernel=kernel)
 
 
 class DecoderLayerNorm(nn.Module):
-    """(x - mean) / (std + eps) over C, H, W of each image, then a scale and shift for each channel.
+    """(x - mean) / (std + eps) over C, H, W of each image, then a scale and a shift for each channel.
 
-    Not GroupNorm(1): the deviation is the unbiased one and eps is added to it, not to the variance.
+    Unlike GroupNorm(1), it uses the unbiased standard deviation, and adds eps to that instead of the variance.
     """
 
     def __init__(self, channels: int, eps: float = 1e-5):
@@ -111,9 +112,9 @@ class DecoderLayerNorm(nn.Module):
 
 
 class Chain(nn.Sequential, Fusible):
-    """Layers one after the other, to whose result a `residual` may be added.
+    """Layers in sequence; `residual`, if given, is added to the result.
 
-    With a kernel, an instance norm takes over the activation and padding after it, and the residual at the end.
+    With a kernel, an instance norm also computes the activation and padding after it, and adds the residual at the end.
     """
 
     def forward(self, x, residual=None):
@@ -132,7 +133,7 @@ class Chain(nn.Sequential, Fusible):
 
 
 def fused_groups(layers: list[nn.Module]) -> list[tuple[nn.Module, float, int]]:
-    """Layers with the slope and the padding that each takes over from the layers after it: (layer, 1.0, 0) if none."""
+    """[(layer, slope, padding), ...]: what each layer computes for the layers after it; (layer, 1.0, 0) if nothing."""
     groups, index = [], 0
     while index < len(layers):
         layer, slope, padding = layers[index], 1.0, 0

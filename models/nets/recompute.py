@@ -1,4 +1,4 @@
-"""Less memory for more time: layers that compute their activations again in backward instead of keeping them."""
+"""Less memory for more time: layers that recompute their activations in backward instead of storing them."""
 from itertools import groupby
 
 import torch
@@ -9,7 +9,7 @@ from .norms import Chain
 
 
 class Recomputable(nn.Module):
-    """A layer that keeps its inputs only, once `recomputed` is set. Without random numbers inside."""
+    """A layer that stores only its inputs if `recomputed` is set. It must not use random numbers."""
 
     recomputed = False
 
@@ -20,7 +20,7 @@ class Recomputable(nn.Module):
 
 
 class Segments(Chain):
-    """A chain of layers and `blocks`; once `recomputed` is set, it keeps what enters each block and the last layers."""
+    """A chain of layers and blocks; if `recomputed` is set, it stores only the input of each segment."""
 
     recomputed = False
 
@@ -32,7 +32,7 @@ class Segments(Chain):
         return x
 
     def segments(self) -> list[Chain]:
-        """Each block alone, and the layers before and after the blocks."""
+        """Each block, and the layers before and after the blocks."""
         def block(item):
             index, layer = item
             return index if isinstance(layer, Block) else -1
@@ -43,7 +43,7 @@ class Segments(Chain):
 
 
 class Block(nn.Module):
-    """A part of a network that is a segment of its own."""
+    """A part of a network that is a segment by itself."""
 
 
 def has_dropout(net: nn.Module) -> bool:
@@ -51,9 +51,9 @@ def has_dropout(net: nn.Module) -> bool:
 
 
 def recompute(net: nn.Module) -> bool:
-    """Let the layers of `net` that can compute their activations again; False if there is none.
+    """Make the layers of `net` recompute their activations; False if none of them can.
 
-    Batch norms cannot: they would count every image twice.
+    A network with batch norms cannot: their running statistics would count every image twice.
     """
     if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules()):
         return False

@@ -4,11 +4,11 @@ import torch.nn.functional as F
 
 
 class VggFeatures(torch.nn.Module):
-    """Feature maps of VGG16, for images (N, 3, H, W) in [-1, 1]; frozen.
+    """Feature maps of a frozen VGG16 for images (N, 3, H, W) in [-1, 1].
 
-    The network of the MUNIT paper's domain-invariant perceptual loss: pooling after blocks 1, 2 and 3 only, maps
-    at 1/8 of the image. `weights` are those of a Caffe VGG16 (`conv1_1.weight`, ..., images in BGR, 0..255) or of
-    torchvision (`features.0.weight`, ..., images in RGB, normalised): told apart by their keys.
+    The network of the domain-invariant perceptual loss of MUNIT: pooling only after blocks 1, 2 and 3, so the maps have
+    1/8 of the image size. `weights` are those of a Caffe VGG16 (`conv1_1.weight`, ..., for BGR images in 0..255) or
+    of torchvision (`features.0.weight`, ..., for normalized RGB images); their keys show which.
     """
 
     BLOCKS = (2, 2, 3, 3, 3)
