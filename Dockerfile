@@ -1,10 +1,10 @@
 # CPU:  docker build -t pixmorph .
-# GPU:  docker build -t pixmorph --build-arg TORCH_INDEX= .        (the CUDA build, 3 GB more to download)
+# GPU:  docker build -t pixmorph --build-arg TORCH_INDEX= .        (installs the CUDA build: 3 GB more to download)
 #
 # docker run --rm -it --shm-size 2g -v "$PWD/datasets:/pixmorph/datasets" -v "$PWD/checkpoints:/pixmorph/checkpoints" \
-#     pixmorph python train.py --dataroot ./datasets/maps --name maps_cyclegan --model cycle_gan
-# Add --gpus all for a GPU. Docker's default of 64 MB shared memory is too small for the processes that load images
-# ("bus error"): give --shm-size as above, or train with --num_threads 0.
+#     pixmorph python train.py --dataroot ./datasets/maps --name maps_cyclegan --model cyclegan
+# To use a GPU, add --gpus all. Docker's default of 64 MB of shared memory is too small for the worker processes that
+# load images ("bus error"): set --shm-size as above, or train with --num_threads 0.
 FROM python:3.12-slim
 
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
