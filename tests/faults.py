@@ -1,7 +1,6 @@
 """Runs of train.py and test.py in processes of their own, with faults: crashes, failing disks, signals, lost memory.
 
-A server imports torch once and forks a process for each run, so that a run begins in no time. The faults themselves are
-in `injected`.
+A server imports torch once and forks a process for each run, so that runs start quickly. The faults are in `injected`.
 
     with Server() as server:
         done = server.run(['--dataroot', ...], rules=[dict(op='rename', action='kill', after=3)])
@@ -23,25 +22,25 @@ from pathlib import Path
 from injected import FAULTS, Storage
 
 ROOT = Path(__file__).resolve().parents[1]
-SUBREAPER = 36          # of prctl: orphans below this process become its children
+SUBREAPER = 36          # option of prctl: orphaned descendants become children of this process
 
 
-# ---- on the side of the tests
+# ---- in the tests
 
 @dataclass
 class Done:
-    """How a run ended. `code` is negative for a signal, None for one that had to be ended: it hung."""
+    """How a run ended. `code` is negative for a signal, None for a run that hung."""
 
     code: int | None
     out: str
     err: str
     seconds: float
-    left: int                                       # processes that outlived the run by more than a few seconds
+    left: int                                       # processes that outlived the run by several seconds
     operations: list = field(default_factory=list)  # ['saving', 'rename', 'a.txt']: thread, operation, file in the run
 
 
 class Server:
-    """Forks runs. `run` waits for the end of one."""
+    """Forks runs; `run` waits until one ends."""
 
     def __init__(self):
         self.folder = tempfile.TemporaryDirectory()
@@ -53,7 +52,7 @@ class Server:
         return self
 
     def __exit__(self, *_):
-        self.process.kill()     # its end of the pipe may be open in loader workers of other tests
+        self.process.kill()     # loader workers of other tests may hold its pipe open
         self.process.wait()
         self.process.stdin.close()
         self.process.stdout.close()
@@ -76,7 +75,7 @@ class Server:
 # ---- in the server
 
 def import_everything():
-    """What runs need is there before they begin; nothing here starts a thread."""
+    """Import everything that runs need, without starting a thread."""
     import importlib
 
     from data import registry as datasets
@@ -86,7 +85,7 @@ def import_everything():
             if path.stem != '__init__' and not path.stem.startswith(('fused_', 'wandb')):
                 with contextlib.suppress(ImportError):
                     importlib.import_module('.'.join(path.relative_to(ROOT).with_suffix('').parts))
-    importlib.import_module('torch._dynamo')    # which the first optimizer imports
+    importlib.import_module('torch._dynamo')    # imported by the first optimizer
     importlib.import_module('PIL.Image').init()
     return importlib.import_module('train').main, importlib.import_module('test').main, datasets, models
 
@@ -115,7 +114,7 @@ def child(request: dict, main):
 
 
 def wait(pid: int, limit: float, kill_after: float | None) -> int | None:
-    """The exit code; None where the limit was reached. After `kill_after` seconds the process is killed."""
+    """The exit code, or None at the time limit. After `kill_after` seconds the process is killed."""
     begin = time.monotonic()
     killed = kill_after is None
     while True:
@@ -134,7 +133,7 @@ def wait(pid: int, limit: float, kill_after: float | None) -> int | None:
 
 
 def left_over(group: int, patience: float = 8.0) -> int:
-    """How many processes of a run are still there after a while; they are ended."""
+    """Kill the processes of a run that are still alive after a while; returns how many."""
     end, count = time.monotonic() + patience, 0
     with contextlib.suppress(ProcessLookupError, ChildProcessError):
         while time.monotonic() < end:

@@ -1,4 +1,4 @@
-"""Random command lines, damaged images and damaged checkpoints, and what a program may answer to them."""
+"""Random command lines, damaged images and damaged checkpoints, and how a program may respond."""
 import hashlib
 import io
 import random
@@ -12,19 +12,19 @@ from options import TestOptions, TrainOptions
 from util.checkpoint import layout, transaction
 from util.checkpoint.manifest import read_manifest
 
-LIMIT = 90              # seconds, then a run hangs
+LIMIT = 90              # seconds until a run counts as hanging
 GARBAGE = ['', '0', '1', '2', '3', '-1', '1.5', '1e-9', 'nan', 'inf', 'x', 'none', 'latest', '../x', 'a b', '{', '%s',
            '--', '\U0001f600', 'None', 'True', '[]', '1,2', 'AtoB', 'resnet_0blocks', 'unet_7', 'iter_4', '.', '/']
-# those of the frame of a case, those that reach for servers, and --verbose, which asks for tracebacks
+# set by the case itself, contacting servers, or (--verbose) printing tracebacks
 FIXED = {'--help', '-h', '--checkpoints_dir', '--results_dir', '--name', '--gpu_ids', '--use_wandb', '--monitor',
          '--display_id', '--display_server', '--display_port', '--engine', '--visdom_assets', '--verbose'}
-# other values would make a run long, not wrong
+# keeps runs short
 SMALL = '--n_epochs 1 --n_epochs_decay 0 --max_iters 3 --max_dataset_size 3 --data_timeout 20'.split()
 FORMATS = ('PNG', 'JPEG', 'WEBP', 'TIFF', 'GIF', 'BMP')
 
 
 def random_words(draw: random.Random, program: str, home: Path) -> list[str]:
-    """Up to five options with values that may be right, and sometimes with nonsense."""
+    """Up to five options, most with plausible values, some with nonsense."""
     parser = (TrainOptions if program == 'train' else TestOptions)().build_parser([])
     actions = [action for action in parser._actions if action.option_strings and not FIXED & set(action.option_strings)]
     words = []
@@ -44,7 +44,7 @@ def random_words(draw: random.Random, program: str, home: Path) -> list[str]:
 
 
 def damaged(content: bytes, draw: random.Random) -> bytes:
-    """Some bytes changed, lost, doubled or made zero; or another beginning."""
+    """Some bytes changed, lost, duplicated or set to zero; or another beginning."""
     content, kind = bytearray(content), draw.choice(['flip', 'cut', 'zero', 'double', 'head', 'empty', 'text', 'many'])
     place = draw.randrange(len(content))
     length = draw.randint(1, max(1, min(200, len(content) - place)))
@@ -67,7 +67,7 @@ def damaged(content: bytes, draw: random.Random) -> bytes:
 
 
 def draw_damaged_images(root: Path, draw: random.Random, home: Path) -> None:
-    """Pairs in `root`, of which one or two are damaged."""
+    """Create image pairs in `root`; one or two are damaged."""
     shutil.copytree(home / 'aligned', root)
     for number in range(draw.randint(1, 2)):
         encoded, kind = io.BytesIO(), draw.choice(FORMATS)
@@ -77,7 +77,7 @@ def draw_damaged_images(root: Path, draw: random.Random, home: Path) -> None:
 
 
 def damage_checkpoint(folder: Path, draw: random.Random):
-    """One file is damaged; and the sums beside it tell so, are gone, or are wrong too."""
+    """Damage one file. Its sum in the manifest reveals that, is gone, or matches the damage."""
     path = draw.choice([*layout.existing_files(folder, 'latest'), layout.manifest_path(folder, 'latest')])
     path.write_bytes(damaged(path.read_bytes(), draw))
     manifest, sums = layout.manifest_path(folder, 'latest'), draw.choice(['right', 'gone', 'wrong'])
@@ -90,7 +90,7 @@ def damage_checkpoint(folder: Path, draw: random.Random):
 
 
 def verdict(done, folder: Path | None, results: Path | None = None, words=()) -> str:
-    """What is wrong with an answer; '' for a good one. `folder`: where a run that ends well has left checkpoints."""
+    """What is wrong with how a program ended; '' if nothing. `folder`: where a successful run has checkpoints."""
     lines = done.err.splitlines()
     errors = [line for line in lines if line.startswith('error: ')]
     if done.code is None:
@@ -104,8 +104,8 @@ def verdict(done, folder: Path | None, results: Path | None = None, words=()) ->
     if done.code == 0 and errors:
         return 'an error with exit code 0'
     trained = folder and any(layout.labels(place) for place in folder.parent.glob(f'{folder.name}*'))
-    told = 'nothing left to train' in done.out or '--dry_run' in words
-    if done.code == 0 and folder and not trained and not told:
+    nothing_to_do = 'nothing left to train' in done.out or '--dry_run' in words
+    if done.code == 0 and folder and not trained and not nothing_to_do:
         return 'nothing done, exit code 0'
     if done.code == 0 and results and not any(results.rglob('*.png')):
         return 'no result, exit code 0'
@@ -113,7 +113,7 @@ def verdict(done, folder: Path | None, results: Path | None = None, words=()) ->
 
 
 class Fuzz:
-    """Cases by number: `options(n)`, `images(n)`, `checkpoints(n)` each return what is wrong, '' if nothing."""
+    """Cases by number: `options(n)`, `images(n)`, `checkpoints(n)` each return what went wrong, '' if nothing."""
 
     def __init__(self, server, home: Path, folder: Path, seed: int = 0):
         self.runs, self.home, self.folder, self.seed = tiny_runs.Runs(server, home, folder / 'runs'), home, folder, seed
@@ -132,7 +132,7 @@ class Fuzz:
             shutil.move(self.runs.folder / 'trained', self.trained)
         return Path(shutil.copytree(self.trained, self.runs.folder / name))
 
-    def judged(self, done, folder, results=None, words=()) -> str:
+    def check(self, done, folder, results=None, words=()) -> str:
         self.codes[done.code] = self.codes.get(done.code, 0) + 1
         wrong = verdict(done, folder, results, words)
         return f'{wrong}: {done.err[-1500:]}' if wrong else ''
@@ -144,12 +144,12 @@ class Fuzz:
             model = draw.choice(list(tiny_runs.MODELS))
             words = random_words(draw, program, self.home)
             done = self.runs.begin(model, 'run', *words, *SMALL, limit=LIMIT)
-            wrong = self.judged(done, self.runs.folder / 'run', words=words)
+            wrong = self.check(done, self.runs.folder / 'run', words=words)
         else:
             self.trained_run('run')
             words = random_words(draw, program, self.home)
             done = self.runs.test('run', *words, '--cpu_threads', 1, limit=LIMIT)
-            wrong = self.judged(done, None, self.runs.folder / 'results')
+            wrong = self.check(done, None, self.runs.folder / 'results')
         return f'{program} {words}: {wrong}' if wrong else ''
 
     def images(self, number: int) -> str:
@@ -159,7 +159,7 @@ class Fuzz:
         draw_damaged_images(root, draw, self.home)
         words = ['--dataroot', root, '--bad_images', draw.choice(['stop', 'skip']), '--max_dataset_size', 99]
         done = self.runs.begin('pix2pix', 'run', *words, '--n_epochs', 1, '--n_epochs_decay', 0, limit=LIMIT)
-        wrong = self.judged(done, self.runs.folder / 'run')
+        wrong = self.check(done, self.runs.folder / 'run')
         return f'images {number}: {wrong}' if wrong else ''
 
     def checkpoints(self, number: int) -> str:
@@ -167,7 +167,7 @@ class Fuzz:
         folder = self.trained_run('run')
         damage_checkpoint(folder, draw)
         if draw.random() < 0.5:
-            wrong = self.judged(self.runs.resume('run', '--n_epochs', 2, limit=LIMIT), folder)
+            wrong = self.check(self.runs.resume('run', '--n_epochs', 2, limit=LIMIT), folder)
         else:
-            wrong = self.judged(self.runs.test('run', limit=LIMIT), None, self.runs.folder / 'results')
+            wrong = self.check(self.runs.test('run', limit=LIMIT), None, self.runs.folder / 'results')
         return f'checkpoints {number}: {wrong}' if wrong else ''

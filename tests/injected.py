@@ -1,6 +1,6 @@
-"""Faults within the process of a run: a disk that fails, signals, lost memory. `faults` starts such processes.
+"""Faults inside the process of a run: disk errors, signals, lack of memory. `faults` starts such processes.
 
-Faults of the disk are injected in Python: audit hooks see `open`, `mkdir`, `rename`, `remove`, `rmdir` before they
+Disk errors are injected in Python: audit hooks see `open`, `mkdir`, `rename`, `remove`, `rmdir` before they
 happen; `os.fsync` and the writes of checkpoints are wrapped.
 """
 import dataclasses
@@ -19,10 +19,10 @@ EVENTS = {'os.mkdir': 'mkdir', 'os.rename': 'rename', 'os.remove': 'remove', 'os
 
 
 class Storage:
-    """Counts the storage operations below a folder, and lets some of them fail.
+    """Logs the storage operations inside a folder, and makes some of them fail.
 
-    Rules: dict(op, path, thread: regular expressions; after: so many fit before; times; action: 'kill' or the name
-    of an errno). A write that fails has written half of its block.
+    Rules: dict(op, path, thread: regular expressions; after: number of matches to skip; times: number of failures;
+    action: 'kill' or the name of an errno). A failing write has written half of its block.
     """
 
     def __init__(self, rules, log: str, folder: str = ''):
@@ -100,7 +100,7 @@ class Storage:
 
 
 def after_steps(actions: dict):
-    """Call actions[n] after n steps of the run."""
+    """Call actions[n] after step n."""
     from models.training.progress import Progress
     plain = Progress.advance
 
@@ -111,19 +111,19 @@ def after_steps(actions: dict):
 
 
 def signals_at(names: dict):
-    """{step: 'SIGTERM'}: the process group of the run gets a signal after a step."""
+    """{step: 'SIGTERM'}: send a signal to the process group of the run after a step."""
     send = lambda name: lambda: os.killpg(0, getattr(signal, name))
     after_steps({int(step): send(name) for step, name in names.items()})
 
 
 def signals_to_main(names: dict):
-    """{step: 'SIGKILL'}: only the main process gets it, not those that load images."""
+    """{step: 'SIGKILL'}: send it to the main process only, not to the workers."""
     send = lambda name: lambda: os.kill(os.getpid(), getattr(signal, name))
     after_steps({int(step): send(name) for step, name in names.items()})
 
 
 def second_signal(seconds: float):
-    """SIGINT comes a second time, so long after the first."""
+    """Send SIGINT again, this long after the first signal."""
     from util.machine.signals import Signals
     plain = Signals.on_stop
 
@@ -134,7 +134,7 @@ def second_signal(seconds: float):
 
 
 def pipe_at(paths: dict):
-    """{step: path}: a file becomes a pipe that nobody writes to."""
+    """{step: path}: replace a file by a pipe that nobody writes to."""
     def exchange(path):
         os.unlink(path)
         os.mkfifo(path)
@@ -142,7 +142,7 @@ def pipe_at(paths: dict):
 
 
 def suspended_at(seconds: dict):
-    """{step: 3.0}: the process group is stopped, and goes on after so many seconds, as by Ctrl-Z and fg."""
+    """{step: 3.0}: suspend the process group for so many seconds, like Ctrl-Z and fg."""
     def halt(pause):
         if os.fork() == 0:
             os.setsid()
@@ -157,20 +157,20 @@ def suspended_at(seconds: dict):
 
 
 def worker_killed_at(steps: list):
-    """A process that loads images is killed."""
+    """Kill a worker process of the data loader after each of these steps."""
     import multiprocessing
 
     def kill():
-        for worker in multiprocessing.active_children()[:1]:    # none between two epochs, after a death
+        for worker in multiprocessing.active_children()[:1]:    # there is none between two epochs after a death
             os.kill(worker.pid, signal.SIGKILL)
             worker.join(10)
     after_steps(dict.fromkeys(steps, kill))
 
 
 def error_in(where: dict):
-    """{step: 'nan' | 'memory' | 'mistake' | 'late memory'}: what happens within the steps of these numbers.
+    """{step: 'nan' | 'memory' | 'mistake' | 'late memory'}: errors within these steps.
 
-    In the first update, when the networks have seen the images; late: in the second one.
+    They happen in the first update, after the forward pass; late: in the second update.
     """
     import torch
 
@@ -199,7 +199,7 @@ def error_in(where: dict):
 
 
 def values_of(names: dict):
-    """{'models.training.saving.RETRY_SECONDS': 0}: other values of constants."""
+    """{'models.training.saving.RETRY_SECONDS': 0}: set constants to other values."""
     for name, value in names.items():
         module, _, attribute = name.rpartition('.')
         getattr(sys.modules[module], attribute)
@@ -207,14 +207,14 @@ def values_of(names: dict):
 
 
 def free_bytes(free: int):
-    """What every disk says it has free."""
+    """The free space that every disk reports."""
     import shutil
     usage = type(shutil.disk_usage('/'))
     shutil.disk_usage = lambda path: usage(10**12, 10**12 - free, free)
 
 
 def ignored(names: list):
-    """Signals that the parent ignored (nohup)."""
+    """Signals that are ignored from the start, as by nohup."""
     for name in names:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
 
@@ -230,12 +230,12 @@ def environment(values: dict):
 
 
 def missing(names: list):
-    """Modules that are not installed."""
+    """Modules that cannot be imported."""
     sys.modules.update(dict.fromkeys(names))
 
 
 def stdout(path: str):
-    """Standard output goes to a file such as /dev/full, or to a 'closed' pipe."""
+    """Redirect standard output to a file such as /dev/full, or to a 'closed' pipe."""
     if path == 'closed':
         reader, target = os.pipe()
         os.close(reader)
@@ -245,7 +245,7 @@ def stdout(path: str):
 
 
 def usage_every(steps: int):
-    """After so many steps a line `usage STEP BYTES FILES THREADS` goes to stderr."""
+    """Print a line `usage STEP BYTES FILES THREADS` to stderr every so many steps."""
     from models.training.progress import Progress
     plain = Progress.advance
 
@@ -259,5 +259,5 @@ def usage_every(steps: int):
 
 
 FAULTS = {function.__name__: function for function in (
-    signals_at, signals_to_main, second_signal, pipe_at, suspended_at, worker_killed_at, error_in, values_of, free_bytes,
-    ignored, limits, environment, missing, stdout, usage_every)}
+    signals_at, signals_to_main, second_signal, pipe_at, suspended_at, worker_killed_at, error_in, values_of,
+    free_bytes, ignored, limits, environment, missing, stdout, usage_every)}

@@ -1,4 +1,4 @@
-"""What a training run leaves behind, in a form that can be compared: tensors by their sums, logs without times."""
+"""The results of a training run in a comparable form: tensors as hashes, logs without times."""
 import hashlib
 import json
 import re
@@ -13,7 +13,7 @@ TIMES = ('time', 'data', 'images_per_s', 'data_wait')
 
 
 def flat(tree, place: str = '') -> dict:
-    """A nested content as {'a/b/0': value}; of tensors the type, shape and a sum of all bytes."""
+    """Nested content as {'a/b/0': value}; tensors become type, shape and a hash of all bytes."""
     if isinstance(tree, torch.Tensor):
         digest = hashlib.sha256(tree.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
         return {place: (str(tree.dtype), tuple(tree.shape), digest)}
@@ -27,7 +27,7 @@ def flat(tree, place: str = '') -> dict:
 
 
 def checkpoint_state(folder, label: str = 'latest') -> dict:
-    """All that a checkpoint holds but the options and the lengths of the logs, which hold times."""
+    """The content of a checkpoint without the options and the lengths of the logs, which contain times."""
     found = {}
     for path in layout.existing_files(folder, label):
         content = torch.load(path, weights_only=True)
@@ -38,7 +38,7 @@ def checkpoint_state(folder, label: str = 'latest') -> dict:
 
 
 def log_lines(folder) -> list:
-    """The lines of both logs without what the clock says."""
+    """The lines of both logs, without times."""
     lines = (Path(folder) / 'loss_log.txt').read_text(encoding='utf-8').splitlines()
     lines = [re.sub(r'time: [\d.]+, data: [\d.]+', '', line) for line in lines if not line.startswith('====')]
     records = [json.loads(line) for line in (Path(folder) / 'losses.jsonl').read_text(encoding='utf-8').splitlines()]
@@ -52,15 +52,15 @@ def pages(folder) -> list[str]:
 
 
 def everything(folder) -> dict:
-    """All of a finished run that must not depend on interruptions."""
+    """Everything in a finished run that must not depend on interruptions."""
     labels = {label: checkpoint_state(folder, label) for label in layout.labels(folder)}
     return dict(labels=labels, log=log_lines(folder), pages=pages(folder))
 
 
 def differences(first: dict, second: dict, place: str = '') -> list[str]:
-    """Where two results of the functions above differ, at most ten places."""
+    """Where two results of the functions above differ; at most ten places."""
     if isinstance(first, dict) and isinstance(second, dict):
-        found = [f'{place}/{key} only once' for key in first.keys() ^ second.keys()]
+        found = [f'{place}/{key} only in one' for key in first.keys() ^ second.keys()]
         for key in first.keys() & second.keys():
             found += differences(first[key], second[key], f'{place}/{key}')
         return sorted(found)[:10]
@@ -76,6 +76,6 @@ def leftovers(folder) -> list[str]:
 
 
 def position(folder, label: str) -> tuple:
-    """Where a checkpoint was made: (epoch, images seen)."""
+    """When a checkpoint was saved: (epoch, images seen)."""
     progress = read_manifest(folder, label).progress
     return progress['epoch'], progress['total_iters']

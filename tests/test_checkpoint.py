@@ -1,4 +1,4 @@
-"""Checkpoint files: what is in them, which old forms are read, what is refused; interruptions leave no trace."""
+"""Checkpoint files: their content, old forms that are read, what is refused; interruptions leave no trace."""
 import errno
 import json
 import os
@@ -8,6 +8,7 @@ import shutil
 from collections import OrderedDict
 
 import pytest
+import states
 import torch
 from torch import nn
 
@@ -25,7 +26,7 @@ from util.monitors import loss_log
 
 
 def small_net(netG='resnet_1blocks', norm='batch', dropout=False, ngf=2):
-    """A generator whose buffers are not those of a new one."""
+    """A generator whose buffers differ from those of a new one."""
     net = create_generator(netG, 3, 3, ngf, norm, dropout)
     for index, (key, value) in enumerate(net.state_dict().items()):
         value.fill_(index + 1) if key.endswith('tracked') else value.copy_(torch.rand(value.shape) + index)
@@ -33,7 +34,7 @@ def small_net(netG='resnet_1blocks', norm='batch', dropout=False, ngf=2):
 
 
 def save(folder, net, label='latest', training=None, **state):
-    """A checkpoint of one network G."""
+    """Save a checkpoint with one network, G."""
     weights = store.cpu_copy(net.state_dict())
     store.save(folder, label, {'G': weights}, {'options': {'netG': 'unet_32'}, **state}, training)
 
@@ -81,7 +82,7 @@ def test_a_copy_does_not_change_with_the_network(tmp_path):
 
 
 def test_a_copy_reuses_the_memory_of_an_earlier_one():
-    """Where it fits; and what grew, changed its type or was not there is new."""
+    """Only where shape and type fit; other tensors are new."""
     first = dict(a=torch.zeros(2), b=[torch.zeros(3)], c=torch.zeros(2), d=1)
     second = dict(a=torch.ones(2), b=[torch.ones(3), torch.ones(4)], c=torch.ones(2, dtype=torch.int64), d=2,
                   e=torch.ones(1))
@@ -120,7 +121,7 @@ def test_a_failed_save_leaves_the_old_files(tmp_path, monkeypatch):
 # ---- old forms of weight files
 
 def with_statistics_of_instance_norms(net):
-    """As PyTorch before 0.4 wrote it: instance norms have running statistics that nobody uses."""
+    """As PyTorch before 0.4 saved them: instance norms have running statistics that are not used."""
     weights = OrderedDict()
     for name, module in net.named_modules():
         weights.update((f'{name}.{key}', value) for key, value in module.named_parameters(recurse=False))
@@ -150,7 +151,7 @@ def test_statistics_of_instance_norms_are_dropped(netG, tmp_path):
 
 
 def test_scales_of_instance_norms_are_not_lost(tmp_path):
-    """An affine instance norm is another network: leaving out its weights would load without a word, and wrong."""
+    """Affine instance norms make another network: without their weights it would load silently, and be wrong."""
     net = small_net('resnet_1blocks', 'instance')
     torch.save({**net.state_dict(), 'model.2.weight': torch.ones(2), 'model.2.bias': torch.ones(2)}, tmp_path / 'w.pth')
     with pytest.raises(UserError, match='2 tensors are unknown, such as model.2.bias'):
@@ -202,7 +203,7 @@ def test_a_discriminator_is_refused_as_a_generator(tmp_path):
 
 
 class Payload:
-    """Unpickling makes a file: stands for any code in a checkpoint."""
+    """Unpickling creates a file; in its place could be any code."""
 
     def __init__(self, marker):
         self.marker = str(marker)
@@ -223,7 +224,7 @@ def test_code_in_a_file_never_runs(wrap, zipped, tmp_path):
         load_state(tmp_path, 'latest')
     assert not marker.exists()
     torch.load(path, weights_only=False)
-    assert marker.exists()      # so the payload does work
+    assert marker.exists()      # the payload works
 
 
 def write_html(path):
@@ -271,7 +272,7 @@ def test_state_files_hold_plain_types(tmp_path):
 
 
 def test_a_state_of_version_0_1_still_loads(tmp_path):
-    """It had what only training needs within, and no manifest."""
+    """Its state file contained the training state, and it had no manifest."""
     torch.save({'format': 1, 'options': {}, 'training': {'x': 1}}, tmp_path / 'latest_state.pth')
     state = load_state(tmp_path, 'latest')
     assert load_training(tmp_path, 'latest', state) == {'x': 1}
@@ -287,7 +288,7 @@ def test_other_state_files_are_refused(state, sentence, tmp_path):
 
 
 def test_only_the_newest_checkpoints_keep_their_training_file(tmp_path):
-    """As train.py saves: `latest` and a number after each epoch. Old ones keep all but what only training needs."""
+    """As train.py saves: `latest` and a number after each epoch. Old checkpoints lose only their training file."""
     net = small_net()
     for epoch in range(1, 9):
         for label in ('latest', str(epoch)):
@@ -308,7 +309,7 @@ def test_a_lost_training_file_is_damage(tmp_path):
     retention.prune(tmp_path, keep_last=0, full_states=4)
     assert not (tmp_path / '2_training.pth').exists()
     assert load_training(tmp_path, '2', {}) is None and load_training(tmp_path, '3', {}) == {'x': 1}
-    (tmp_path / '3_training.pth').unlink()      # as programs dropped it that left it in the manifest
+    (tmp_path / '3_training.pth').unlink()      # older versions dropped it but left it in the manifest
     assert damage.find_problems(tmp_path, '3') == [] and load_training(tmp_path, '3', {}) is None
     (tmp_path / '4_training.pth').unlink()
     assert damage.find_problems(tmp_path, '4') == [f'{tmp_path}/4_training.pth is missing']
@@ -317,7 +318,7 @@ def test_a_lost_training_file_is_damage(tmp_path):
 
 
 def test_files_of_the_previous_set_are_removed(tmp_path):
-    """Moving averages or a training file of another state are never taken for those of the new one."""
+    """Old moving averages or training files are never mistaken for those of the new checkpoint."""
     weights = store.cpu_copy(small_net().state_dict())
     store.save(tmp_path, 'latest', {'G': weights, 'G_ema': weights}, {'options': {}}, {'x': 1})
     (tmp_path / 'latest_net_mine.pth').write_bytes(b'x')
@@ -341,29 +342,29 @@ def test_an_earlier_checkpoint_is_promoted_to_latest(tmp_path):
     labels = ['latest', '1', 'iter_15', '3', '2']
     assert newest_first(tmp_path) == labels
     assert [load_training(tmp_path, label, {})['x'] for label in labels] == [0, 0, 3, 2, 1]
-    assert retention.promote_to_latest(tmp_path, '2', {'total_iters': 5}) == 'iter_0'     # 1 may be trained anew
+    assert retention.promote_to_latest(tmp_path, '2', {'total_iters': 5}) == 'iter_0'     # 1 may be overwritten
     assert newest_first(tmp_path) == ['latest', '2', '1', 'iter_0', 'iter_15', '3']
     save(tmp_path, small_net(), 'latest', progress={'total_iters': 15})
     flipped = tmp_path / 'latest_net_G.pth'
     flipped.write_bytes(flipped.read_bytes()[:-1] + b'?')
     assert retention.promote_to_latest(tmp_path, '3', {'total_iters': 10}) == 'iter_15.1'
     assert newest_first(tmp_path) == ['latest', '3', '2', '1', 'iter_0', 'iter_15']
-    assert 'iter_15.1_net_G.pth' in damage.find_problems(tmp_path, 'iter_15.1')[0]     # as it was
+    assert 'iter_15.1_net_G.pth' in damage.find_problems(tmp_path, 'iter_15.1')[0]     # still damaged
     assert all(damage.find_problems(tmp_path, label) == [] for label in newest_first(tmp_path))
 
 
 def test_a_checkpoint_without_training_file_is_promoted_to_latest(tmp_path):
-    """What was `latest` leaves no training file behind that would be taken for that of the other one."""
+    """The training file of the previous `latest` is not mistaken for that of the promoted checkpoint."""
     for label in ('1', '2', '3', 'latest'):
         save(tmp_path, small_net(), label, {'x': 1})
-    (tmp_path / '1_training.pth').unlink()      # dropped by an older program
+    (tmp_path / '1_training.pth').unlink()      # dropped by an older version
     retention.promote_to_latest(tmp_path, '1', {})
     assert not (tmp_path / 'latest_training.pth').exists() and load_training(tmp_path, 'latest', {}) is None
     assert [damage.find_problems(tmp_path, label) for label in ('latest', '1')] == [[], []]
 
 
 def test_a_copy_made_by_a_user_is_read(tmp_path):
-    """Made by a user, file by file: its manifest speaks of the files of another label."""
+    """Copied file by file: its manifest names the files of another label."""
     save(tmp_path, small_net(), 'latest', {'x': 1})
     for path in list(tmp_path.glob('latest_*')):
         shutil.copy(path, tmp_path / path.name.replace('latest', 'mine'))
@@ -388,7 +389,7 @@ def test_a_log_that_lacks_lines_is_reported(tmp_path, capsys):
                                    lambda folder: loss_log.append(folder / 'lock', 'line')])
 def test_a_full_disk_names_the_file(write, tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))       # no file may grow
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))       # no file can grow
     try:
         with pytest.raises(OSError) as raised:
             write(tmp_path)
@@ -400,7 +401,7 @@ def test_a_full_disk_names_the_file(write, tmp_path):
 @pytest.mark.parametrize('name', ['.latest.ready', '.latest.writing', '.2.ready', '.latest.9.tmp'])
 @pytest.mark.parametrize('kind', ['link', 'link to a file', 'file', 'folder'])
 def test_links_in_place_of_a_set_are_not_followed(name, kind, tmp_path):
-    """A run's folder from a stranger must not move or remove files of ours elsewhere."""
+    """A run folder from a stranger must not move or remove files outside of it."""
     home, run = tmp_path / 'home', tmp_path / 'run'
     for folder in (home, run):
         (folder / 'inside').mkdir(parents=True)
@@ -445,7 +446,7 @@ def test_a_lock_that_is_not_a_plain_file_is_refused(kind, tmp_path):
 
 
 def test_any_damage_of_a_manifest_is_found(tmp_path):
-    """Or changes nothing: a byte in another letter, cut short, something else in its place."""
+    """Flipped bits, truncation or other content: damage is found, or changes nothing."""
     save(tmp_path, small_net(), 'latest', {'x': 1}, progress={'total_iters': 7, 'best': 0.25})
     path, whole = layout.manifest_path(tmp_path, 'latest'), read_manifest(tmp_path, 'latest')
     content = path.read_bytes()
@@ -466,7 +467,7 @@ def test_damage_that_breaks_the_zip_check_is_reported(tmp_path):
     layout.manifest_path(tmp_path, 'latest').unlink()
     path = tmp_path / 'latest_net_G.pth'
     content = bytearray(path.read_bytes())
-    disks = content.rindex(b'PK\x06\x07') + 16     # of the locator of a zip64 file: how many disks it spans
+    disks = content.rindex(b'PK\x06\x07') + 16     # number of disks in the zip64 locator
     content[disks] = 9
     path.write_bytes(content)
     with pytest.raises(UserError, match='latest_net_G.pth is damaged'):
@@ -484,7 +485,7 @@ def test_a_manifest_of_an_older_version_is_read(tmp_path):
 
 
 def test_a_manifest_that_names_other_folders_is_not_followed(tmp_path):
-    """A checkpoint of a stranger must not make us remove files elsewhere."""
+    """A checkpoint from a stranger must not remove files in other folders."""
     folder, mine = tmp_path / 'run', tmp_path / 'mine.txt'
     mine.touch()
     for label in '12':
@@ -521,7 +522,7 @@ RUNS = {
 
 @pytest.fixture
 def run(tmp_path, roots, monkeypatch):
-    """run('pix2pix', 'name', ...) trains in this process: 2 epochs, 2 with falling rates, saved every 2."""
+    """run('pix2pix', 'name', ...) trains in this process: 2 epochs, 2 more with falling rates, saved every 2."""
     def start(case, name, *argv):
         root = roots['unaligned' if case in ('cyclegan', 'munit') else 'aligned']
         train.main([*RUNS[case], '--dataroot', str(root), '--name', name, '--checkpoints_dir', str(tmp_path / 'runs'),
@@ -533,51 +534,30 @@ def run(tmp_path, roots, monkeypatch):
     return start
 
 
-def content(folder, label):
-    """All weights of a label and the whole state but the options and the lengths of the logs."""
-    found = {path.name: torch.load(path, weights_only=True) for path in sorted(folder.glob(f'{label}_*.pth'))}
-    for name in ('options', 'logs'):    # lines of the logs have seconds, which are of any length
-        found.get(f'{label}_state.pth', {}).pop(name, None)
-    return found
-
-
-def differences(first, second, place=''):
-    """Where two nested contents differ."""
-    if isinstance(first, torch.Tensor):
-        return [] if torch.equal(first, second) else [place]
-    if isinstance(first, dict):
-        keys = [] if first.keys() == second.keys() else [f'keys of {place}']
-        return keys or [d for key in first for d in differences(first[key], second[key], f'{place}/{key}')]
-    if isinstance(first, (list, tuple)):
-        length = [] if len(first) == len(second) else [f'length of {place}']
-        return length or [d for i, pair in enumerate(zip(first, second, strict=True))
-                          for d in differences(*pair, f'{place}/{i}')]
-    return [] if first == second else [place]
-
-
 @pytest.mark.parametrize('case', RUNS)
 def test_an_interruption_between_epochs_leaves_no_trace(case, run):
     folder = run(case, 'unbroken')
-    last = content(folder, 'latest')
-    assert len(last) >= 3 and differences(last, content(folder, '2')) != []
+    last = states.checkpoint_state(folder, 'latest')
+    assert len(layout.existing_files(folder, 'latest')) >= 3
+    assert states.differences(last, states.checkpoint_state(folder, '2')) != []
     interrupted = folder.with_name('interrupted')
     shutil.copytree(folder, interrupted)
     for path in [*interrupted.glob('latest_*'), *interrupted.glob('4_*')]:
         path.unlink()
     run(case, 'interrupted', '--continue_train', '--epoch', '2')
-    assert differences(last, content(interrupted, 'latest')) == []
-    assert differences(content(folder, '4'), content(interrupted, '4')) == []
+    assert states.differences(last, states.checkpoint_state(interrupted, 'latest')) == []
+    assert states.differences(states.checkpoint_state(folder, '4'), states.checkpoint_state(interrupted, '4')) == []
 
 
 @pytest.mark.parametrize('case', ['pix2pix', 'cyclegan', 'plateau'])
 def test_an_interruption_within_an_epoch_leaves_no_trace(case, run):
     folder = run(case, 'unbroken', '--save_latest_freq', '7', '--save_by_iter')
-    last = content(folder, 'latest')
+    last = states.checkpoint_state(folder, 'latest')
     assert {'iter_7', 'iter_14'} <= {path.name.partition('_net')[0] for path in folder.glob('*_net_*')}
     for path in [*folder.glob('latest_*'), *folder.glob('4_*')]:
         path.unlink()
     run(case, 'unbroken', '--continue_train', '--load_iter', '14', '--save_latest_freq', '7', '--save_by_iter')
-    assert differences(last, content(folder, 'latest')) == []
+    assert states.differences(last, states.checkpoint_state(folder, 'latest')) == []
 
 
 def test_files_of_a_run(run):
@@ -647,7 +627,7 @@ def test_a_lost_network_is_named(run):
 
 @pytest.fixture
 def restored(tmp_path, build_model):
-    """restored('name', ...) -> the loaded model of `test.py --name name`, with no other option of its training."""
+    """restored('name', ...) -> the loaded model of `test.py --name name`, without training options."""
     def load(name, *argv):
         model = build_model(TestOptions().parse(
             ['--name', name, '--checkpoints_dir', str(tmp_path / 'runs'), '--gpu_ids', '-1', *map(str, argv)]))
@@ -682,11 +662,11 @@ def test_moving_averages_are_saved_and_resumed(run, restored):
     weights = torch.load(folder / '4_net_G_A.pth', weights_only=True)
     assert not same(averages['4'], weights) and not same(averages['4'], averages['2'])
     assert not list(folder.glob('*_net_D_*_ema.pth'))
-    shutil.copytree(folder, folder.with_name('interrupted'))
+    end = states.checkpoint_state(folder, '4')
     for path in [*folder.glob('latest_*'), *folder.glob('4_*')]:
         path.unlink()
     run('cyclegan', 'averages', '--continue_train')
-    assert differences(content(folder.with_name('interrupted'), '4'), content(folder, '4')) == []
+    assert states.differences(end, states.checkpoint_state(folder, '4')) == []
     assert same(restored('averages').netG_A.state_dict(), averages['4'])
     assert same(restored('averages', '--no_ema').netG_A.state_dict(), weights)
 

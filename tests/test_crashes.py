@@ -1,4 +1,4 @@
-"""A run that is killed goes on as if nothing had been: at every storage operation of a save, and at any moment."""
+"""A run killed at any storage operation of a save, or at any moment, resumes as if it had not been killed."""
 import random
 import shutil
 
@@ -14,12 +14,12 @@ FREQUENT = ['--max_dataset_size', '3', '--n_epochs', '1', '--n_epochs_decay', '1
             '--save_epoch_freq', '1', '--no_html', '--val_images', '0']     # 6 steps
 THREAD = 'saving'
 RANDOM_KILLS = 20
-SAVE = 1            # the one that is broken: the end of epoch 1, as `latest` and `1`
+SAVE = 1            # the save that is interrupted: the end of epoch 1, as `latest` and `1`
 
 
 @pytest.fixture(scope='module')
 def unbroken(server, home, tmp_path_factory):
-    """The run that nothing happens to: (its folder, its end, how it ended, how long it took)."""
+    """The run without faults: (its folder, its final state, how it ended)."""
     runs = tiny_runs.Runs(server, home, tmp_path_factory.mktemp('unbroken'))
     done = runs.begin(MODEL, 'run', *FREQUENT)
     assert (done.code, done.err) == (0, '')
@@ -28,7 +28,7 @@ def unbroken(server, home, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def by_position(server, home, tmp_path_factory):
-    """The whole state of the unbroken run after each step and each epoch: {(epoch, images seen): state}."""
+    """The state of the unbroken run after each step and each epoch: {(epoch, images seen): state}."""
     runs = tiny_runs.Runs(server, home, tmp_path_factory.mktemp('positions'))
     done = runs.begin(MODEL, 'run', *FREQUENT, '--save_latest_freq', 1, '--save_by_iter',
                       values_of={'util.checkpoint.layout.FULL_STATES': 99})
@@ -38,7 +38,7 @@ def by_position(server, home, tmp_path_factory):
 
 
 def saves_of(operations: list) -> list[list[int]]:
-    """Numbers of the operations of each save, among all of the thread that saves."""
+    """For each save, the numbers of its operations, counted in the saving thread."""
     ours, saves = [(op, path) for thread, op, path in operations if thread == THREAD], [[]]
     for number, (op, path) in enumerate(ours):
         if op == 'mkdir' and path.endswith('.writing'):
@@ -48,7 +48,7 @@ def saves_of(operations: list) -> list[list[int]]:
 
 
 def crash_points(operations: list, save: int, writes: int = 1) -> list[int]:
-    """Of one save: before each operation, and within so many writes of each file, spread over it."""
+    """Crash points of one save: before each operation, and within `writes` writes of each file, spread over it."""
     ours = [(op, path) for thread, op, path in operations if thread == THREAD]
     numbers = saves_of(operations)[save]
     points = [number for number in numbers if ours[number][0] != 'write']
@@ -63,7 +63,7 @@ def kill_at(number: int) -> dict:
 
 
 def test_order_of_the_operations_of_a_save(unbroken):
-    """Aside, flushed, renamed, flushed; a name of the run is never opened for writing: power may fail at any time."""
+    """Write, flush, rename, flush; visible files are never opened for writing, so power may fail at any time."""
     folder, _, done = unbroken
     ours = [(op, path) for thread, op, path in done.operations if thread == THREAD]
     for numbers in saves_of(done.operations):
@@ -83,7 +83,7 @@ def test_order_of_the_operations_of_a_save(unbroken):
 
 
 def test_killed_at_every_storage_operation_of_a_save(runs, unbroken, by_position):
-    """Each time the newest checkpoint is whole, and is what the unbroken run was at that place."""
+    """Each time the newest checkpoint is complete and equals the unbroken run at that step."""
     _, end, done = unbroken
     points = crash_points(done.operations, SAVE)
     assert len(points) > 40
@@ -102,11 +102,11 @@ def test_killed_at_every_storage_operation_of_a_save(runs, unbroken, by_position
             assert runs.resume('run').code == 0, number
             assert states.differences(end, states.everything(folder)) == [], number
             assert states.leftovers(folder) == []
-    assert places == {(1, 2), (2, 3)}       # the one before, and the one under way
+    assert places == {(1, 2), (2, 3)}       # the previous save, and the interrupted one
 
 
 def test_killed_at_random_moments(runs, unbroken):
-    """Started again and again by the same command until it ends."""
+    """The same command is repeated until the run is finished."""
     _, end, done = unbroken
     draw = random.Random(2)
     kills = 0
@@ -123,7 +123,7 @@ def test_killed_at_random_moments(runs, unbroken):
 
 
 def test_killed_while_resuming(runs, unbroken):
-    """A crash in the first moments of a run that goes on: while a set is completed, and while logs are cut back."""
+    """Killed early in a resumed run: while a set is completed, and while logs are cut back."""
     _, end, done = unbroken
     middle = next(number for number in crash_points(done.operations, SAVE)
                   if [line for line in done.operations if line[0] == THREAD][number][2].endswith('latest_net_G_B.pth')
@@ -138,7 +138,7 @@ def test_killed_while_resuming(runs, unbroken):
 
 
 def test_the_disk_fails_while_a_save_is_completed(runs, unbroken):
-    """Half of its files have their names then: that start ends, and the next one completes it."""
+    """Only half of the files have their final names: this start fails, and the next one completes the save."""
     _, end, done = unbroken
     operations = [line for line in done.operations if line[0] == THREAD]
     middle = next(number for number in crash_points(done.operations, SAVE)
@@ -151,7 +151,7 @@ def test_the_disk_fails_while_a_save_is_completed(runs, unbroken):
 
 
 def test_a_damaged_byte_is_found(unbroken, tmp_path):
-    """200 random flips and 20 truncations over all files of a checkpoint; section 5, goal 8."""
+    """200 random flips and 20 truncations over all files of a checkpoint (docs/reliability.md, goal 8)."""
     folder = tmp_path / 'run'
     shutil.copytree(unbroken[0], folder)
     draw = random.Random(3)

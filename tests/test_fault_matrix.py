@@ -1,4 +1,4 @@
-"""Rows of the fault matrix of docs/reliability.md that no other test covers, each through the command line."""
+"""Rows of the fault matrix (docs/reliability.md) that no other test covers, each through the command line."""
 import json
 import os
 import re
@@ -24,7 +24,7 @@ NO_WAIT = {'models.training.saving.RETRY_SECONDS': 0}
 
 @pytest.fixture(scope='module')
 def trained(server, home, tmp_path_factory) -> Path:
-    """The folder of a pix2pix run that nothing happened to, with checkpoints `latest`, 1, 2, 3."""
+    """The folder of a pix2pix run without faults, with checkpoints `latest`, 1, 2, 3."""
     runs = tiny_runs.Runs(server, home, tmp_path_factory.mktemp('trained'))
     done = runs.begin('pix2pix', 'run', *FREQUENT, '--save_epoch_freq', 1)
     assert (done.code, done.err) == (0, '')
@@ -39,13 +39,13 @@ def run(trained, runs) -> Path:
 
 @pytest.fixture(scope='module')
 def unbroken(trained):
-    """What it left, without the checkpoints of epochs, which other runs do not save."""
+    """Its final state without the checkpoints of epochs 1 and 2, which other runs do not save."""
     found = states.everything(trained)
     return {**found, 'labels': {label: found['labels'][label] for label in ('latest', '3')}}
 
 
-def is_one_sentence(done, code: int, *parts: str) -> bool:
-    """One line `error: ...` with these parts, this exit code, and no traceback."""
+def failed(done, code: int, *parts: str) -> bool:
+    """True if the run ended with this exit code and one line `error: ...` that contains these parts."""
     lines = done.err.splitlines()
     assert done.code == code, done.err
     assert len(lines) == 1 and lines[0].startswith('error: '), done.err
@@ -53,8 +53,8 @@ def is_one_sentence(done, code: int, *parts: str) -> bool:
     return True
 
 
-def survived(done, code: int, *warnings: str) -> bool:
-    """Ended with this code, and told so much and nothing else on stderr."""
+def continued(done, code: int, *warnings: str) -> bool:
+    """True if the run ended with this exit code and printed exactly these warnings, one per line."""
     lines = done.err.splitlines()
     assert done.code == code, done.err
     assert len(lines) == len(warnings), done.err
@@ -91,7 +91,7 @@ def test_a_damaged_latest_is_skipped(damage, name, run, runs):
     path = run / f'latest_{name}.pth'
     act(path)
     done = runs.resume('run', '--n_epochs', 3)
-    assert survived(done, 0, 'the newest good checkpoint, 3') and str(path) in done.err
+    assert continued(done, 0, 'the newest good checkpoint, 3') and str(path) in done.err
     assert sentence in done.err and 'from 3: epoch 4' in done.out
     assert states.position(run, 'latest') == (5, 16) and find_problems(run, 'latest') == []
 
@@ -101,7 +101,7 @@ def test_a_requested_checkpoint_lacks_a_file(name, run, runs):
     path = run / f'3_{name}.pth'
     path.unlink()
     done = runs.begin('pix2pix', 'run', '--continue_train', '--epoch', 3, '--n_epochs', 3)
-    assert is_one_sentence(done, 2, str(path), '--epoch')
+    assert failed(done, 2, str(path), '--epoch')
 
 
 def test_no_checkpoint_is_good(run, runs):
@@ -109,7 +109,7 @@ def test_no_checkpoint_is_good(run, runs):
     for path in folder.glob('*_net_D.pth'):
         truncate(path)
     before = sorted(folder.iterdir())
-    assert is_one_sentence(runs.resume('run', '--n_epochs', 3), 2, 'no checkpoint of this run can be used', 'net_D.pth')
+    assert failed(runs.resume('run', '--n_epochs', 3), 2, 'no checkpoint of this run can be used', 'net_D.pth')
     assert sorted(folder.iterdir()) == before
 
 
@@ -117,7 +117,7 @@ def test_no_checkpoint_is_good(run, runs):
 def test_a_test_refuses_a_damaged_checkpoint(damage, run, runs):
     folder = run
     DAMAGE[damage][0](folder / 'latest_net_G.pth')
-    assert is_one_sentence(runs.test('run'), 2, str(folder / 'latest_net_G.pth'))
+    assert failed(runs.test('run'), 2, str(folder / 'latest_net_G.pth'))
     assert not (runs.folder / 'results').exists()
 
 
@@ -134,20 +134,20 @@ def test_missing_images_are_reported_when_resuming(run, runs, home, tmp_path):
     for path in sorted((root / 'train').iterdir())[2:]:
         path.unlink()
     done = runs.resume('run', '--n_epochs', 3, '--dataroot', root)
-    assert survived(done, 0, 'dataset now has 2 images; it had 4')
+    assert continued(done, 0, 'dataset now has 2 images; it had 4')
 
 
 def test_resuming_without_a_checkpoint(runs):
-    assert is_one_sentence(runs.resume('run'), 2, str(runs.folder / 'run'))
+    assert failed(runs.resume('run'), 2, str(runs.folder / 'run'))
     done = runs.begin('template', 'run', '--continue_train', 'auto')
-    assert survived(done, 0, f'no checkpoint in {runs.folder / "run"}')
+    assert continued(done, 0, f'no checkpoint in {runs.folder / "run"}')
     assert 'nothing left to train' in runs.begin('template', 'run', '--continue_train', 'auto').out
 
 
 @pytest.mark.parametrize(('kind', 'op'), [('EROFS', 'mkdir'), ('EDQUOT', 'trunc'), ('ENOSPC', 'write'),
                                           ('EIO', 'write'), ('EIO', 'fsync'), ('ENOSPC', 'rename')])
 def test_a_disk_that_fails_every_save(kind, op, run, runs):
-    """The run ends after three of them; what was saved before is intact, and good to go on from."""
+    """The run ends after three failures; earlier checkpoints are intact and can be resumed from."""
     folder = run
     before = {label: states.checkpoint_state(folder, label) for label in layout.labels(folder)}
     rule = dict(thread='saving', op=op, path=r'\.writing', action=kind)
@@ -164,14 +164,14 @@ def test_a_disk_that_fails_every_save(kind, op, run, runs):
 def test_a_full_disk_for_one_save(runs, unbroken):
     rule = dict(thread='saving', op='write', path='net_D', after=30, times=1, action='ENOSPC')
     done = runs.begin('pix2pix', 'run', *FREQUENT, rules=[rule])
-    assert survived(done, 0, 'No space left on device')
+    assert continued(done, 0, 'No space left on device')
     assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
 
 
 def test_a_disk_error_that_does_not_repeat(runs, unbroken):
-    """A save is tried twice; nobody needs to know."""
+    """A save is tried twice, without a warning."""
     rule = dict(thread='saving', op='fsync', times=1, action='EIO')
-    assert survived(runs.begin('pix2pix', 'run', *FREQUENT, rules=[rule], values_of=NO_WAIT), 0)
+    assert continued(runs.begin('pix2pix', 'run', *FREQUENT, rules=[rule], values_of=NO_WAIT), 0)
     assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
 
 
@@ -182,7 +182,7 @@ def test_a_disk_without_space_is_reported_with_sizes(runs):
 
 
 def test_a_disk_with_space_for_one_of_two_labels(run, runs, unbroken):
-    """The end of an epoch is saved as `latest` alone, and the run ends with the error after all its steps."""
+    """The end of an epoch is saved only as `latest`, and the run ends with the error after all its steps."""
     room = 1.2 * sum(path.stat().st_size for path in run.glob('latest_*.pth'))
     done = runs.begin('pix2pix', 'new', '--save_epoch_freq', 1, '--val_images', 0, free_bytes=int(room))
     assert done.code == 4 and 'Traceback' not in done.err
@@ -196,7 +196,7 @@ def test_a_disk_with_space_for_one_of_two_labels(run, runs, unbroken):
 def test_the_last_save_fails(runs):
     rule = dict(thread='saving', op='write', action='ENOSPC')
     done = runs.begin('pix2pix', 'run', '--save_latest_freq', 0, rules=[rule])
-    assert is_one_sentence(done, 4, 'No space left on device')
+    assert failed(done, 4, 'No space left on device')
 
 
 @pytest.mark.parametrize('kind', ['ENOSPC', 'EROFS', 'EIO'])
@@ -215,13 +215,13 @@ def test_a_full_disk_names_the_log(run, runs):
     log.unlink()
     log.symlink_to('/dev/full')
     done = runs.resume('run', '--n_epochs', 3)
-    assert survived(done, 0, f'{log} has 0 bytes', f'{log}: No space left on device')
+    assert continued(done, 0, f'{log} has 0 bytes', f'{log}: No space left on device')
 
 
 @pytest.mark.parametrize('kind', ['EROFS', 'ENOSPC'])
 def test_a_place_that_cannot_be_written(kind, runs):
     done = runs.server.run(runs.words('pix2pix', 'run'), rules=[dict(path=str(runs.folder)[1:], action=kind)])
-    assert is_one_sentence(done, 4, str(runs.folder)) and 'training images' not in done.out
+    assert failed(done, 4, str(runs.folder)) and 'training images' not in done.out
 
 
 def test_how_much_is_kept(run, runs):
@@ -232,16 +232,16 @@ def test_how_much_is_kept(run, runs):
 
 
 def test_two_runs_of_one_name(run, runs):
-    """The second one is refused, as long as the first one lives; so is one that would go on."""
+    """While the first one lives, the second one is refused, whether new or resumed."""
     before = sorted(run.rglob('*'))
     with Lock(run) as lock:
         lock.acquire()
         for done in (runs.begin('pix2pix', 'run'), runs.begin('pix2pix', 'run', '--overwrite'),
                      runs.resume('run', '--n_epochs', 9)):
-            assert is_one_sentence(done, 2, 'is in use by', f'pid {os.getpid()}', '--name')
+            assert failed(done, 2, 'is in use by', f'pid {os.getpid()}', '--name')
     assert sorted(run.rglob('*')) == before
     assert runs.resume('run', '--n_epochs', 3, signals_to_main={13: 'SIGKILL'}).code == -9
-    assert runs.resume('run', '--n_epochs', 3).code == 0         # a dead owner holds nothing
+    assert runs.resume('run', '--n_epochs', 3).code == 0         # the lock of a dead process is void
 
 
 # ---- resume and schedule
@@ -250,12 +250,12 @@ def test_a_finished_run_changes_nothing(run, runs):
     folder = run
     before = {path: path.read_bytes() for path in folder.rglob('*') if path.is_file()}
     done = runs.resume('run')
-    assert survived(done, 0) and 'nothing left to train' in done.out and '--n_epochs' in done.out
+    assert continued(done, 0) and 'nothing left to train' in done.out and '--n_epochs' in done.out
     assert {path: path.read_bytes() for path in folder.rglob('*') if path.is_file()} == before
 
 
 def test_every_epoch_learns(runs):
-    """The rate of the last epoch is not 0."""
+    """The learning rate of the last epoch is not 0."""
     assert runs.begin('pix2pix', 'run', '--n_epochs', 1, '--n_epochs_decay', 3, '--save_epoch_freq', 1).code == 0
     folder = runs.folder / 'run'
     rates = {record['lr'] for record in states.log_lines(folder) if isinstance(record, dict)}
@@ -273,7 +273,7 @@ def test_changed_options_are_printed_and_the_old_ones_kept(run, runs):
 
 
 def test_saved_by_the_clock(runs):
-    """Small data sets are saved too: after --save_every_minutes, here at every step."""
+    """Small datasets are saved too: after --save_every_minutes, here at every step."""
     done = runs.begin('pix2pix', 'run', '--save_every_minutes', 1e-9, signals_at={3: 'SIGKILL'})
     assert done.code == -9
     runs.resume('run', signals_at={4: 'SIGTERM'})
@@ -285,7 +285,7 @@ def test_saved_by_the_clock(runs):
 
 def test_usr1_saves_and_continues(runs, unbroken):
     done = runs.begin('pix2pix', 'run', *FREQUENT, signals_at={2: 'SIGUSR1'})
-    assert survived(done, 0) and 'saving the latest model (epoch 1, total_iters 2)' in done.out
+    assert continued(done, 0) and 'saving the latest model (epoch 1, total_iters 2)' in done.out
     assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
 
 
@@ -299,13 +299,13 @@ def test_a_second_signal_stops_at_once(runs):
 
 def test_nohup_is_respected(runs, unbroken):
     done = runs.begin('pix2pix', 'run', *FREQUENT, ignored=['SIGHUP'], signals_at={5: 'SIGHUP'})
-    assert survived(done, 0)
+    assert continued(done, 0)
     assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
 
 
 def test_time_is_up(runs, unbroken):
     done = runs.begin('pix2pix', 'run', *FREQUENT, '--max_minutes', 1e-9)
-    assert survived(done, 0) and 'stopped by --max_minutes' in done.out and '--continue_train' in done.out
+    assert continued(done, 0) and 'stopped by --max_minutes' in done.out and '--continue_train' in done.out
     assert states.position(runs.folder / 'run', 'latest') == (1, 1)
     assert runs.resume('run').code == 0
     assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
@@ -335,63 +335,63 @@ def test_nothing_is_left_of_a_killed_run(threads, runs):
 @pytest.mark.parametrize('target', ['/dev/full', 'closed'])
 def test_a_console_that_cannot_be_written(target, runs, unbroken):
     done = runs.begin('pix2pix', 'run', *FREQUENT, stdout=target)
-    assert survived(done, 0)
+    assert continued(done, 0)
     assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
 
 
 def test_a_suspended_run_continues(runs, unbroken):
     done = runs.begin('pix2pix', 'run', *FREQUENT, '--num_threads', 2, '--data_timeout', 4, suspended_at={5: 3.0})
-    assert survived(done, 0)
+    assert continued(done, 0)
     assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
 
 
 def test_few_open_files(runs, unbroken):
-    assert survived(runs.begin('pix2pix', 'run', *FREQUENT, '--num_threads', 2, limits={'NOFILE': 64}), 0)
+    assert continued(runs.begin('pix2pix', 'run', *FREQUENT, '--num_threads', 2, limits={'NOFILE': 64}), 0)
     assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
 
 
 def test_out_of_memory(runs, unbroken):
-    """What was trained before is saved, as if the step had not begun."""
+    """The state before the step is saved."""
     done = runs.begin('pix2pix', 'run', *FREQUENT, error_in={6: 'memory'})
-    assert is_one_sentence(done, 5, 'memory', 'batch_size', 'crop_size')
+    assert failed(done, 5, 'memory', 'batch_size', 'crop_size')
     assert states.position(runs.folder / 'run', 'latest') == (2, 5)
     assert runs.resume('run').code == 0
     assert states.differences(unbroken, states.everything(runs.folder / 'run')) == []
 
 
 def test_out_of_memory_after_an_update(runs):
-    """The step cannot be undone: the save before it stays, and what is lost is told."""
+    """The step cannot be undone: the last save is kept, and the number of lost steps is printed."""
     done = runs.begin('pix2pix', 'run', '--save_latest_freq', 4, error_in={6: 'late memory'})
-    assert is_one_sentence(done, 5, 'memory', 'batch_size', 'crop_size')
+    assert failed(done, 5, 'memory', 'batch_size', 'crop_size')
     assert '1 steps since the last save were lost' in done.out
     assert states.position(runs.folder / 'run', 'latest') == (1, 4) and runs.resume('run').code == 0
 
 
 def test_a_nan_after_an_update(runs):
     done = runs.begin('pix2pix', 'run', *FREQUENT, error_in={6: 'late nan'})
-    assert is_one_sentence(done, 3, 'weights before this update, the second one of its step', 'last_finite')
+    assert failed(done, 3, 'weights before this update, the second one of its step', 'last_finite')
 
 
 def test_an_internal_error(runs, unbroken):
-    """Its traceback is in a file, the console has one line, and the run goes on as if nothing had been."""
+    """Its traceback is in a file, the console has one line, and the run can be resumed."""
     done = runs.begin('pix2pix', 'run', *FREQUENT, error_in={6: 'mistake'})
     folder = runs.folder / 'run'
     crash, = folder.glob('crash-*.txt')
-    assert is_one_sentence(done, 1, 'internal error: ZeroDivisionError: a mistake of ours', str(crash))
+    assert failed(done, 1, 'internal error: ZeroDivisionError: a mistake of ours', str(crash))
     assert 'Traceback' in crash.read_text(encoding='utf-8') and states.position(folder, 'latest') == (2, 5)
     assert runs.resume('run').code == 0
     assert states.differences(unbroken, states.everything(folder)) == []
 
 
 def test_without_visdom(runs, unbroken):
-    assert survived(runs.begin('pix2pix', 'run', *FREQUENT, missing=['visdom']), 0)
+    assert continued(runs.begin('pix2pix', 'run', *FREQUENT, missing=['visdom']), 0)
 
 
 # ---- numbers
 
 def test_one_nan_stops_the_run_before_its_update(runs, unbroken):
     done = runs.begin('pix2pix', 'run', *FREQUENT, error_in={6: 'nan'})
-    assert is_one_sentence(done, 3, 'epoch 2 step 2', '.png', 'the last good checkpoint is latest', '--lr')
+    assert failed(done, 3, 'epoch 2 step 2', '.png', 'the last good checkpoint is latest', '--lr')
     folder = runs.folder / 'run'
     assert len(list((folder / 'nonfinite').iterdir())) == 1
     assert runs.resume('run').code == 0
@@ -403,7 +403,7 @@ def test_one_nan_stops_the_run_before_its_update(runs, unbroken):
 @pytest.mark.parametrize('policy', ['skip', 'rollback'])
 def test_one_nan_is_survived(policy, runs):
     done = runs.begin('pix2pix', 'run', *FREQUENT, '--on_nonfinite', policy, error_in={6: 'nan'})
-    assert survived(done, 0, f'--on_nonfinite {policy}')
+    assert continued(done, 0, f'--on_nonfinite {policy}')
 
 
 @pytest.mark.parametrize('policy', ['stop', 'skip', 'rollback'])
@@ -432,12 +432,12 @@ def test_weights_that_are_not_finite_are_refused(run, runs):
     key = next(iter(weights))
     weights[key].view(-1)[0] = float('nan')
     torch.save(weights, path)
-    manifest = read_manifest(folder, 'latest')     # as if such numbers had been saved
+    manifest = read_manifest(folder, 'latest')     # a manifest that fits the damaged file
     manifest.files[path.name] = dict(bytes=path.stat().st_size, sha256=files.sha256(path))
     transaction.write_manifest(folder, manifest)
-    assert is_one_sentence(runs.test('run'), 3, str(path), key)
+    assert failed(runs.test('run'), 3, str(path), key)
     assert not (runs.folder / 'results').exists()
-    assert is_one_sentence(runs.resume('run', '--n_epochs', 4), 2, str(path), '3, 2, 1')
+    assert failed(runs.resume('run', '--n_epochs', 4), 2, str(path), '3, 2, 1')
 
 
 # ---- images
@@ -447,7 +447,7 @@ def test_a_pipe_does_not_hang(runs, home, tmp_path):
     shutil.copytree(home / 'aligned', root)
     os.mkfifo(root / 'train' / '9.png')
     done = runs.begin('pix2pix', 'run', '--dataroot', root, '--max_dataset_size', 99, limit=30)
-    assert is_one_sentence(done, 2, str(root / 'train' / '9.png'))
+    assert failed(done, 2, str(root / 'train' / '9.png'))
 
 
 def test_an_image_that_becomes_a_pipe(runs, home, tmp_path):
@@ -456,7 +456,7 @@ def test_an_image_that_becomes_a_pipe(runs, home, tmp_path):
     path = root / 'train' / '2.png'
     done = runs.begin('pix2pix', 'run', *FREQUENT, '--dataroot', root, '--serial_batches', '--data_timeout', 5,
                       pipe_at={5: str(path)}, limit=40)
-    assert survived(done, 0, str(path))
+    assert continued(done, 0, str(path))
 
 
 def test_images_with_too_many_pixels_are_not_read(runs, home, tmp_path):
@@ -464,7 +464,7 @@ def test_images_with_too_many_pixels_are_not_read(runs, home, tmp_path):
     shutil.copytree(home / 'aligned', root)
     Image.new('1', (9000, 9000)).save(root / 'train' / '9.png')
     done = runs.begin('pix2pix', 'run', '--dataroot', root, '--max_dataset_size', 99)
-    assert is_one_sentence(done, 2, '9.png', '--max_pixels')
+    assert failed(done, 2, '9.png', '--max_pixels')
 
 
 # ---- the document

@@ -1,4 +1,4 @@
-"""Random command lines, images and checkpoints: never a traceback, nothing done with exit code 0, or a hang."""
+"""Random command lines, images and checkpoints: never a traceback, a hang, or exit code 0 with nothing done."""
 import fuzzing
 import pytest
 
@@ -12,7 +12,7 @@ def fuzz(server, home, tmp_path_factory):
 
 @pytest.mark.parametrize('kind', ['options', 'images', 'checkpoints'])
 def test_every_case_ends_with_a_clear_result(kind, fuzz):
-    """More than one exit code is met, so the cases are not all refused at the first look."""
+    """There is more than one exit code, so the cases are not all refused at once."""
     fuzz.codes.clear()
     assert [wrong for number in range(CASES) if (wrong := getattr(fuzz, kind)(number))] == []
     assert len(fuzz.codes) > 1

@@ -1,4 +1,4 @@
-"""A run that was stopped, however often and by whatever, ends as the run that was left alone: to the last bit."""
+"""A run that was stopped, however often and by whatever, ends bit-equal to an unbroken run."""
 import shutil
 
 import pytest
@@ -16,7 +16,7 @@ CODES = {'SIGTERM': 143, 'SIGINT': 130, 'SIGHUP': 129, 'SIGKILL': -9}
 
 @pytest.fixture(scope='module')
 def unbroken(server, home, tmp_path_factory):
-    """unbroken(model, ...) -> all that a run of these options leaves when nothing happens to it; each is made once."""
+    """unbroken(model, ...) -> the final state of a run of these options without faults; each is made once."""
     runs, ends = tiny_runs.Runs(server, home, tmp_path_factory.mktemp('unbroken')), {}
 
     def end(model: str, *more) -> dict:
@@ -30,20 +30,20 @@ def unbroken(server, home, tmp_path_factory):
 
 
 def stopped_and_continued(runs, stops: dict, *words, model: str, more=()) -> dict:
-    """All that a run leaves that was stopped after each of these steps, and continued."""
+    """The final state of a run that was stopped after each of these steps and resumed."""
     for count, (step, name) in enumerate(stops.items()):
         signals = dict(signals_at={step: name})
         start = runs.resume('run', **signals) if count else runs.begin(model, 'run', *words, *more, **signals)
         assert start.code == CODES[name], start.err
         assert start.left == 0 and 'Traceback' not in start.err
-    end = runs.resume('run')     # nothing but the end of the epoch is left to do, or more
+    end = runs.resume('run')     # at least the end of the epoch is left to do
     assert (end.code, end.err) == (0, '')
     return states.everything(runs.folder / 'run')
 
 
 @pytest.mark.parametrize('model', tiny_runs.MODELS)
 def test_stopped_by_every_signal(model, runs, unbroken):
-    """In the middle and at the end of epochs. All weights, optimizers, pools, random numbers, counters, logs, pages."""
+    """Within and at the end of epochs. Compares weights, optimizers, pools, random numbers, counters, logs, pages."""
     end = stopped_and_continued(runs, STOPS, *FREQUENT, model=model)
     assert states.differences(unbroken(model), end) == []
     assert len(end['log']) == 2 * 12 and end['pages']
@@ -51,7 +51,7 @@ def test_stopped_by_every_signal(model, runs, unbroken):
 
 
 def test_stopped_with_workers(runs, unbroken):
-    """The number of processes that load images changes nothing: compared with a run that has none."""
+    """Compared with a run without workers: their number changes nothing."""
     end = stopped_and_continued(runs, {5: 'SIGTERM', 8: 'SIGKILL'}, *FREQUENT, '--num_threads', 2, model='cyclegan')
     assert states.differences(unbroken('cyclegan'), end) == []
 
@@ -66,8 +66,8 @@ def test_stopped_with_other_options(more, runs, unbroken):
     assert states.differences(unbroken('pix2pix', *more), end) == []
 
 
-def went_back_and_was_killed(runs, **faults) -> dict:
-    """How a run ends that was stopped at step 10, went back to the end of epoch 1, was killed, and went on."""
+def killed_after_going_back(runs, **faults) -> dict:
+    """The final state of a run stopped at step 10, resumed from the end of epoch 1, killed, and resumed."""
     shutil.rmtree(runs.folder, ignore_errors=True)
     assert runs.begin('pix2pix', 'run', *EACH_EPOCH, signals_at={10: 'SIGTERM'}).code == CODES['SIGTERM']
     assert runs.resume('run', '--epoch', 1, **faults).code == CODES['SIGKILL']
@@ -77,15 +77,15 @@ def went_back_and_was_killed(runs, **faults) -> dict:
 
 
 def test_killed_after_going_back(runs, unbroken):
-    """It goes on where it went back to; what it left is kept; no log line is lost or doubled."""
-    end = went_back_and_was_killed(runs, signals_at={5: 'SIGKILL'})
+    """It resumes on the new path; the old `latest` is kept; no log line is lost or duplicated."""
+    end = killed_after_going_back(runs, signals_at={5: 'SIGKILL'})
     assert states.position(runs.folder / 'run', 'iter_10') == (3, 10)
     assert end['labels'].pop('iter_10')
     assert states.differences(unbroken('pix2pix', *EACH_EPOCH), end) == []
 
 
 def test_a_finished_run_that_goes_back_keeps_its_result(runs):
-    """Its epochs are trained anew under the labels they have, and what `latest` was is there under another one."""
+    """Its epochs are trained again under their labels, and the previous `latest` is kept under another one."""
     runs.begin('pix2pix', 'run', *EACH_EPOCH, '--n_epochs', 3, '--n_epochs_decay', 0)
 
     def whole(label):
@@ -95,22 +95,22 @@ def test_a_finished_run_that_goes_back_keeps_its_result(runs):
     done = runs.resume('run', '--epoch', 1, '--n_epochs', 3, '--lambda_L1', 1)
     assert 'iter_12' in done.out
     assert len(newest_first(runs.folder / 'run')) > layout.FULL_STATES + 1
-    assert states.differences(whole('iter_12'), trained) == []      # to be gone on from, too
+    assert states.differences(whole('iter_12'), trained) == []      # complete, so that it can be resumed
     assert states.differences(whole('3'), trained) != []
 
 
 def test_killed_while_going_back(runs, unbroken):
-    """At any storage operation: it is either before that, with all log lines, or after it."""
+    """At any storage operation: the run is either still on the old path, with all log lines, or on the new one."""
     kept = set()
     for number in range(0, 36, 5):
-        end = went_back_and_was_killed(runs, rules=[dict(thread='MainThread', after=number, action='kill')])
+        end = killed_after_going_back(runs, rules=[dict(thread='MainThread', after=number, action='kill')])
         kept.add(bool(end['labels'].pop('iter_10', None)))
         assert states.differences(unbroken('pix2pix', *EACH_EPOCH), end) == [], number
     assert kept == {True, False}
 
 
 def test_killed_while_old_training_files_are_dropped(runs):
-    """At any storage operation none looks as if something of it was lost."""
+    """At no storage operation does a checkpoint look damaged."""
     few = dict(values_of={'util.checkpoint.layout.FULL_STATES': 1})
     words = [*EACH_EPOCH, '--save_latest_freq', 0, '--n_epochs_decay', 0]
     done = runs.begin('pix2pix', 'run', *words, **few)
@@ -129,6 +129,6 @@ def test_killed_while_old_training_files_are_dropped(runs):
 
 
 def test_the_comparison_finds_a_difference(runs, unbroken):
-    """One more random number, or one step more, and the states differ: the tests above can fail."""
+    """With another seed the states differ: the tests above can fail."""
     assert runs.begin('pix2pix', 'run', *FREQUENT, '--seed', 2).code == 0
     assert states.differences(unbroken('pix2pix'), states.everything(runs.folder / 'run')) != []

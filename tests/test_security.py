@@ -1,4 +1,4 @@
-"""Files and names from others: no code of theirs runs, and nothing is written outside of the folders given."""
+"""Files and names from strangers: their code never runs, and nothing is written outside the given folders."""
 import builtins
 import getpass
 import os
@@ -11,12 +11,12 @@ from PIL import Image
 
 from util.checkpoint import layout
 
-UNSAFE = {'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD': '1'}     # asks torch to load unsafely where nothing else is said
+UNSAFE = {'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD': '1'}     # torch.load without weights_only is unsafe then
 SENTENCE = 'never loaded, because they can run code'
 
 
 class Payload:
-    """Unpickling calls `function`; what it does leaves a file."""
+    """Unpickling calls `function`, which creates a file."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -26,7 +26,7 @@ class Payload:
 
 
 class Storage(torch.nn.Module):
-    """A whole module, whose class is code of the file."""
+    """A pickled module; its class comes from the file."""
 
     def __init__(self, payload):
         super().__init__()
@@ -50,7 +50,7 @@ def by_module(payload, path):
 
 
 def in_bytes(payload, path):
-    """As the bytes of a storage, which older torch unpickled once more."""
+    """In the bytes of a storage, which older versions of torch unpickled again."""
     torch.save({'weight': torch.zeros(1), 'bytes': pickle.dumps(payload), 'x': payload}, path)
 
 
@@ -79,17 +79,17 @@ def run(trained, runs):
 @pytest.mark.parametrize('name', ['net_G', 'state', 'training'])
 @pytest.mark.parametrize('write', WRITERS, ids=lambda write: write.__name__)
 def test_code_in_a_checkpoint_never_runs(write, name, run, runs, tmp_path):
-    """Neither in training that goes on nor in a test; not where torch is told to be unsafe."""
+    """Neither when resuming nor in a test, even if torch is configured to load unsafely."""
     marker = tmp_path / 'ran'
-    for path in run.glob('*_manifest.json'):        # whose sums would find the exchange
+    for path in run.glob('*_manifest.json'):        # its sums would reveal the replaced file
         path.unlink()
     for label in ('1', 'latest'):
         write(CALLS['system'](marker), run / f'{label}_{name}.pth')
     programs = [runs.resume('run', '--n_epochs', 2, environment=UNSAFE)]
     programs += [] if name == 'training' else [runs.test('run', environment=UNSAFE)]
     for done in programs:
-        told = [line for line in done.err.splitlines() if not line.startswith('warning: PyTorch')]     # older ones
-        assert done.code == 2 and len(told) == 1 and told[0].startswith('error: '), done.err
+        lines = [line for line in done.err.splitlines() if not line.startswith('warning: PyTorch')]
+        assert done.code == 2 and len(lines) == 1 and lines[0].startswith('error: '), done.err
         assert f'_{name}.pth' in done.err and 'weights_only' not in done.err
     assert not marker.exists()
 
@@ -107,7 +107,7 @@ def test_the_payloads_run_if_loaded_unsafely(write, call, tmp_path):
 @pytest.mark.parametrize('option', ['--name', '--suffix', '--phase', '--epoch'])
 def test_names_stay_inside_their_folders(option, name, runs, tmp_path):
     if (option, name) in (('--suffix', ''), ('--suffix', '..'), ('--suffix', '.hidden')):
-        pytest.skip('run_.. and run_.hidden are names of files, and without a suffix there is none')
+        pytest.skip('valid: run_.. and run_.hidden are ordinary names, and an empty suffix adds nothing')
     before = sorted(tmp_path.rglob('*'))
     done = runs.begin('pix2pix', 'run', option, name)
     assert done.code == 2 and done.err.startswith('error: ') and 'Traceback' not in done.err
@@ -115,7 +115,7 @@ def test_names_stay_inside_their_folders(option, name, runs, tmp_path):
 
 
 def test_postscript_is_not_read(runs, home, tmp_path):
-    """Whatever its name says: its reader would start another program."""
+    """Whatever its file name: its reader would start another program."""
     import shutil
     root = shutil.copytree(home / 'aligned', tmp_path / 'data')
     Image.new('RGB', (80, 40)).save(tmp_path / 'x.eps')
@@ -125,7 +125,7 @@ def test_postscript_is_not_read(runs, home, tmp_path):
 
 
 def test_nothing_about_the_user_is_written(runs):
-    """Values of the environment are in no file, the machine and the user in no page and no checkpoint."""
+    """No file contains values of the environment; no page or checkpoint contains the host or user name."""
     secret = 'secret-of-the-environment'
     done = runs.begin('pix2pix', 'run', '--n_epochs', 1, environment={'WANDB_API_KEY': secret, 'TOKEN': secret})
     assert done.code == 0 and secret not in done.out + done.err

@@ -1,4 +1,4 @@
-"""Command lines of training runs that take a moment: networks of a few thousand weights, images of 32x32."""
+"""Command lines of short training runs: networks of a few thousand weights, images of 32x32."""
 from pathlib import Path
 
 from conftest import draw_root
@@ -19,7 +19,7 @@ ROOTS = {'cyclegan': 'unaligned', 'munit': 'unaligned', 'pix2pix': 'aligned', 't
 
 
 def draw_home(folder: Path) -> Path:
-    """The images of all models."""
+    """Create images for all models."""
     draw_root(folder / 'aligned', ('',), (80, 40))
     draw_root(folder / 'unaligned', ('A', 'B'))
     draw_root(folder / 'photos', ('',))
@@ -27,7 +27,7 @@ def draw_home(folder: Path) -> Path:
 
 
 class Runs:
-    """Starts tiny runs by a server of `faults`, each of 4 images and 3 epochs: 12 steps."""
+    """Starts tiny runs in a `faults.Server`, each with 4 images and 3 epochs: 12 steps."""
 
     def __init__(self, server, home: Path, folder: Path):
         self.server, self.home, self.folder = server, home, folder
