@@ -25,7 +25,7 @@ class Manifest:
 
     def __post_init__(self):
         valid = isinstance(self.serial, int) and isinstance(self.progress, dict) and isinstance(self.files, dict)
-        if not valid or not all(is_file_name(name) and is_entry(entry) for name, entry in self.files.items()):
+        if not valid or not all(is_entry(name, entry) for name, entry in self.files.items()):
             raise ValueError('not a manifest')
 
     @classmethod
@@ -51,13 +51,9 @@ class Manifest:
         return {name.removeprefix(self.label): entry['sha256'] for name, entry in self.files.items()}
 
 
-def is_file_name(name: str) -> bool:
-    """A manifest from a stranger must not lead to other folders."""
-    return Path(name).name == name
-
-
-def is_entry(entry) -> bool:
-    return isinstance(entry, dict) and {'bytes', 'sha256'} <= entry.keys()
+def is_entry(name: str, entry) -> bool:
+    """False for wrong types, and for a name that leads to another folder, as in a manifest from a stranger."""
+    return Path(name).name == name and isinstance(entry, dict) and {'bytes', 'sha256'} <= entry.keys()
 
 
 def sum_of(values: dict) -> str:

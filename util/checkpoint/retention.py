@@ -55,9 +55,10 @@ def promote_to_latest(folder, label: str, progress: dict) -> str:
     left as they are, because their place in the run is unknown.
     """
     folder = Path(folder)
-    newest, manifest = next(iter(newest_first(folder)), label), read_manifest(folder, label)
-    is_bare = not layout.state_path(folder, label).exists()
-    if is_bare or newest == label or (manifest and manifest.equals(read_manifest(folder, newest))):
+    manifest = read_manifest(folder, label)
+    newest = next(iter(newest_first(folder)), label)
+    is_newest = newest == label or (manifest and manifest.equals(read_manifest(folder, newest)))
+    if is_newest or not layout.state_path(folder, label).exists():
         return ''
     entries = expected_files(folder, label)
     with new_set(folder, 'latest') as aside:

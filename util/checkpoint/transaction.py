@@ -76,7 +76,8 @@ def publish(folder: Path, label: str):
     ready = folder / f'.{label}.ready'
     if ready.is_symlink() or not ready.is_dir():
         return
-    names = [path.name for path in ready.iterdir() if CHECKPOINT_FILE.fullmatch(path.name) and is_plain_file(path)]
+    names = [path.name for path in ready.iterdir()
+             if CHECKPOINT_FILE.fullmatch(path.name) and path.is_file() and not path.is_symlink()]
     for name in sorted(names, key=lambda name: (name.endswith(MANIFEST), name)):
         with suppress(FileNotFoundError):       # another process was faster
             if name.endswith(MANIFEST):
@@ -162,10 +163,6 @@ def write_manifest(folder: Path, manifest: Manifest):
 
 def timestamp() -> str:
     return time.strftime('%Y-%m-%d %H:%M:%S')
-
-
-def is_plain_file(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
 
 
 def discard(path: Path):
