@@ -112,7 +112,7 @@ def export_munit(args):
 def main(argv, console):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('gen', type=Path, nargs='?', help='gen_*.pt of the original')
-    parser.add_argument('--dis', type=Path, help='dis_*.pt of the original, to go on training')
+    parser.add_argument('--dis', type=Path, help='dis_*.pt of the original, to continue training')
     parser.add_argument('--name', help='name of the run (required)')
     parser.add_argument('--checkpoints_dir', default='./checkpoints')
     parser.add_argument('--pad_type', default='reflect', choices=('reflect', 'replicate', 'zero'))

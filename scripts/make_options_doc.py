@@ -79,7 +79,7 @@ def option_table(actions: list[argparse.Action]) -> list[str]:
 
 
 def shared_options() -> list[str]:
-    """The groups that both programs have; a default of test.py alone is told behind that of train.py."""
+    """The groups that both programs have; where test.py has another default, it follows that of train.py."""
     lines = ['## Both programs', '']
     test = base_parser(TestOptions)
     tested = {action.dest: as_text(action.default) for action in test._actions} | {'load_size': 'as `--crop_size`'}

@@ -1,1 +1,1 @@
-"""The ground that everything stands on: errors, console, command lines, files, registry, images, downloads."""
+"""The ground layer that everything else uses: errors, console, command lines, files, registry, images, downloads."""

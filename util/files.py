@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and their sums."""
+"""Files that are complete or absent, and their checksums."""
 import hashlib
 import os
 from contextlib import contextmanager, suppress
@@ -7,12 +7,12 @@ from pathlib import Path
 from util.errors import UserError
 
 BLOCK = 1 << 20
-AUTHOR = 'pixmorph'     # stands at the beginning of files that our programs write where the user says
+AUTHOR = 'pixmorph'     # near the start of files that our programs write to a path the user gives
 
 
 @contextmanager
 def naming(path):
-    """Errors of the disk within name `path`: a disk that is full, or breaks, does not say which file it was."""
+    """Disk errors inside name `path`: a full or broken disk does not say which file failed."""
     try:
         yield
     except OSError as error:
@@ -23,7 +23,7 @@ def naming(path):
 def atomic_write(path, mode: str = 'w', durable: bool = True):
     """Open a temporary file next to `path`, which replaces `path` once it is complete.
 
-    durable: return only when the file is on the disk; not needed for files that are rewritten often.
+    durable: return only once the file is on the disk; not needed for files that are rewritten often.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def atomic_write(path, mode: str = 'w', durable: bool = True):
 
 
 def sync_folder(folder):
-    """Make the names in a folder as durable as the files; file systems that cannot are left as they are."""
+    """Make the names in a folder as durable as its files, if the file system can."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -54,17 +54,17 @@ def sync_folder(folder):
 
 
 def check_output(flag: str, path):
-    """A `UserError` unless the `path` of an option is that of a new file, or of one that we wrote."""
+    """A `UserError` unless `path`, given with an option, is a new file or one that we wrote."""
     path = Path(path)
     place = f'{flag} {path.absolute()}'
     if path.is_dir():
         raise UserError(f'{place} is a folder; give the name of a file')
     if path.exists() and not (path.is_file() and AUTHOR.encode() in path.read_bytes()[:10_000]):
-        raise UserError(f'{place} is there already, and not written by this program; give another name, or remove it')
+        raise UserError(f'{place} exists and was not written by this program; give another name, or remove it')
 
 
 def first_free(path) -> Path:
-    """`<path>.1`, `<path>.2`, ...: the first that is not there."""
+    """The first of `<path>.1`, `<path>.2`, ... that does not exist."""
     path, number = Path(path), 1
     while os.path.lexists(free := path.with_name(f'{path.name}.{number}')):
         number += 1
@@ -77,7 +77,7 @@ def move_aside(path) -> Path:
 
 
 def sha256(path) -> str:
-    """The sum of a file, read in blocks."""
+    """The checksum of a file, read in blocks."""
     digest = hashlib.sha256()
     with open(path, 'rb') as file:
         while block := file.read(BLOCK):

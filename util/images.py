@@ -14,7 +14,7 @@ LABEL_HEIGHT, PADDING = 14, 2   # pixels, of `image_grid`
 def tensor_to_image(tensor: torch.Tensor) -> np.ndarray:
     """An image (C, H, W) in [-1, 1] as uint8 (H, W, 3), rounded to the nearest level and clipped.
 
-    One channel becomes grey; of other numbers of channels than 3 the first three are shown.
+    One channel becomes gray; of more than 3 channels the first three are shown.
     """
     array = ((tensor.detach().float().cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
     if len(array) < 3:

@@ -57,7 +57,7 @@ def reflected(i, size, padding):
 def apply_kernel(x, mean, rstd, scale, shift, residual, y, channels, height, width, slope,
                  sn, sc, sh, sw, rn, rc, rh, rw, yn, yc, yh, yw, padding,
                  AFFINE: tl.constexpr, RESIDUAL: tl.constexpr, P: tl.constexpr, C: tl.constexpr):
-    """y = activation(normalised x, scaled and shifted) + residual, with its border of reflections."""
+    """y = activation(normalised x, scaled and shifted) + residual, with its border of reflected pixels."""
     p, c = tl.program_id(0) * P + tl.arange(0, P), tl.program_id(1) * C + tl.arange(0, C)
     n, wide = tl.program_id(2).to(tl.int64), width + 2 * padding
     own = c < channels
@@ -82,7 +82,7 @@ def apply_kernel(x, mean, rstd, scale, shift, residual, y, channels, height, wid
 
 @triton.jit
 def padded_place(i, size, padding, which: tl.constexpr):
-    """Where row i stands in the padded image: itself (0), as a reflection before (1) or behind (2); and if it does."""
+    """Position of row i in the padded image: itself (0), or its reflection at the top (1) or bottom (2); and if it has one."""
     if which == 0:
         return i + padding, i >= 0
     if which == 1:
@@ -107,7 +107,7 @@ def gathered(g, n, row, column, c, inside, height, width, padding, gn, gc, gh, g
 def sums_kernel(x, g, mean, rstd, scale, shift, sum_g, sum_gx, channels, height, width, slope, pieces,
                 sn, sc, sh, sw, gn, gc, gh, gw, padding,
                 AFFINE: tl.constexpr, PADDED: tl.constexpr, PIECE: tl.constexpr, P: tl.constexpr, C: tl.constexpr):
-    """Of one piece of C planes: sums of the gradient behind the norm, and of it times the normalised image."""
+    """Of one piece of C planes: sums of the gradient after the norm, and of it times the normalised image."""
     piece, c = tl.program_id(0), tl.program_id(1) * C + tl.arange(0, C)
     n, own, pixels = tl.program_id(2).to(tl.int64), c < channels, height * width
     plane = n * channels + c
