@@ -82,7 +82,7 @@ def apply_kernel(x, mean, rstd, scale, shift, residual, y, channels, height, wid
 
 @triton.jit
 def padded_place(i, size, padding, which: tl.constexpr):
-    """Position of row i in the padded image: itself (0), or its reflection at the top (1) or bottom (2); and if it has one."""
+    """Position of row i in the padded image: itself (0), or its reflection at the top (1) or bottom (2), if any."""
     if which == 0:
         return i + padding, i >= 0
     if which == 1:

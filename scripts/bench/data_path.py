@@ -221,13 +221,13 @@ def as_markdown(results: dict) -> str:
     return '\n'.join(lines) + '\n'
 
 
-def main():
+def main(argv, console):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--dataroot', help='folder with pairs side by side in its folder `train` (default: draw pairs)')
     parser.add_argument('--out', help='write <out>.json and <out>.md')
     parser.add_argument('--rounds', type=int, default=9, help='number of rounds (default: 9)')
     parser.add_argument('--count', type=int, default=40, help='samples per round (default: 40)')
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         if not args.dataroot:
             draw_pairs(Path(folder, 'train'), args.count)

@@ -204,7 +204,7 @@ def as_markdown(facts: dict, rows: list[dict]) -> str:
     return '\n'.join(lines) + '\n'
 
 
-def main(argv=None):
+def main(argv, console):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--all', action='store_true', help='all models; on a GPU also all engines and batch sizes')
     parser.add_argument('--quick', action='store_true', help='fewer rounds, CycleGAN and pix2pix only')
