@@ -203,6 +203,20 @@ def test_a_step_can_be_read_in_one_go():
 
 # ---- what is forbidden
 
+def test_no_condition_prints():
+    """A question has no effect: what an `if` calls does not warn, note, say or print."""
+    functions = [node for tree in SHIPPED.values() for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    answering = [function for function in functions
+                 if any(isinstance(node, ast.Return) and node.value for node in ast.walk(function))]
+    speaking = {function.name for function in answering
+                if {'warn', 'note', 'say', 'print'} & {name for name, _ in calls(function)}}
+    for name, tree in SHIPPED.items():
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.If, ast.While, ast.IfExp)):
+                called = {call_name.rpartition('.')[2] for call_name, _ in calls(node.test)}
+                assert not called & speaking, f'{name}, line {node.lineno}'
+
+
 @pytest.mark.parametrize('name', SHIPPED)
 def test_there_are_no_puzzles(name):
     """No expression used as a statement for its effect, and no arithmetic with truth values and texts."""

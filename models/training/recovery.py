@@ -42,12 +42,19 @@ class Recovery:
             self.trainer.undo.restore_statistics(bad.steps_ago)
             if self.group.is_main and (self.bad_steps <= BATCHES or self.bad_steps % 100 == 0):
                 warn(f'{found}; step skipped (--on_nonfinite skip, {self.bad_steps} so far)')
-        elif self.policy != 'rollback' or not self.roll_back(found):
-            self.trainer.gather_state()
-            if not self.group.is_main:
-                raise ReportedByMainRank(3)
-            raise NonFiniteError(f'{found}; {self.advice(progress, bad)}')
+        else:
+            label = self.roll_back() if self.policy == 'rollback' else None
+            if label is None:
+                self.end_run(found, progress, bad)
+            if self.group.is_main:
+                warn(f'{found}; weights and optimizers are those of checkpoint {label} again (--on_nonfinite rollback)')
         self.trainer.undo.end_step()
+
+    def end_run(self, found: str, progress, bad):
+        self.trainer.gather_state()
+        if not self.group.is_main:
+            raise ReportedByMainRank(3)
+        raise NonFiniteError(f'{found}; {self.advice(progress, bad)}')
 
     def from_any_process(self, found: str) -> str:
         """The text of the first process whose own losses are not finite, if any are."""
@@ -71,17 +78,15 @@ class Recovery:
             return f'no file ({error})'
         return path.absolute()
 
-    def roll_back(self, found: str) -> bool:
-        """Load the newest checkpoint and continue with the data after the bad batch. False if that cannot help."""
+    def roll_back(self) -> str | None:
+        """Load the newest checkpoint, to continue with the data after the bad batch; None if that cannot help."""
         label, serial = self.group.first(self.newest)
         self.rollbacks[serial] = self.rollbacks.get(serial, 0) + 1
         if label is None or self.rollbacks[serial] > ROLLBACKS:
-            return False
+            return None
         self.state.roll_back(label)
         self.group.numbers(0)       # barrier: nothing is saved before every process has read the checkpoint
-        if self.group.is_main:
-            warn(f'{found}; weights and optimizers are those of checkpoint {label} again (--on_nonfinite rollback)')
-        return True
+        return label
 
     def newest(self) -> list:
         """Label and serial number of the newest checkpoint."""
