@@ -16,6 +16,7 @@ from PIL import Image
 from data import base_dataset
 from data.image_folder import is_image, list_images, read_image
 from data.transforms import multiple_of_4
+from util.errors import UserError
 from util.images import as_numbers
 from util.registry import replaced_modules
 
@@ -49,7 +50,8 @@ def is_image_file(filename) -> bool:
 
 
 def make_dataset(dir, max_dataset_size=float('inf')) -> list[str]:
-    assert Path(dir).is_dir(), f'{dir} is not a valid directory'
+    if not Path(dir).is_dir():
+        raise UserError(f'there is no folder {Path(dir).absolute()}; correct --dataroot or --phase')
     return list_images(dir, max_dataset_size)
 
 

@@ -4,7 +4,9 @@
 """
 from util.registry import Registry
 
-registry = Registry(package='models', kind='model', option='model')
+registry = Registry(package='models', kind='model', option='model',
+                    ours=('colorization', 'cyclegan', 'munit', 'pix2pix', 'template', 'test'),
+                    renamed={'pix2pix_colorization': 'colorization'})
 
 
 def create_model(opt, runtime=None):

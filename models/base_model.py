@@ -29,6 +29,7 @@ class BaseModel(Translating):
     own_networks = False    # --netG, --netD and --norm have no effect
     size_rule = 'generator'     # which image sizes are allowed: a rule in options/rules.py
     dataset_modes = ()      # the dataset modes that it supports; () for all
+    older_names = ()        # pairs (old, new) of option names that are older ones for this model alone
     excludes = {}           # {option: {value: reason}}: values that it does not support
     translates_only = False     # it cannot be trained
     translates_single = False   # supports --dataset_mode single, so it needs no --model test

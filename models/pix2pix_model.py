@@ -20,6 +20,7 @@ class Pix2PixModel(BaseModel):
         'lambda_gan': (1.0, 'weight of the GAN loss; 0 for L1 alone'),
         'unconditional_D': (False, 'the discriminator does not see the input image'),
     }
+    older_names = (('lambda_A', 'lambda_L1'),)
     loss_names = ('G_GAN', 'G_L1', 'D_real', 'D_fake')
     plateau_losses = ('G_L1',)
     target = ('fake_B', 'real_B')

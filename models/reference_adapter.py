@@ -1,5 +1,6 @@
 """The trainer's view of a model file written for the reference: `OlderModel` wraps its class."""
 import copy
+import inspect
 from contextlib import contextmanager
 
 import numpy as np
@@ -28,6 +29,9 @@ class OlderModel(base_model.BaseModel):
 
     def __init__(self, kind: type, opt, runtime):
         super().__init__(opt, runtime)
+        missing = [name for name in ('set_input', 'forward', 'optimize_parameters') if not hasattr(kind, name)]
+        if missing:
+            raise UserError(f'{inspect.getfile(kind)}: class {kind.__name__} has no method {missing[0]}; add it')
         settings = opt.writable()
         settings.device = runtime.device
         settings.gpu_ids = [] if runtime.device.type == 'cpu' else [runtime.device.index or 0]

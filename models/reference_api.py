@@ -69,10 +69,10 @@ def define_G(input_nc, output_nc, ngf, netG, norm='batch', use_dropout=False, in
     return init_net(net, init_type, init_gain, gpu_ids)
 
 
-def define_D(input_nc, ndf, netD, n_layers_D=3, norm='batch', init_type='normal', init_gain=0.02,            # noqa: N802
-             gpu_ids=()):
+def define_D(input_nc, ndf, netD, n_layers_D=3, norm='batch', *init, use_sigmoid=None, **named):              # noqa: N802
+    """In 2018 `use_sigmoid` came after the norm; the losses here take logits in any case."""
     net = networks.create_discriminator(netD, input_nc, ndf, n_layers_D, norm)
-    return init_net(net, init_type, init_gain, gpu_ids)
+    return init_net(net, *(init[1:] if init and isinstance(init[0], bool) else init), **named)
 
 
 class GANLoss(nn.Module):

@@ -50,7 +50,10 @@ class ScriptModel:
     def load_networks(self, epoch):
         """The weights of a checkpoint; in training everything else that it holds, too."""
         if self.trainer:
-            TrainingState(self.trainer, self.folder, self.opt.as_dict()).resume(str(epoch), keep_threads=True)
+            last_epoch, state = self.progress.last_epoch, TrainingState(self.trainer, self.folder, self.opt.as_dict())
+            self.progress, _ = state.resume(str(epoch), keep_threads=True)
+            self.progress.epoch, self.progress.last_epoch = self.opt.epoch_count, last_epoch
+            self.trainer.set_learning_rate(self.progress)
         else:
             load_networks(self.model, self.folder, str(epoch), averages=not self.opt.no_ema)
 

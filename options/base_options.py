@@ -10,12 +10,23 @@ from pathlib import Path
 import data
 import models
 from models import catalog
-from util.console import warn
+from util.console import MESSAGES, Console, note, say, warn
 from util.errors import UserError
 from util.files import atomic_write, move_aside
 
 from . import rules
-from .parser import ALIASES, OptionParser, device_list, duration, file_name, modernised, number, unknown_option, whole
+from .parser import (
+    ALIASES,
+    OptionParser,
+    current_option,
+    device_list,
+    duration,
+    file_name,
+    modernised,
+    number,
+    unknown_option,
+    whole,
+)
 from .restore import changes, contradictions
 
 PREPROCESS = ('resize_and_crop', 'crop', 'scale_width', 'scale_width_and_crop', 'none', 'resize', 'scale_shortside',
@@ -60,9 +71,9 @@ class WritableOptions(argparse.Namespace):
         self.given = frozenset(given)
 
     def __getattr__(self, name):
-        current = ALIASES.get(f'--{name}', '').removeprefix('--')
-        if current in vars(self):
-            return getattr(self, current)
+        option, value = current_option(name, True)
+        if option in vars(self):
+            return getattr(self, option) if f'--{name}' in ALIASES else getattr(self, option) == value
         raise AttributeError(f'there is no option {name}')
 
     def frozen(self) -> Options:
@@ -132,6 +143,7 @@ class BaseOptions:
         """The full parser for this command line: shared options, then the model's, then the dataset's."""
         stored = stored or {}
         parser = OptionParser(prog=f'python {self.program}', usage=f'python {self.program} --dataroot DIR --name NAME [options]')
+        parser.argv = argv
         self.add_options(parser)
         parser.set_defaults(**stored)
         for option, registry in (('model', models.registry), ('dataset_mode', data.registry)):
@@ -148,6 +160,8 @@ class BaseOptions:
         tables = registry.declarations(name)
         phase = 'train' if self.is_train else 'test'
         parser.add_table(f'of --{registry.option} {name}', {**tables['options'], **tables[f'{phase}_options']})
+        for old, new in tables['older_names']:
+            parser.add_older_name(old, new)
         parser.set_defaults(**tables['defaults'])
         if 'preset' in tables[f'{phase}_options']:
             preset, = parser.peek(argv, 'preset')
@@ -159,12 +173,17 @@ class BaseOptions:
         return beats
 
     def parse(self, argv=None) -> Options:
-        """Options of a command line; a `UserError` lists every mistake in it."""
-        is_script = argv is None        # of the reference, which may assign options
-        argv = modernised(sys.argv[1:] if is_script else list(argv))
+        """Options of a command line; a `UserError` lists every mistake in it.
+
+        Without `argv` for a script written for the reference, which may assign options.
+        """
+        if argv is None:
+            return self.parse_for_script()
+        argv = modernised(list(argv))
         stored = {} if {'-h', '--help'} & set(argv) else self.stored_options(argv)
         parser = self.build_parser(argv, stored)
         values, given = parser.parse_all(argv, self.options_of_other_programs())
+        note_older_names(argv, values['model'])
         self.defaults = {name: parser.get_default(name) for name in values}
         values = self.complete(values, given, stored)
         source = Path(values['checkpoints_dir']) / values['name']
@@ -177,8 +196,20 @@ class BaseOptions:
         for line in rules.options_without_effect(values, given):
             warn(line)
         self.changes = changes(values, given, stored)
-        options = Options(values, given)
-        return options.writable() if is_script else options
+        return Options(values, given)
+
+    def parse_for_script(self) -> 'WritableOptions':
+        """The options of the command line, printed and saved; mistakes in it end the program with exit code 2."""
+        if not MESSAGES.handlers:
+            Console().attach()
+        try:
+            options = self.parse(sys.argv[1:])
+        except UserError as error:
+            for message in error.args:
+                print(f'error: {message}', file=sys.stderr)
+            sys.exit(error.exit_code)
+        say(save_options(options, self.defaults))
+        return options.writable()
 
     def stored_options(self, argv) -> dict:
         """Options that come from a checkpoint."""
@@ -201,7 +232,7 @@ class BaseOptions:
         other().add_options(parser)
         found = dict.fromkeys(parser._option_string_actions, f'an option of {other.program}')
         for registry in (data.registry, models.registry):
-            for name in registry.names():
+            for name in registry.readable_names():
                 for table in ('options', 'train_options', 'test_options'):
                     for option in registry.declarations(name)[table]:
                         found[f'--{option}'] = f'an option of --{registry.option} {name}' + {
@@ -234,12 +265,23 @@ class BaseOptions:
         return Path(values['checkpoints_dir']) / full_name(values), label
 
 
+def note_older_names(argv: list[str], model: str):
+    """A note for each name on the command line that is an older one for this model, or of it."""
+    given = {token.partition('=')[0] for token in argv}
+    names = dict(models.registry.declarations(model)['older_names'])
+    for old, new in names.items():
+        if f'--{old}' in given:
+            note(f'--{old} is an older name of --{new} of --model {model}')
+    if model in models.registry.renamed:
+        note(f'--model {model} is an older name of --model {models.registry.renamed[model]}')
+
+
 def add_older_options(parser, kind: type, is_train: bool):
     """Let a class written for the reference add its options and defaults."""
     if hasattr(kind, 'modify_commandline_options'):
-        parser.conflict_handler = 'resolve'     # an option of its own may have the name of one of ours
+        for group in (parser, *parser._action_groups):
+            group.conflict_handler = 'resolve'  # an option of its own may have the name of one of ours
         kind.modify_commandline_options(parser, is_train)
-        parser.conflict_handler = 'error'
 
 
 def full_name(values: dict) -> str:

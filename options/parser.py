@@ -20,7 +20,10 @@ ALIASES = {
     '--recon_x_cyc_w': '--lambda_cyc',
 }
 LARGEST = 2**31 - 1     # the largest size or count that every library can handle
-REPLACED = {'--no_lsgan': ['--gan_mode', 'vanilla'], '--skip_bad_images': ['--bad_images', 'skip']}
+REPLACED = {
+    '--no_lsgan': ['--gan_mode', 'vanilla'], '--skip_bad_images': ['--bad_images', 'skip'],
+    '--align_data': ['--dataset_mode', 'aligned'], '--use_dropout': ['--dropout'],
+}
 
 
 def modernised(argv: list[str]) -> list[str]:
@@ -40,13 +43,23 @@ def modernised(argv: list[str]) -> list[str]:
     return tokens
 
 
+def current_option(name: str, value) -> tuple[str, object]:
+    """The current name of an option and its value there: ('no_lsgan', True) -> ('gan_mode', 'vanilla')."""
+    if name == 'use_dropout':
+        return 'no_dropout', not value
+    if f'--{name}' in REPLACED and value is True:
+        option, value = REPLACED[f'--{name}']
+        return option.removeprefix('--'), value
+    return ALIASES.get(f'--{name}', name).removeprefix('--'), value
+
+
 def refuse_two_values(argv: list[str]):
     """A `UserError` if an older and the current name, or two older ones, give an option different values."""
     found = defaultdict(dict)       # {current name: {name as given: its value}}
     for token, following in zip(argv, [*argv[1:], ''], strict=False):
         name, equals, value = token.partition('=')
         if name in REPLACED:
-            new, value = REPLACED[name]
+            new, value = [*REPLACED[name], ''][:2]
         else:
             new, value = ALIASES.get(name, name), value if equals or following.startswith('--') else following
         found[new][name] = value
@@ -65,6 +78,10 @@ class OptionParser(argparse.ArgumentParser):
     def __init__(self, **settings):
         super().__init__(add_help=False, formatter_class=HelpFormatter, **settings)
         self.problems = []
+        self.argv = None        # the command line, for models that look at it to choose defaults
+
+    def parse_known_args(self, args=None, namespace=None):
+        return super().parse_known_args(self.argv if args is None else args, namespace)
 
     def error(self, message):
         raise UserError(*self.problems, re.sub(r'^argument ', '', message))
@@ -82,6 +99,16 @@ class OptionParser(argparse.ArgumentParser):
             alone = f'; give {name} alone or with one of these, or leave it out' if action.nargs == '?' else ''
             self.problems.append(f'{name} {value} does not exist{nearest(str(value), action.choices)} '
                                  f'(there are: {choices}){alone}')
+
+    def set_defaults(self, **values):
+        """As in argparse; files written for the reference may set options under older names."""
+        super().set_defaults(**dict(current_option(name, value) for name, value in values.items()))
+
+    def add_older_name(self, old: str, new: str):
+        """Accept `--old` for `--new`, if there is such an option here."""
+        action = self._option_string_actions.get(f'--{new}')
+        if action:
+            self._option_string_actions[f'--{old}'] = action    # only here, so that it is not in the help
 
     def peek(self, argv: list[str], *names: str) -> list:
         """The values of some options, before the rest of the command line can be understood."""
@@ -101,8 +128,14 @@ class OptionParser(argparse.ArgumentParser):
         for token in unknown:
             self.problems += self.about_unknown(token, elsewhere)
         given = {dest for dest in dests if getattr(namespace, dest) is not untouched}
-        values = {dest: getattr(namespace, dest) if dest in given else self.get_default(dest) for dest in dests}
+        defaults = {action.dest: self.converted_default(action) for action in self._actions}
+        values = {dest: getattr(namespace, dest) if dest in given else defaults[dest] for dest in dests}
         return values, given
+
+    def converted_default(self, action):
+        """As in argparse, a default that is a text is converted like a word of the command line."""
+        default = self.get_default(action.dest)
+        return self._get_value(action, default) if isinstance(default, str) and action.option_strings else default
 
     def about_unknown(self, token: str, elsewhere: dict[str, str]) -> list[str]:
         name = token.partition('=')[0]

@@ -249,7 +249,7 @@ def twin_of_others(opt):
     if opt['parallel'] != 'twin':
         return
     if not opt.model['twin'] or opt['accumulate'] > 1 or opt['engine'] in ('compile', 'graph'):
-        able = [name for name in models.registry.names() if models.registry.declarations(name)['twin']]
+        able = [name for name in models.registry.readable_names() if models.registry.declarations(name)['twin']]
         yield f'--parallel twin is for --model {" and ".join(able)}, without --accumulate and with --engine eager'
 
 

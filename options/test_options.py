@@ -4,7 +4,7 @@ import models
 from util.errors import UserError
 
 from .base_options import BaseOptions
-from .parser import file_name, number, whole
+from .parser import OptionParser, file_name, number, whole
 from .restore import load_run, warn_of_lost_options
 
 # what test.py takes over from training; its other options are about testing
@@ -41,8 +41,7 @@ class TestOptions(BaseOptions):
             warn_of_lost_options(*self.run_folder(argv))
             return {}
         self.trained = trained = state['options']
-        own = (*models.registry.declarations(trained['model'])['options'],
-               *data.registry.declarations(trained['dataset_mode'])['options'])
+        own = self.own_options(trained)
         stored = {name: trained[name] for name in (*RESTORED, *own) if name in trained}
         if trained['preprocess'] not in CROPPED:
             stored['load_size'] = trained['load_size']
@@ -54,9 +53,20 @@ class TestOptions(BaseOptions):
             stored.update(direction=direction, input_nc=trained['output_nc'], output_nc=trained['input_nc'])
         return stored
 
+    def own_options(self, trained: dict) -> list[str]:
+        """Names of the options of the model and dataset; of those in older files all that nobody else has."""
+        named = ((models.registry, trained['model']), (data.registry, trained['dataset_mode']))
+        if any(registry.is_older(name) for registry, name in named):
+            parser = OptionParser()
+            for options in BaseOptions.__subclasses__():
+                parser.conflict_handler = 'resolve'
+                options().add_options(parser)
+            return [name for name in trained if name not in {action.dest for action in parser._actions}]
+        return [option for registry, name in named for option in registry.declarations(name)['options']]
+
     def examples(self, argv):
         names = 'style_image', 'style_dir'
-        able = [name for name in models.registry.names()
+        able = [name for name in models.registry.readable_names()
                 if set(names) <= models.registry.declarations(name)['test_options'].keys()]
         if not able or not any(word.startswith(('--style_i', '--style_dir')) for word in argv):
             return {}

@@ -50,15 +50,18 @@ class Console(logging.Handler):
     @contextlib.contextmanager
     def attached(self):
         before = MESSAGES.level, MESSAGES.propagate, MESSAGES.handlers
-        MESSAGES.setLevel(logging.INFO)
-        MESSAGES.propagate = False      # a library that sets up the root logger would print each line again
-        MESSAGES.handlers = [self]
+        self.attach()
         try:
             yield self
         finally:
             MESSAGES.setLevel(before[0])
             MESSAGES.propagate = before[1]
             MESSAGES.handlers = before[2]
+
+    def attach(self):
+        MESSAGES.setLevel(logging.INFO)
+        MESSAGES.propagate = False      # a library that sets up the root logger would print each line again
+        MESSAGES.handlers = [self]
 
     def emit(self, record):
         if self.silent:

@@ -6,7 +6,9 @@
 import ast
 import difflib
 import importlib
+import re
 import sys
+import traceback
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +18,10 @@ TABLES = ('defaults', 'test_defaults', 'options', 'train_options', 'test_options
 # what the command line must know about a class; the meaning of each is explained in BaseModel and BaseDataset
 FACTS = {'two_way': False, 'twin': False, 'own_networks': False, 'size_rule': 'generator', 'dataset_modes': (),
          'translates_only': False, 'translates_single': False, 'generator_alone': True, 'one_domain': False,
-         'image_channels': (), 'fixed': ()}
+         'image_channels': (), 'fixed': (), 'older_names': ()}
+# what a class written for the reference has, and none of ours
+OLDER_METHODS = {'modify_commandline_options', 'initialize', 'optimize_parameters', '__getitem__', 'backward_G',
+                 'backward_D', 'backward_D_basic', 'backward_D_A', 'backward_D_B'}
 
 
 def nearest(name: str, names, prefix: str = '') -> str:
@@ -49,10 +54,15 @@ def put_back(table: dict, name: str, value):
 
 
 class Registry:
-    """The classes of one package: files `<name>_<kind>.py` with a class `<Name><Kind>` each."""
+    """The classes of one package: files `<name>_<kind>.py` with a class `<Name><Kind>` each.
 
-    def __init__(self, package: str, kind: str, option: str):
-        self.package, self.kind, self.option = package, kind, option
+    A mistake in a file that is not among `ours` is reported as one of the user. `renamed` gives the current names for
+    older ones.
+    """
+
+    def __init__(self, package: str, kind: str, option: str, ours=(), renamed=None):
+        self.package, self.kind, self.option, self.ours = package, kind, option, ours
+        self.renamed = renamed or {}
         self.folder = Path(__file__).resolve().parents[1] / package
 
     def names(self) -> list[str]:
@@ -60,8 +70,20 @@ class Registry:
         files = (path.name.removesuffix(ending) for path in self.folder.glob(f'*{ending}'))
         return sorted(name for name in files if name != 'base')
 
+    def readable_names(self) -> list[str]:
+        """Names of the files without a syntax error, for questions about all of them."""
+        readable = []
+        for name in self.names():
+            try:
+                self.declarations(name)
+                readable.append(name)
+            except UserError:
+                continue
+        return readable
+
     def resolve(self, name: str) -> str:
         """The file's own spelling of `name`; a `UserError` with the nearest and all valid names otherwise."""
+        name = self.renamed.get(name, name)
         spelling = {plain(known): known for known in self.names()}
         if plain(name) not in spelling:
             raise UserError(f'--{self.option} {name} does not exist{nearest(name, self.names())} '
@@ -70,6 +92,9 @@ class Registry:
 
     def is_older(self, name: str) -> bool:
         """Is the class of `name` written for the reference: does it take `opt` alone, or add options itself?"""
+        name = self.resolve(name)
+        if name in self.ours:
+            return False
         node, _ = self.class_of(name)
         methods = {item.name: item for item in node.body if isinstance(item, ast.FunctionDef)} if node else {}
         native = {'updates', 'load'} & methods.keys() or (node and 'self.minimize(' in ast.unparse(node))
@@ -77,7 +102,15 @@ class Registry:
             return False
         if self.kind == 'model' and '__init__' in methods:
             return len(methods['__init__'].args.args) == 2
-        return bool({'modify_commandline_options', 'initialize', 'optimize_parameters', '__getitem__'} & methods.keys())
+        if OLDER_METHODS & methods.keys():
+            return True
+        return any(self.is_older(base) for base in self.bases_of(node))
+
+    def bases_of(self, node) -> list[str]:
+        """Names of the classes that a class extends, as far as they have files here."""
+        names = {plain(f'{name}{self.kind}'): name for name in self.names()}
+        bases = [plain(ast.unparse(base).rpartition('.')[2]) for base in (node.bases if node else ())]
+        return [names[base] for base in bases if base in names]
 
     def load_older(self, name: str) -> type:
         """The class of a file written for the reference."""
@@ -88,13 +121,25 @@ class Registry:
     def load(self, name: str) -> type:
         """Import the file of `name` and return its class."""
         name = self.resolve(name)
-        module = importlib.import_module(f'{self.package}.{name}_{self.kind}')
+        module = self.import_file(name)
         wanted = plain(f'{name}{self.kind}')
         for attribute, value in vars(module).items():
             if plain(attribute) == wanted and isinstance(value, type):
                 return value
         raise UserError(f'{module.__file__} has no class named like {name}{self.kind} '
                         f'(upper case and underscores do not matter); rename its class')
+
+    def import_file(self, name: str):
+        module_name = f'{self.package}.{name}_{self.kind}'
+        if name in self.ours:
+            return importlib.import_module(module_name)
+        path = self.folder / f'{name}_{self.kind}.py'
+        try:
+            module = importlib.import_module(module_name)
+        except Exception as error:
+            raise UserError(mistake_in([str(path)], error) or f'{path}: {type(error).__name__}: {error}') from error
+        module.written_by_user = True
+        return module
 
     def declarations(self, name: str) -> dict[str, dict]:
         """Option tables and facts of a class, bases included, read from its file without importing it.
@@ -105,7 +150,7 @@ class Registry:
         tables = {**{table: {} for table in TABLES}, **FACTS}
         if found is None:
             return tables
-        for base in found.bases:
+        for base in self.bases_of(found):
             self._inherit(tables, base)
         for node in found.body:
             name = getattr(node.targets[0], 'id', None) if isinstance(node, ast.Assign) else None
@@ -118,16 +163,28 @@ class Registry:
     def class_of(self, name: str) -> tuple:
         """The syntax tree of a class, None if its file has none, and the file."""
         path = self.folder / f'{self.resolve(name)}_{self.kind}.py'
-        nodes = ast.parse(path.read_text(encoding='utf-8')).body
+        try:
+            nodes = ast.parse(path.read_text(encoding='utf-8')).body
+        except (SyntaxError, ValueError) as error:
+            raise UserError(f'{path}, line {getattr(error, "lineno", "?")}: {type(error).__name__}: {error.args[0]}')
         classes = [node for node in nodes if isinstance(node, ast.ClassDef) and plain(node.name) == plain(path.stem)]
         return (classes[0] if classes else None), path
 
     def _inherit(self, tables, base):
-        base_name = plain(getattr(base, 'id', '')).removesuffix(self.kind)
-        for known in self.names():
-            if plain(known) == base_name:
-                for table, value in self.declarations(known).items():
-                    tables[table] = {**tables[table], **value} if isinstance(value, dict) else value
+        for table, value in self.declarations(base).items():
+            tables[table] = {**tables[table], **value} if isinstance(value, dict) else value
+
+
+def mistake_in(files, error: BaseException) -> str:
+    """'<file>, line <n>: <error>' for an error that was raised below the code of one of `files`; else ''."""
+    if isinstance(error, SyntaxError) and error.filename in files:
+        return f'{error.filename}, line {error.lineno}: {type(error).__name__}: {error.msg}'
+    # as text, because the error of a worker process has the original traceback in its message only
+    text = ''.join(traceback.format_exception(error)).rstrip()
+    places = [(file, line) for file, line in re.findall(r'File "(.+?)", line (\d+)', text) if file in files]
+    if not places:
+        return ''
+    return f'{places[-1][0]}, line {places[-1][1]}: {text.splitlines()[-1]}'
 
 
 def literal(node: ast.expr, path: Path):

@@ -7,7 +7,7 @@ from models.nets.factory import describe_generator
 from models.training.progress import Progress
 from util.checkpoint import damage, layout, store
 from util.checkpoint.manifest import newest_first
-from util.console import warn
+from util.console import note, warn
 from util.errors import NonFiniteError, UserError
 
 
@@ -79,8 +79,8 @@ class TrainingState:
             return Progress(epoch=epoch_count or 1), {}
         progress = Progress(**state['progress'])
         if epoch_count is not None and epoch_count != progress.epoch:
-            raise UserError(f'--epoch_count {epoch_count} contradicts {self.folder.absolute()}, which continues with '
-                            f'epoch {progress.epoch}; drop the option')
+            note(f'--epoch_count {epoch_count} has no effect: {self.folder.absolute()} continues with epoch '
+                 f'{progress.epoch}, as its checkpoint says')
         if self.model.device.type == 'cpu' and not keep_threads and 'threads' in state:
             torch.set_num_threads(state['threads'])     # another number would round sums differently
         self.trainer.saved_world_size = state.get('processes', 1)

@@ -1,0 +1,282 @@
+"""Model and dataset files in the older contract (tests/older) run unchanged, in train.py and in test.py."""
+import importlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import states
+import torch
+from conftest import ROOT, TINY_TRAINING, draw_root
+from training import trainer_of
+
+import data
+import models
+import models.base_model
+import models.reference_adapter
+import test as test_program
+import train as train_program
+from data import create_dataset, create_loader
+from models.reference_adapter import OlderModel
+from options import TestOptions, TrainOptions
+from util.cli import run as run_program
+from util.console import Console
+from util.errors import UserError
+from util.images import as_numbers
+from util.machine.seeding import seed_everything
+
+OLDER = ROOT / 'tests' / 'older'
+SMALL_D = ['--netD', 'n_layers', '--n_layers_D', '1']
+RUNS = {    # what a run of each file needs: its images, and options
+    'two_critics': ('triple', ['--critic', 'both', '--mask_weights', '0.9', '0.4', '--pool_size', '2']),
+    'pix_smooth': ('aligned', ['--netG', 'unet_32', '--dataset_mode', 'shared_crop', *SMALL_D]),
+    'plain_pix': ('aligned', ['--netG', 'unet_32', '--norm', 'instance', *SMALL_D]),
+    'cycle_gray': ('unaligned', ['--netG', 'resnet_1blocks', '--pool_size', '2', *SMALL_D]),
+    'first_form': ('aligned', ['--netG', 'resnet_1blocks', '--pool_size', '2', *SMALL_D]),
+}
+NETWORKS = {
+    'two_critics': {'G', 'Mask', 'D_1', 'D_2'}, 'pix_smooth': {'G', 'D'}, 'plain_pix': {'G', 'D'},
+    'cycle_gray': {'G_A', 'G_B', 'D_A', 'D_B'}, 'first_form': {'G', 'D'},
+}
+RESULTS = {
+    'two_critics': {'real_A', 'fake_B', 'real_B', 'mask', 'difference'}, 'pix_smooth': {'real_A', 'fake_B', 'real_B'},
+    'plain_pix': {'real_A', 'fake_B', 'real_B'}, 'first_form': {'real_A', 'fake_B', 'real_B', 'fake_again'},
+    'cycle_gray': {'real_A', 'fake_B', 'rec_A', 'real_B', 'fake_A', 'rec_B'},
+}
+
+
+@pytest.fixture
+def add(tmp_path, monkeypatch):
+    """add(models, 'my_model.py', text) adds a file for the length of a test; those of tests/older are there."""
+    before = set(sys.modules)
+    for package in (models, data):
+        folder = tmp_path / package.__name__
+        shutil.copytree(package.registry.folder, folder, ignore=shutil.ignore_patterns('__pycache__'))
+        shutil.copytree(OLDER / package.__name__, folder, dirs_exist_ok=True)
+        monkeypatch.setattr(package.registry, 'folder', folder)
+        monkeypatch.setattr(package, '__path__', [*package.__path__, str(folder)])
+
+    def write(package, name, text):
+        (tmp_path / package.__name__ / name).write_text(text, encoding='utf-8')
+        importlib.invalidate_caches()
+    importlib.invalidate_caches()
+    yield write
+    for name in set(sys.modules) - before:
+        if name.startswith(('models.', 'data.')) and name.endswith(('_model', '_dataset')):
+            del sys.modules[name]
+            delattr(sys.modules[name.partition('.')[0]], name.partition('.')[2])
+
+
+@pytest.fixture
+def images(roots, tmp_path):
+    return {**roots, 'triple': draw_root(tmp_path / 'triple', ('A', 'B', 'C'))}
+
+
+@pytest.fixture
+def words(images, tmp_path):
+    """words('two_critics', ...): a command line of train.py for 2 + 2 epochs."""
+    def make(model, *more):
+        root, own = RUNS[model]
+        return [*TINY_TRAINING, '--dataroot', str(images[root]), '--checkpoints_dir', str(tmp_path / 'runs'), '--model',
+                model, '--n_epochs', '2', '--n_epochs_decay', '2', '--save_epoch_freq', '2', '--print_freq', '1',
+                '--name', model, *own, *map(str, more)]
+    return make
+
+
+@pytest.fixture
+def run(words, tmp_path):
+    def start(model, *more):
+        assert train_program.main(words(model, *more), Console()) == 0
+        return tmp_path / 'runs' / model
+    return start
+
+
+@pytest.mark.parametrize('model', RUNS)
+def test_an_older_model_trains_resumes_and_translates(model, add, run, images, tmp_path):
+    folder = run(model)
+    files = {path.name.removeprefix('4_net_').removesuffix('.pth') for path in folder.glob('4_net_*')}
+    assert files == NETWORKS[model]
+    records = [json.loads(line) for line in (folder / 'losses.jsonl').read_text('utf-8').splitlines()]
+    assert records[-1]['epoch'] == 4 and len(records[-1]['losses']) > 1
+    assert list((folder / 'web').rglob('*.jpg')) + list((folder / 'web').rglob('*.png'))
+
+    last = states.checkpoint_state(folder, 'latest')
+    for path in [*folder.glob('latest_*'), *folder.glob('4_*')]:
+        path.unlink()
+    run(model, '--continue_train', '--epoch', '2')
+    assert states.differences(last, states.checkpoint_state(folder, 'latest')) == []
+
+    argv = ['--name', model, '--dataroot', images[RUNS[model][0]], '--checkpoints_dir', tmp_path / 'runs',
+            '--gpu_ids', -1, '--results_dir', tmp_path / 'results', '--num_threads', 0]
+    assert test_program.main([*map(str, argv)], Console()) == 0
+    written = {path.name for path in (tmp_path / 'results' / model / 'test_latest' / 'images').iterdir()}
+    assert written == {f'{index}_{label}.png' for index in range(3) for label in RESULTS[model]}
+
+
+@pytest.mark.parametrize(('older', 'native', 'more'), [
+    ('plain_pix', 'pix2pix', ['--dataset_mode', 'aligned']),
+    ('plain_pix', 'pix2pix', ['--dataset_mode', 'aligned', '--norm', 'batch', '--gan_mode', 'lsgan']),
+    ('plain_pix', 'pix2pix', ['--dataset_mode', 'aligned', '--direction', 'BtoA', '--no_dropout']),
+    ('plain_pix', 'pix2pix', ['--dataset_mode', 'shared_crop', '--batch_size', 2]),
+    ('cycle_gray', 'cyclegan', ['--pool_size', 0, '--lambda_identity', 0]),
+    ('cycle_gray', 'cyclegan', ['--pool_size', 0, '--direction', 'BtoA', '--lambda_B', 5]),
+])
+def test_20_steps_of_an_older_model_give_the_weights_of_the_native_one(older, native, more, add, words, build_model,
+                                                                       monkeypatch):
+    """CycleGAN in double precision: it adds its gradients in another order, and 20 steps of Adam enlarge rounding."""
+    precision = torch.float64 if native == 'cyclegan' else torch.float32
+    for module in (models.reference_adapter, models.base_model):
+        monkeypatch.setattr(module, 'as_numbers', lambda images: as_numbers(images).to(precision))
+    trained = []
+    for name in (older, native):
+        opt = TrainOptions().parse(words(older, *more, '--model', name))
+        seed_everything(1)
+        model = build_model(opt)
+        for net in model.nets.values():
+            net.to(precision)
+        loader = create_loader(create_dataset(opt), opt)
+        steps = 0
+        while steps < 20:
+            for batch in loader.epoch(1 + steps):
+                if steps < 20:
+                    trainer_of(model).step(batch)
+                steps += 1
+        trained.append(model)
+    assert isinstance(trained[0], OlderModel) and not isinstance(trained[1], OlderModel)
+    for name, net in trained[1].nets.items():
+        for key, value in net.state_dict().items():
+            if opt.norm == 'instance' and key.endswith('bias'):
+                continue    # those before instance norms have no gradient but rounding, which Adam makes as large
+            assert torch.allclose(trained[0].nets[name].state_dict()[key], value, atol=1e-5), (name, key)
+    ours, theirs = trained[1].get_current_losses(), trained[0].get_current_losses()
+    assert {name: theirs[name] for name in ours} == pytest.approx(ours, abs=1e-4)
+
+
+def test_options_and_defaults_of_an_older_model(add, words, capsys):
+    opt = TrainOptions().parse(words('two_critics'))
+    assert (opt.mask_weights, opt.critic, opt.lambda_mask, opt.no_first) == ([0.9, 0.4], 'both', 2.0, False)
+    assert (opt.dropout, opt.no_dropout, opt.warm) == (0.25, True, [1, 2])
+    assert TrainOptions().parse(words('two_critics', '--critic', 'first')).lambda_mask == 3.0
+    assert TrainOptions().parse(words('first_form')).gan_mode == 'vanilla'
+    assert TrainOptions().parse(words('pix_smooth')).noise_level == 0.1
+    with pytest.raises(UserError, match='--critic third .*both'):
+        TrainOptions().parse(words('two_critics', '--critic', 'third'))
+    with pytest.raises(SystemExit):
+        TrainOptions().parse(['--model', 'two_critics', '--help'])
+    text = capsys.readouterr().out
+    assert '--mask_weights' in text and 'weight of the mask (default: 2.0)' in text
+
+
+def test_a_test_has_the_options_of_the_training(add, run, tmp_path, images):
+    run('two_critics', '--n_epochs', '1', '--n_epochs_decay', '0')
+    opt = TestOptions().parse(['--name', 'two_critics', '--checkpoints_dir', str(tmp_path / 'runs'), '--gpu_ids', '-1',
+                               '--dataroot', str(images['triple'])])
+    assert opt.mask_weights == [0.9, 0.4]
+
+
+def test_what_does_not_apply_is_refused_or_said(add, words, capsys):
+    train_program.main(words('plain_pix', '--dry_run'), Console())
+    assert '--accumulate' in capsys.readouterr().err
+    with pytest.raises(UserError, match='--accumulate'):
+        train_program.main(words('plain_pix', '--accumulate', '2', '--dry_run'), Console())
+
+
+# ---- mistakes in files of users
+
+FORWARD = '    def forward(self):\n'
+MISTAKES = {    # where, what: (file, its text, the line, a part of the message)
+    'syntax': ('models', 'class MyBadModel(:\n    pass\n', 1, 'SyntaxError'),
+    'import': ('models', 'import os\nimport there_is_no_such_module\n\n\nclass MyBadModel:\n'
+               '    def __init__(self, opt):\n        pass\n', 2, 'there_is_no_such_module'),
+    'init': ('models', 'from .pix2pix_model import Pix2PixModel\n\n\nclass MyBadModel(Pix2PixModel):\n'
+             '    def __init__(self, opt):\n        super().__init__(opt)\n        self.nothing.here = 1\n', 7,
+             "no attribute 'nothing'"),
+    'forward': ('models', 'from .pix2pix_model import Pix2PixModel\n\n\nclass MyBadModel(Pix2PixModel):\n'
+                '    def forward(self):\n        self.fake_B = self.netG(self.real_A[:, :2])\n'
+                '    def optimize_parameters(self):\n        self.forward()\n', 6, 'RuntimeError'),
+    'step': ('models', 'from .pix2pix_model import Pix2PixModel\n\n\nclass MyBadModel(Pix2PixModel):\n'
+             '    def optimize_parameters(self):\n        1 / 0\n', 6, 'ZeroDivisionError'),
+    'options': ('models', 'from .pix2pix_model import Pix2PixModel\n\n\nclass MyBadModel(Pix2PixModel):\n'
+                '    @staticmethod\n    def modify_commandline_options(parser, is_train):\n'
+                '        parser.add_argument(7)\n        return parser\n', 7, 'Error'),
+    'dataset': ('data', 'from data.base_dataset import BaseDataset\n\n\nclass MyBadDataset(BaseDataset):\n'
+                '    def __len__(self):\n        return 4\n\n'
+                '    def __getitem__(self, index):\n        return [][index]\n', 9, 'IndexError'),
+}
+
+
+@pytest.mark.parametrize('verbose', [[], ['--verbose']])
+@pytest.mark.parametrize('mistake', MISTAKES)
+def test_a_mistake_of_a_user_is_shown_with_its_file_and_line(mistake, verbose, add, words, tmp_path, capsys):
+    room, text, line, message = MISTAKES[mistake]
+    kind = 'model' if room == 'models' else 'dataset'
+    add({'models': models, 'data': data}[room], f'my_bad_{kind}.py', text)
+    chosen = ['--model', 'my_bad'] if room == 'models' else ['--dataset_mode', 'my_bad']
+    code = run_program(train_program.main, words('plain_pix', '--name', 'bad', *chosen, *verbose))
+    out, err = capsys.readouterr()
+    said, = [row for row in err.splitlines() if row.startswith('error:')]
+    assert code in (1, 2) and f'{tmp_path / room / f"my_bad_{kind}.py"}, line {line}: ' in said
+    assert message in said and 'internal' not in said and 'report' not in said
+    assert ('Traceback' in err) == bool(verbose)
+
+
+def test_a_mistake_in_a_worker_process_is_shown_too(add, words, tmp_path, capsys):
+    text = MISTAKES['dataset'][1].replace('[][index]', "{'A': 0, 'B': 0} if index < 0 else [][index]")
+    add(data, 'my_bad_dataset.py', text)
+    code = run_program(train_program.main, words('plain_pix', '--dataset_mode', 'my_bad', '--num_threads', 1))
+    assert code == 1 and 'my_bad_dataset.py, line 9: IndexError' in capsys.readouterr().err
+
+
+def test_a_missing_method_is_named(add, words, capsys):
+    add(models, 'my_bad_model.py', 'from .base_model import BaseModel\n\n\nclass MyBadModel(BaseModel):\n'
+        '    def __init__(self, opt):\n        BaseModel.__init__(self, opt)\n')
+    code = run_program(train_program.main, words('plain_pix', '--model', 'my_bad', '--dataset_mode', 'aligned'))
+    err = capsys.readouterr().err
+    assert code in (1, 2) and 'my_bad_model.py' in err and 'set_input' in err and 'internal' not in err
+
+
+def test_a_broken_file_breaks_no_other_command_line(add, words, capsys):
+    add(models, 'my_broken_model.py', 'class MyBrokenModel(:\n')
+    add(data, 'my_broken_dataset.py', 'def\n')
+    assert train_program.main(words('plain_pix', '--model', 'pix2pix', '--dataset_mode', 'aligned', '--dry_run'),
+                              Console()) == 0
+    with pytest.raises(UserError, match='--no_such_option'):
+        TrainOptions().parse(words('plain_pix', '--no_such_option'))
+
+
+def test_an_error_of_ours_is_still_internal(add, words, capsys, monkeypatch):
+    monkeypatch.setattr(OlderModel, 'set_input', lambda *_: 1 / 0)
+    assert run_program(train_program.main, words('plain_pix')) == 1
+    assert 'internal error: ZeroDivisionError' in capsys.readouterr().err
+
+
+# ---- several processes
+
+def test_two_processes_train_as_one(words, tmp_path):
+    """Two processes have half of each batch and make the updates of one."""
+    clone = clone_with_older_files(tmp_path / 'clone')
+    weights = []
+    for size in (1, 2):
+        argv = words('plain_pix', '--batch_size', 4 // size, '--no_dropout', '--max_dataset_size', 4,
+                     '--name', f'by_{size}')
+        start = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2', '--'] if size == 2 else []
+        done = subprocess.run([sys.executable, *start, 'train.py', *argv], cwd=clone, capture_output=True, text=True,
+                              timeout=200, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+        assert done.returncode == 0, done.stderr
+        weights.append(torch.load(tmp_path / 'runs' / f'by_{size}' / 'latest_net_G.pth', weights_only=True))
+    for key, value in weights[0].items():
+        assert key.endswith('bias') or torch.allclose(weights[1][key], value, atol=1e-5), key
+
+
+def clone_with_older_files(folder):
+    """The project with the files of tests/older, as a user has it."""
+    for room in ('models', 'data', 'options', 'util', 'scripts', 'datasets'):
+        shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns('__pycache__', '*.zip', '*.gz'))
+    for name in ('train.py', 'test.py'):
+        shutil.copy(ROOT / name, folder)
+    for room in ('models', 'data'):
+        shutil.copytree(OLDER / room, folder / room, dirs_exist_ok=True)
+    shutil.copytree(OLDER / 'scripts', folder, dirs_exist_ok=True)
+    return folder
