@@ -1,0 +1,3 @@
+#!/bin/bash
+# colorization of photos; more options may follow
+exec python "$(dirname "$0")/../train.py" --dataroot ./datasets/colorization --name color_pix2pix --model colorization "$@"
