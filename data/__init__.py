@@ -1,4 +1,6 @@
 """Datasets: `--dataset_mode foo` is the class FooDataset in data/foo_dataset.py; see template_dataset.py."""
+from functools import partial
+
 from util.registry import Registry
 
 registry = Registry(package='data', kind='dataset', option='dataset_mode',
@@ -9,7 +11,7 @@ def open_dataset(opt):
     if not registry.is_older(opt.dataset_mode):
         return registry.load(opt.dataset_mode)(opt)
     from .reference_adapter import OlderDataset
-    return OlderDataset(registry.load_older(opt.dataset_mode), opt)
+    return OlderDataset(partial(registry.load_older, opt.dataset_mode), opt)
 
 
 def create_dataset(opt):

@@ -7,11 +7,12 @@ through which the loader sees their classes. Native datasets know nothing of it.
 import random
 import sys
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from data import base_dataset
 from data.image_folder import is_image, list_images, read_image
@@ -75,23 +76,28 @@ def get_transform(opt, params=None, grayscale=False, method=Image.Resampling.BIC
     from torchvision import transforms
     steps = [transforms.Grayscale(1)] if grayscale else []
     if 'resize' in opt.preprocess:
-        steps.append(transforms.Lambda(lambda image: image.resize((opt.load_size, opt.load_size), method)))
+        steps.append(transforms.Lambda(partial(resize, side=opt.load_size, method=method)))
     elif 'scale_width' in opt.preprocess:
-        steps.append(transforms.Lambda(lambda image: scale_width(image, opt.load_size, opt.crop_size, method)))
+        scale = partial(scale_width, width=opt.load_size, least_height=opt.crop_size, method=method)
+        steps.append(transforms.Lambda(scale))
     if 'crop' in opt.preprocess and params is None:
         steps.append(transforms.RandomCrop(opt.crop_size))
     elif 'crop' in opt.preprocess:
-        steps.append(transforms.Lambda(lambda image: crop(image, params['crop_pos'], opt.crop_size)))
+        steps.append(transforms.Lambda(partial(crop, position=params['crop_pos'], size=opt.crop_size)))
     if opt.preprocess == 'none':
-        steps.append(transforms.Lambda(lambda image: resize_to_multiple(image, method)))
+        steps.append(transforms.Lambda(partial(resize_to_multiple, method=method)))
     if not opt.no_flip and params is None:
         steps.append(transforms.RandomHorizontalFlip())
     elif not opt.no_flip and params['flip']:
-        steps.append(transforms.Lambda(lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)))
+        steps.append(transforms.Lambda(ImageOps.mirror))
     if convert:
         half = (0.5,) if grayscale else (0.5, 0.5, 0.5)
         steps += [transforms.ToTensor(), transforms.Normalize(half, half)]
     return transforms.Compose(steps)
+
+
+def resize(image, side: int, method) -> Image.Image:
+    return image.resize((side, side), method)
 
 
 def scale_width(image, width: int, least_height: int, method) -> Image.Image:
@@ -116,15 +122,26 @@ def resize_to_multiple(image, method) -> Image.Image:
 class OlderDataset(base_dataset.BaseDataset):
     """A dataset in the older contract. Each sample has random state of its own, as native samples have."""
 
-    def __init__(self, kind: type, opt):
+    def __init__(self, load_kind, opt):
+        """`load_kind()` imports the class."""
         super().__init__(opt)
         self.inspection = None
-        settings = opt.writable()
+        self.load_kind = load_kind
+        kind, settings = load_kind(), opt.writable()
         if hasattr(kind, 'initialize') and kind.initialize is not BaseDataset.initialize:
             self.client = kind()
             self.client.initialize(settings)
         else:
             self.client = kind(settings)
+
+    def __getstate__(self):
+        """A worker process that is not a fork imports the class again, by `load_kind`."""
+        return {**vars(self), 'client': vars(self.client)}
+
+    def __setstate__(self, state):
+        kind = state['load_kind']()
+        vars(self).update(state, client=kind.__new__(kind))
+        vars(self.client).update(state['client'])
 
     def __len__(self):
         return int(min(len(self.client), self.limit))

@@ -51,6 +51,10 @@ class OlderModel(base_model.BaseModel):
         return self.client.loss_names
 
     @property
+    def plateau_losses(self):
+        return tuple(self.client.loss_names)
+
+    @property
     def nets(self):
         found = {name: getattr(self.client, f'net{name}', None) for name in self.client.model_names}
         return {name: getattr(net, 'module', net) for name, net in found.items() if net is not None}
@@ -75,6 +79,12 @@ class OlderModel(base_model.BaseModel):
     def forward(self):
         self.client.forward()
         self.client.compute_visuals()
+
+    def translate(self, batch):
+        if 'A' in batch:
+            return super().translate(batch)
+        image = next(value for value in batch.values() if torch.is_tensor(value) and value.ndim == 4)
+        return super().translate({**batch, 'A': image})     # the sizes of a batch are those of A
 
     def preview_batch(self, batch):
         self.client = copy.copy(self.client)    # `self` is a copy already
@@ -143,8 +153,6 @@ class OlderStep(Eager):
     def current_losses(self) -> dict:
         client, found = self.model.client, {}
         for name in client.loss_names:
-            value = getattr(client, f'loss_{name}', None)
-            if value is not None:
-                value = torch.as_tensor(value, dtype=torch.float32, device=self.model.device).detach()
-                found[name] = self.trainer.group.weighted(value)
+            value = torch.as_tensor(getattr(client, f'loss_{name}', 0.0), dtype=torch.float32, device=self.model.device)
+            found[name] = self.trainer.group.weighted(value.detach().mean())
         return found

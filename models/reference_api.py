@@ -8,6 +8,7 @@ nothing of it.
 import functools
 import os
 from collections import OrderedDict
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -15,6 +16,8 @@ from torch import nn
 from models import networks
 from models.losses import GAN_LOSSES, gradient_penalty
 from models.training.schedule import lr_multiplier
+from util.checkpoint import layout
+from util.checkpoint.store import load_weights
 
 
 def __getattr__(name):
@@ -141,6 +144,12 @@ class BaseModel:
         for net in nets if isinstance(nets, list) else [nets]:
             if net is not None:
                 net.requires_grad_(requires_grad)
+
+    def load_networks(self, epoch):
+        """For a model that begins with the weights of a checkpoint in its `save_dir`."""
+        for name in self.model_names:
+            net = getattr(self, f'net{name}')
+            load_weights(layout.network_path(Path(self.save_dir), str(epoch), name), getattr(net, 'module', net))
 
     def test(self):
         with torch.no_grad():

@@ -2,6 +2,8 @@
 from collections import OrderedDict
 from pathlib import Path
 
+import torch
+
 from models.reference_adapter import OlderModel, swap_domains
 from models.training.progress import Progress
 from models.training.state import TrainingState, load_networks
@@ -23,6 +25,7 @@ class ScriptModel:
         self.model = create_model(opt, runtime)
         self.trainer = create_trainer(opt, self.model) if opt.isTrain else None
         self.folder = Path(opt.checkpoints_dir) / opt.name
+        self.save_dir, self.isTrain = str(self.folder), opt.isTrain
         self.progress = Progress(epoch=opt.epoch_count if opt.isTrain else 1)
         self.progress.last_epoch = opt.n_epochs + opt.n_epochs_decay if opt.isTrain else 1
         self.visuals = None
@@ -66,7 +69,8 @@ class ScriptModel:
     def set_input(self, input):
         """A batch of `create_dataset(opt)`, or one made by hand; domains are those of the files."""
         batch = {key: value for key, value in input.items()}
-        batch.setdefault('A_paths', [''] * len(batch['A']))
+        images = next(value for value in batch.values() if torch.is_tensor(value))
+        batch.setdefault('A_paths', [''] * len(images))
         self.batch = swap_domains(batch) if self.opt.direction == 'BtoA' else batch
         self.visuals = None
         self.model.set_input(self.batch)

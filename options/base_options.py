@@ -67,8 +67,12 @@ class WritableOptions(argparse.Namespace):
     """Options that a script may assign, `opt.num_threads = 0`; older names, `opt.fineSize`, can be read too."""
 
     def __init__(self, values: dict, given=()):
-        super().__init__(**values)
-        self.given = frozenset(given)
+        vars(self).update(values, given=frozenset(given))
+
+    def __setattr__(self, name, value):
+        if name not in vars(self):
+            name, value = current_option(name, value)
+        super().__setattr__(name, value)
 
     def __getattr__(self, name):
         option, value = current_option(name, True)
@@ -80,6 +84,8 @@ class WritableOptions(argparse.Namespace):
         """The options as they are now, for our own code."""
         values = dict(vars(self))
         given = values.pop('given')
+        if isinstance(self.gpu_ids, list):
+            values['gpu_ids'] = ','.join(map(str, self.gpu_ids)) or '-1'
         return Options(values, given)
 
 
@@ -209,7 +215,8 @@ class BaseOptions:
                 print(f'error: {message}', file=sys.stderr)
             sys.exit(error.exit_code)
         say(save_options(options, self.defaults))
-        return options.writable()
+        gpu_ids = [int(number) for number in options.gpu_ids.split(',') if int(number) >= 0]
+        return options.replace(gpu_ids=gpu_ids).writable()
 
     def stored_options(self, argv) -> dict:
         """Options that come from a checkpoint."""

@@ -2,6 +2,7 @@
 import importlib
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -181,6 +182,20 @@ def test_what_does_not_apply_is_refused_or_said(add, words, capsys):
     assert '--accumulate' in capsys.readouterr().err
     with pytest.raises(UserError, match='--accumulate'):
         train_program.main(words('plain_pix', '--accumulate', '2', '--dry_run'), Console())
+
+
+def test_a_learning_rate_that_follows_a_plateau(add, run):
+    folder = run('two_critics', '--lr_policy', 'plateau')
+    assert (folder / '4_net_G.pth').exists()
+
+
+@pytest.mark.parametrize('name', ['triple', 'first_form', 'shared_crop'])
+def test_a_worker_process_that_is_not_a_fork_gets_the_dataset(name, add, images, train_options):
+    root = images['triple' if name == 'triple' else 'aligned']
+    dataset = create_dataset(train_options('--dataroot', root, '--dataset_mode', name, '--netG',
+                                           'unet_32', '--model', 'pix2pix'))
+    again = pickle.loads(pickle.dumps(dataset))
+    assert torch.equal(again[1, 7]['A'], dataset[1, 7]['A']) and len(again) == len(dataset)
 
 
 # ---- mistakes in files of users

@@ -37,8 +37,8 @@ def clone(tmp_path_factory):
 def start(clone):
     """start('train_by_hand.py', ...) runs a script as a user does: its exit code, and what it printed."""
     def run(*words):
-        done = subprocess.run([sys.executable, *map(str, words)], cwd=clone, capture_output=True, text=True, timeout=200,
-                              env={**os.environ, 'OMP_NUM_THREADS': '1'})
+        done = subprocess.run([sys.executable, *map(str, words)], cwd=clone, capture_output=True, text=True,
+                              timeout=200, env={**os.environ, 'OMP_NUM_THREADS': '1'})
         return done.returncode, done.stdout, done.stderr
     return run
 
@@ -65,7 +65,8 @@ def test_a_loop_written_by_hand_and_a_page_written_by_hand(model, hand, start, c
     assert [record['total_iters'] for record in records] == list(range(1, 11))
     assert any(path.suffix in ('.png', '.jpg') for path in (folder / 'web').rglob('*'))
 
-    code, out, err = start('translate_folder.py', '--name', model, '--model', model, '--dataroot', MODELS[model][0],
+    root = MODELS[model][0]
+    code, out, err = start('translate_folder.py', '--name', model, '--model', model, '--dataroot', root,
                            '--gpu_ids', '-1', '--num_test', '2')
     assert code == 0, err
     page = clone / 'results' / model / 'test_latest'
@@ -87,7 +88,8 @@ def test_a_loop_written_by_hand_makes_the_checkpoints_of_train_py(hand, start, c
     weights = [torch.load(folder / '2_net_G_A.pth', weights_only=True) for folder in folders]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
-    assert start('train.py', '--name', 'by_hand', '--gpu_ids', '-1', '--continue_train', '--n_epochs_decay', '2')[0] == 0
+    words = ['--name', 'by_hand', '--gpu_ids', '-1', '--continue_train', '--n_epochs_decay', '2']
+    assert start('train.py', *words)[0] == 0
     more = ['--continue_train', '--epoch_count', '3', '--n_epochs_decay', '2']
     code, out, err = hand('cyclegan', 'by_train_py', *more)
     assert code == 0, err
@@ -102,6 +104,20 @@ def test_one_image_through_one_generator(hand, start, clone):
     assert code == 0, err
     assert Image.open(clone / 'out.png').size == (32, 32) and (clone / 'out.png_folder').is_dir()
     assert 'shape, (32, 32, 3)' in out
+
+
+def test_options_of_a_script_under_their_older_names(start, clone):
+    script = clone / 'older_names.py'
+    script.write_text('from options.test_options import TestOptions\nopt = TestOptions().parse()\nopt.batchSize = 3\n'
+                      'opt.nThreads = 0\nprint(opt.batch_size, opt.num_threads, opt.fineSize, opt.gpu_ids, '
+                      'opt.which_direction, opt.no_lsgan if hasattr(opt, "no_lsgan") else "")\nopt.gpu_ids = [0, 1]\n'
+                      'print(opt.frozen().gpu_ids)\n', encoding='utf-8')
+    words = ['--name', 'bare', '--dataroot', 'single', '--model', 'test', '--crop_size', '64', '--gpu_ids', '-1']
+    (clone / 'checkpoints' / 'bare').mkdir(parents=True, exist_ok=True)
+    (clone / 'checkpoints' / 'bare' / 'latest_net_G.pth').write_bytes(b'')
+    code, out, err = start('older_names.py', *words)
+    assert code == 0, err
+    assert out.splitlines()[-2:] == ['3 0 64 [] AtoB ', '0,1']
 
 
 def test_a_mistake_on_the_command_line_of_a_script(start):

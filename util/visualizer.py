@@ -2,6 +2,7 @@
 
 The outputs are those of train.py, which uses util/monitors/visualizer.py itself.
 """
+from functools import cached_property
 from pathlib import Path
 
 from models.training.progress import Progress
@@ -16,33 +17,32 @@ class Visualizer:
 
     def __init__(self, opt):
         opt = opt.frozen() if hasattr(opt, 'frozen') else opt
-        self.progress = Progress(epoch=opt.epoch_count, last_epoch=opt.n_epochs + opt.n_epochs_decay)
-        self.lr, self.started = opt.lr, False
-        self.make = lambda: Outputs(opt, 0, self.progress)
+        self.opt, self.progress = opt, Progress()
 
-    @property
+    @cached_property
     def outputs(self) -> Outputs:
-        """Opened by the first call, so that a loop that shows nothing writes nothing."""
-        if not self.started:
-            self.started = self.make()
-        return self.started
+        """Opened when something is shown, so that a script that shows nothing writes nothing."""
+        opt = self.opt
+        self.progress.epoch, self.progress.last_epoch = opt.epoch_count, opt.n_epochs + opt.n_epochs_decay
+        return Outputs(opt, 0, self.progress)
 
     def reset(self):
         """A new epoch begins."""
 
     def display_current_results(self, visuals, epoch, *position):
         """`position`: `save_result` (2021), or `total_iters, save_result` (2025)."""
+        outputs = self.outputs
         self.progress.epoch = epoch
-        self.outputs.images(self.progress, dict(visuals))
+        outputs.images(self.progress, dict(visuals))
 
     def print_current_losses(self, epoch, iters, losses, t_comp, t_data):
         """Print and log losses; `t_comp` and `t_data` are seconds."""
-        progress = self.progress
+        progress, outputs = self.progress, self.outputs
         progress.total_iters += iters - (progress.epoch_iter if progress.epoch_iter < iters else 0)
         progress.epoch, progress.epoch_iter = epoch, iters
         seconds = max(t_comp + t_data, 1e-9)
         timing = dict(time=t_comp, data=t_data, images_per_s=1 / seconds, data_wait=t_data / seconds)
-        self.outputs.losses(progress, dict(losses), timing, self.lr)
+        outputs.losses(progress, dict(losses), timing, self.opt.lr)
 
     def plot_current_losses(self, *position_and_losses):
         """`print_current_losses` plots them too."""

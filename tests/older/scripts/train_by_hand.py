@@ -20,7 +20,7 @@ if __name__ == '__main__':
         iter_data_time = time.time()
         epoch_iter = 0
         visualizer.reset()
-        for i, data in enumerate(dataset):
+        for data in dataset:
             iter_start_time = time.time()
             if total_iters % opt.print_freq == 0:
                 t_data = iter_start_time - iter_data_time
