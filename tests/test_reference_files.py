@@ -184,6 +184,40 @@ def test_what_does_not_apply_is_refused_or_said(add, words, capsys):
         train_program.main(words('plain_pix', '--accumulate', '2', '--dry_run'), Console())
 
 
+def test_facts_about_a_native_model_are_not_those_of_an_older_one(add, words):
+    with pytest.raises(UserError, match='--parallel twin'):
+        TrainOptions().parse(words('cycle_gray', '--parallel', 'twin'))
+    assert not models.registry.declarations('cycle_gray')['two_way']
+
+
+@pytest.mark.parametrize('loader', ['cache_ram', 'auto'])
+def test_a_loader_that_keeps_images_changes_nothing(loader, add, run):
+    folder = run('two_critics')
+    before = states.checkpoint_state(folder, 'latest')
+    kept = run('two_critics', '--loader', loader, '--overwrite')
+    differences = states.differences(before, states.checkpoint_state(kept, 'latest'))
+    assert [line for line in differences if 'loader' not in line and 'overwrite' not in line] == []
+
+
+def test_samples_without_a_and_b(add, words, images, tmp_path):
+    text = (OLDER / 'data' / 'triple_dataset.py').read_text('utf-8').replace('TripleDataset', 'MyNamedDataset')
+    text = text.replace('return sample', "return {'photo': sample['A'], 'sketch': sample['B'], 'number': index, "
+                        "'path': sample['A_paths']}")
+    add(data, 'my_named_dataset.py', text)
+    text = (OLDER / 'models' / 'plain_pix_model.py').read_text('utf-8')
+    add(models, 'my_named_model.py', text.replace('PlainPixModel', 'MyNamedModel') + '''
+    def set_input(self, input):
+        self.real_A, self.real_B = input['photo'].to(self.device), input['sketch'].to(self.device)
+        self.image_paths = input['path']
+''')
+    chosen = ['--model', 'my_named', '--dataset_mode', 'my_named', '--name', 'named', '--dataroot', images['triple']]
+    train_program.main(words('plain_pix', *chosen), Console())
+    argv = ['--name', 'named', '--dataroot', images['triple'], '--checkpoints_dir', tmp_path / 'runs', '--gpu_ids', -1,
+            '--results_dir', tmp_path / 'results', '--num_threads', 0]
+    assert test_program.main([*map(str, argv)], Console()) == 0
+    assert len(list((tmp_path / 'results' / 'named' / 'test_latest' / 'images').iterdir())) == 9
+
+
 def test_a_learning_rate_that_follows_a_plateau(add, run):
     folder = run('two_critics', '--lr_policy', 'plateau')
     assert (folder / '4_net_G.pth').exists()

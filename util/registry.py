@@ -150,7 +150,7 @@ class Registry:
         tables = {**{table: {} for table in TABLES}, **FACTS}
         if found is None:
             return tables
-        for base in self.bases_of(found):
+        for base in [] if self.is_older(name) else self.bases_of(found):     # older classes add options themselves
             self._inherit(tables, base)
         for node in found.body:
             name = getattr(node.targets[0], 'id', None) if isinstance(node, ast.Assign) else None
