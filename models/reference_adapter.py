@@ -148,7 +148,7 @@ class OlderStep(Eager):
                     if parameter.grad is not None:
                         parameter.grad.mul_(group.share.weight)
         loss = group.average_gradients(optimizer, torch.zeros((), device=device))
-        self.trainer.guard.check(loss, self.current_losses(), optimizer)
+        self.trainer.guard.check(loss, self.current_losses(), optimizer, at_once=True)
 
     def current_losses(self) -> dict:
         client, found = self.model.client, {}

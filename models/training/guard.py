@@ -45,12 +45,15 @@ class FiniteGuard:
             if flags.any():
                 raise BadStep(losses, batch, steps_ago=len(self.arriving) + 1)
 
-    def check(self, loss: torch.Tensor, terms: dict, optimizer: torch.optim.Optimizer):
-        """`optimizer` is about to step down `loss`, the sum of `terms`."""
+    def check(self, loss: torch.Tensor, terms: dict, optimizer: torch.optim.Optimizer, at_once: bool = False):
+        """`optimizer` is about to step down `loss`, the sum of `terms`.
+
+        `at_once`: wait for the answer on a GPU too, for optimizers other than the fused Adam.
+        """
         gradients = [parameter.grad for group in optimizer.param_groups for parameter in group['params']
                      if parameter.grad is not None]
         bad = ~torch.isfinite(torch.stack([loss.detach(), *summaries(gradients)])).all()
-        if bad.device.type != 'cpu':
+        if bad.device.type != 'cpu' and not at_once:
             self.flags.append(bad)
             optimizer.found_inf = bad.float()
         elif bad:
