@@ -170,6 +170,19 @@ def test_options_and_defaults_of_an_older_model(add, words, capsys):
     assert '--mask_weights' in text and 'weight of the mask (default: 2.0)' in text
 
 
+def test_older_names_of_options_and_models_are_notes(images, train_options, capsys):
+    opt = train_options('--dataroot', images['aligned'], '--model', 'pix2pix', '--netG', 'unet_32', '--align_data',
+                        '--use_dropout', '--lambda_A', 7)
+    assert (opt.dataset_mode, opt.no_dropout, opt.lambda_L1) == ('aligned', False, 7)
+    opt = train_options('--dataroot', images['colorization'], '--model', 'pix2pix_colorization', '--netG', 'unet_32')
+    assert (models.registry.resolve(opt.model), opt.dataset_mode) == ('colorization', 'colorization')
+    opt = train_options('--dataroot', images['unaligned'], '--model', 'cyclegan', '--lambda_A', 7)
+    assert opt.lambda_A == 7
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith('note: ')]
+    names = ['--align_data', '--use_dropout', '--lambda_A', '--model pix2pix_colorization']
+    assert [line.removeprefix('note: ').startswith(name) for name, line in zip(names, notes, strict=True)] == [True] * 4
+
+
 def test_a_test_has_the_options_of_the_training(add, run, tmp_path, images):
     run('two_critics', '--n_epochs', '1', '--n_epochs_decay', '0')
     opt = TestOptions().parse(['--name', 'two_critics', '--checkpoints_dir', str(tmp_path / 'runs'), '--gpu_ids', '-1',
