@@ -11,7 +11,6 @@ from pathlib import Path
 
 from util.console import Console, printable
 from util.errors import ResourceError, UserError
-from util.registry import mistake_in
 
 # what a disk answers that is read-only, full, broken, or has a file where a folder is needed
 STORAGE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOTDIR, errno.EEXIST,
@@ -74,8 +73,10 @@ def explained(error, argv, crash_folder) -> tuple:
         path = error.filename2 or error.filename    # of a copy, where it goes
         place = f'{printable(os.path.abspath(path))}: ' if path else ''
         return [f'{place}{error.strerror}; {CURES.get(error.errno, "choose another place or make room")}'], 4
+    from util.registry import mistake_in    # not at the top: the installer imports this file with any Python
     users = [module.__file__ for module in list(sys.modules.values()) if getattr(module, 'written_by_user', False)]
-    if mistake := mistake_in(users, error):
+    mistake = mistake_in(users, error)
+    if mistake:
         return [f'{mistake}; --verbose shows the traceback'], 1
     line = next(iter(str(error).splitlines()), '')
     return [f'internal error: {type(error).__name__}: {printable(line)}; {report_crash(argv, crash_folder)}'], 1
