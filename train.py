@@ -62,21 +62,22 @@ def prepare(opt, lock, console, argv):
     if opt.continue_train:
         runtime.group.first(lock.acquire)
     model = create_model(opt, runtime)
-    session = Session(opt, create_trainer(opt, model), dataset, lock.path.parent)
-    if session.progress.finished:
-        return session
-    model.set_input(collate([dataset[0]]))      # images of a wrong size are found now
     loader = create_loader(dataset, opt, device=model.device, group=model.group)
-    session.batches = partial(loader.epoch, accumulate=opt.accumulate)
-    session.fixed_samples = partial(fixed_samples, opt, opt.val_images)
+    previews = partial(fixed_samples, opt, opt.val_images)
+    session = Session(opt, create_trainer(opt, model), loader, previews, lock.path.parent)
+    if not session.progress.finished:
+        model.set_input(collate([dataset[0]]))      # images of a wrong size are found now
     return session
 
 
 def train(session):
     """Train to the end, or until a signal or the time limit stops the run: then save and return."""
-    opt, trainer, model, progress = session.opt, session.trainer, session.model, session.progress
-    visualizer, checkpoints, signals = session.visualizer, session.checkpoints, session.signals
-    previews = session.fixed_samples() if visualizer.shows_images else []
+    opt = session.opt
+    trainer = session.trainer
+    model = trainer.model
+    progress = session.progress
+    visualizer = session.visualizer
+    previews = session.previews() if visualizer.shows_images else []
     while not progress.finished:
         epoch_start, timer = time.monotonic(), StepTimer()
         for batch in session.batches(progress.epoch, progress.epoch_iter):
@@ -97,20 +98,19 @@ def train(session):
                 visualizer.validation(progress, map(model.preview, previews))
             if progress.every(opt.print_freq) or (opt.print_freq and progress.at_end):
                 visualizer.losses(progress, model.get_current_losses(), timer.report(), trainer.learning_rate)
-            signals.agree(model.runtime.group, checkpoints.overdue())
+            session.agree_on_signals()
             if progress.finished:
                 break
-            checkpoints.after_step(signals)
+            session.checkpoints.after_step(session.signals)
             timer.skip()
-            if signals.stop:
+            if session.signals.stop:
                 break
-
-        if signals.stop and not progress.finished:
-            checkpoints.before_stop(signals.stop)
+        if session.signals.stop and not progress.finished:
+            session.checkpoints.before_stop(session.signals.stop)
             return
         epoch = progress.finish_epoch()
         before = trainer.finish_epoch(progress)
-        checkpoints.after_epoch(epoch)
+        session.checkpoints.after_epoch(epoch)
         visualizer.line(f'learning rate {before:.7f} -> {trainer.learning_rate:.7f}')
         visualizer.line(f'End of epoch {epoch} / {progress.last_epoch_text} \t '
                         f'Time Taken: {time.monotonic() - epoch_start:.0f} sec')

@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from util.console import warn
 from util.errors import UserError
-from util.images import as_numbers
+from util.images import as_numbers, swap_domains
 from util.machine.seeding import derive_seed
 
 from .checking.bad_images import BadImages
@@ -174,4 +174,4 @@ class BaseDataset(Dataset):
         """The sample with A and B swapped if --direction is BtoA."""
         if not self.reversed:
             return sample
-        return {'A': sample['B'], 'B': sample['A'], 'A_paths': sample['B_paths'], 'B_paths': sample['A_paths']}
+        return swap_domains(sample)

@@ -18,7 +18,7 @@ from data import base_dataset
 from data.image_folder import is_image, list_images, read_image
 from data.transforms import multiple_of_4
 from util.errors import UserError
-from util.images import as_numbers
+from util.images import as_numbers, swap_domains
 from util.registry import replaced_modules
 
 IMG_EXTENSIONS = ['.jpg', '.JPG', '.jpeg', '.JPEG', '.png', '.PNG', '.ppm', '.PPM', '.bmp', '.BMP', '.tif', '.TIF',
@@ -157,14 +157,6 @@ class OlderDataset(base_dataset.BaseDataset):
         return swap_domains(sample) if self.reversed else sample
 
 
-def swap_domains(sample: dict) -> dict:
-    """The sample with A and B exchanged: --direction BtoA is settled in a dataset here, and in a model there."""
-    if not {'A', 'B'} <= sample.keys():
-        return sample
-    swapped = {'A': 'B', 'B': 'A', 'A_paths': 'B_paths', 'B_paths': 'A_paths'}
-    return {swapped.get(key, key): value for key, value in sample.items()}
-
-
 @contextmanager
 def seeded(seed: int):
     """Inside, the generators of python, numpy and torch begin with `seed`; afterwards they are as before."""
@@ -194,7 +186,9 @@ class ScriptDataset:
     """What `create_dataset(opt)` gives such a script: an iterable of batches of floats, with a length in images."""
 
     def __init__(self, dataset, loader, direction: str):
-        self.dataset, self.loader, self.direction = dataset, loader, direction
+        self.dataset = dataset
+        self.loader = loader
+        self.direction = direction
         self.epoch = 0
 
     def __len__(self):

@@ -47,7 +47,7 @@ def create_trainer(opt, model):
             recompute(net)
     schedule = Schedule(opt.lr_policy, opt.lr, opt.n_epochs, opt.n_epochs_decay, opt.lr_decay_iters, opt.lr_gamma,
                         opt.lr_step_unit, model.plateau_losses)
-    if hasattr(model, 'make_engine'):       # it makes its updates itself
+    if model.make_engine:       # it makes its updates itself
         make_engine = model.make_engine
     elif opt.accumulate > 1:
         make_engine = Accumulated

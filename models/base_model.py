@@ -37,6 +37,7 @@ class BaseModel(Translating):
 
     owns_full_state = True  # False if this process holds only part of the state
     loss_names = ()         # order of the losses in the log
+    make_engine = None      # `make_engine(trainer)`, if its steps are made in a way of their own
     lr_scales = {}          # {optimizer: its learning rate relative to --lr}, if it is not 1
     target = None           # ('fake_B', 'real_B'): a translation, and the image that scores compare it with
     plateau_losses = ()     # losses whose sum, averaged over an epoch, drives --lr_policy plateau

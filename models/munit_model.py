@@ -143,7 +143,9 @@ class MunitModel(BaseModel):
     def loss_G(self):
         """Reconstruct images within a domain and codes across domains, and fool the discriminators (eq. 5)."""
         random_A, random_B = self.styles_G
-        opt, G_A, G_B = self.opt, self.netG_A, self.netG_B
+        opt = self.opt
+        G_A = self.netG_A
+        G_B = self.netG_B
         self.rec_A, self.fake_A = self.decode_both(G_A, self.content_A, self.style_A, self.content_B, random_A)
         self.rec_B, self.fake_B = self.decode_both(G_B, self.content_B, self.style_B, self.content_A, random_B)
         rec_content_B, rec_random_A = G_A.encode(self.fake_A)

@@ -12,7 +12,7 @@ from models.training.engine import Eager
 from util.console import note
 from util.errors import UserError
 from util.image_pool import ImagePool
-from util.images import as_numbers
+from util.images import as_numbers, swap_domains
 from util.registry import replaced_modules
 
 
@@ -113,14 +113,6 @@ def as_images(image) -> torch.Tensor:
     if isinstance(image, np.ndarray):
         return torch.from_numpy(image.astype(np.float32) / 127.5 - 1).permute(2, 0, 1)[None]
     return image
-
-
-def swap_domains(batch: dict) -> dict:
-    """The sample as if the other domain were the input."""
-    if 'A' not in batch or 'B' not in batch:
-        return batch
-    swapped = {'A': 'B', 'B': 'A', 'A_paths': 'B_paths', 'B_paths': 'A_paths'}
-    return {swapped.get(key, key): value for key, value in batch.items()}
 
 
 class OlderStep(Eager):

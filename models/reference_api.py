@@ -131,10 +131,17 @@ class BaseModel:
 
     def initialize(self, opt):
         """The constructor of 2018."""
-        self.opt, self.isTrain, self.gpu_ids, self.device = opt, opt.isTrain, opt.gpu_ids, opt.device
+        self.opt = opt
+        self.isTrain = opt.isTrain
+        self.gpu_ids = opt.gpu_ids
+        self.device = opt.device
         self.save_dir = os.path.join(opt.checkpoints_dir, opt.name)
-        self.loss_names, self.model_names, self.visual_names = [], [], []
-        self.optimizers, self.schedulers, self.image_paths = [], [], []
+        self.loss_names = []
+        self.model_names = []
+        self.visual_names = []
+        self.optimizers = []
+        self.schedulers = []
+        self.image_paths = []
         self.metric = 0
 
     def name(self):

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import torch
 
-from models.reference_adapter import OlderModel, swap_domains
+from models.reference_adapter import OlderModel
 from models.training.progress import Progress
 from models.training.state import TrainingState, load_networks
 from util.checkpoint import store
 from util.console import say
+from util.images import swap_domains
 from util.machine.runtime import start_runtime
 
 

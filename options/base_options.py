@@ -292,7 +292,7 @@ def add_older_options(parser, kind: type, is_train: bool):
 
 
 def full_name(values: dict) -> str:
-    """`--name` with `--suffix`; only names of options stand in its braces."""
+    """`--name` with `--suffix`, whose braces may hold names of options only."""
     if not values['suffix']:
         return values['name']
 

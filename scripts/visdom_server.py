@@ -62,8 +62,8 @@ def application(opt):
     app = server.Application(port=opt.port, base_url='', env_path=f'{opt.env_path.resolve()}{os.sep}')
     app.settings['debug'] = False   # its page for errors does not exist
     if login := credentials():
-        password = hash_password(hash_password(login['password']))
-        app.login_enabled, app.user_credential = True, {**login, 'password': password}
+        login['password'] = hash_password(hash_password(login['password']))
+        app.login_enabled, app.user_credential = True, login
         app.settings['cookie_secret'] = secrets.token_hex(32)
     return app
 

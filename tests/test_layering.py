@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import data
 import data.transforms
+import models
 from models import catalog, losses, networks
 from models.training.schedule import lr_multiplier
 from options import TestOptions, TrainOptions
@@ -16,10 +18,6 @@ from options.base_options import PREPROCESS
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ('data', 'models', 'options', 'util')
 TOOLS = ('scripts', 'datasets')
-MAY_IMPORT = {
-    'util': {'util'}, 'data': {'data', 'util'}, 'models': {'models', 'util'},
-    'options': {'options', 'data', 'models', 'util'},
-}
 WITHOUT_TORCH = ('options', 'options.parser', 'options.rules', 'options.restore', 'models', 'models.catalog', 'data',
                  'util.cli', 'util.registry', 'util.files', 'util.checkpoint.layout', 'train', 'test')
 LONGEST_FUNCTION = 60
@@ -234,6 +232,17 @@ def test_there_are_no_puzzles(name):
             assert not (any(texts) and any(truths)), line
 
 
+@pytest.mark.parametrize('name', SHIPPED)
+def test_one_assignment_sets_one_thing(name):
+    """`a, b, c = 1, 2, 3` hides what belongs together. Groups of constants of a module or class are fine."""
+    for function in ast.walk(SHIPPED[name]):
+        if isinstance(function, ast.FunctionDef):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple):
+                    several = [target for target in node.targets if isinstance(target, ast.Tuple)]
+                    assert not several or len(node.value.elts) <= 2, f'line {node.lineno}'
+
+
 def test_the_device_is_chosen_in_one_place():
     for name, tree in sources(*PACKAGES):
         if name in ('util/machine/runtime.py', 'util/machine/seeding.py'):      # saves the devices' generators
@@ -284,7 +293,13 @@ def test_every_requirement_says_what_it_is_for(path):
     assert entries and all(re.search(r'\s#\s*\w', line) for line in entries)
 
 
-# ---- names that stand in two places
+# ---- names that are in two places
+
+@pytest.mark.parametrize('registry', [models.registry, data.registry], ids=('models', 'datasets'))
+def test_the_registry_knows_what_is_shipped(registry):
+    ending = f'_{registry.kind}.py'
+    files = {path.name.removesuffix(ending) for path in (ROOT / registry.package).glob(f'*{ending}')} - {'base'}
+    assert set(registry.ours) == files
 
 def test_variants_offered_are_variants_built():
     assert set(catalog.NORMS) == set(networks.NORM_LAYERS)

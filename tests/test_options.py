@@ -131,13 +131,18 @@ def test_a_test_is_in_order_and_never_mirrored(flag, parse):
     assert getattr(parse('test', flag), flag[2:]) is True
 
 
-@pytest.mark.parametrize('line', [
-    '--model pix2pix --netG unet_256 --direction BtoA --lambda_L1 100 --dataset_mode aligned --norm batch '
-    '--pool_size 0',
-    '--model cycle_gan --pool_size 50 --no_dropout', '--model colorization', '--gpu_ids 0,1 --display_id 0',
-    '--model cycle_gan --norm sync_batch', '--model cycle_gan --use_wandb --wandb_project_name x'])
-def test_command_lines_of_the_reference(line, parse):
-    parse('train', line)
+@pytest.mark.parametrize(('line', 'meant'), [
+    ('--model pix2pix --netG unet_256 --direction BtoA --lambda_L1 100 --dataset_mode aligned --norm batch '
+     '--pool_size 0', {'model': 'pix2pix', 'netG': 'unet_256', 'direction': 'BtoA', 'lambda_L1': 100.0,
+                       'dataset_mode': 'aligned', 'norm': 'batch', 'pool_size': 0}),
+    ('--model cycle_gan --pool_size 50 --no_dropout', {'model': 'cycle_gan', 'pool_size': 50, 'no_dropout': True}),
+    ('--model colorization', {'model': 'colorization', 'dataset_mode': 'colorization', 'input_nc': 1}),
+    ('--gpu_ids 0,1 --display_id 0', {'gpu_ids': '0,1', 'display_id': 0}),
+    ('--model cycle_gan --norm sync_batch', {'model': 'cycle_gan', 'norm': 'syncbatch'}),
+    ('--model cycle_gan --use_wandb --wandb_project_name x', {'use_wandb': True, 'wandb_project_name': 'x'})])
+def test_command_lines_of_the_reference(line, meant, parse):
+    opt = parse('train', line)
+    assert {name: getattr(opt, name) for name in meant} == meant
 
 
 @pytest.mark.parametrize(('given', 'meant'), [('sync_batch', 'syncbatch'), ('sync_instance', 'instance'),
@@ -174,7 +179,7 @@ OLDER_NAMES = {     # old: (new, a value on the command line, what it becomes)
 def test_older_name(old, parse, capsys):
     new, text, value = OLDER_NAMES[old]
     program = 'test' if new == '--num_test' else 'train'
-    of_munit = '--model munit ' * old.endswith('_w')
+    of_munit = '--model munit ' if old.endswith('_w') else ''
     for words in (f'{old} {text}', f'{old}={text}'):
         assert getattr(parse(program, of_munit + words), new[2:]) == value
     assert capsys.readouterr().err == f'note: {old} is an older name of {new}\n' * 2

@@ -26,18 +26,25 @@ def equal(first, second) -> bool:
     return first == second
 
 
+def begin_training(name, train_options, build_model, roots, steps: int):
+    """Options, a model after some steps, and an iterator over further batches."""
+    mode, argv = MODELS[name]
+    seed_everything(3)
+    opt = train_options('--dataroot', roots[mode], '--model', name, *argv)
+    model = build_model(opt)
+    trainer_of(model).set_learning_rate(Progress(last_epoch=200))
+    batches = iter(create_loader(create_dataset(opt), opt))
+    for _ in range(steps):
+        trainer_of(model).step(next(batches))
+    return opt, model, batches
+
+
 @pytest.fixture
 def training(train_options, build_model, roots):
     """training('pix2pix') -> options, model after one step, another batch."""
     def begin(name):
-        mode, argv = MODELS[name]
-        seed_everything(3)
-        opt = train_options('--dataroot', roots[mode], '--model', name, *argv)
-        model = build_model(opt)
-        trainer_of(model).set_learning_rate(Progress(last_epoch=200))
-        first, second, *_ = create_loader(create_dataset(opt), opt)
-        trainer_of(model).step(first)
-        return opt, model, second
+        opt, model, batches = begin_training(name, train_options, build_model, roots, steps=1)
+        return opt, model, next(batches)
     return begin
 
 

@@ -3,31 +3,22 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_preview import MODELS, equal
+from test_preview import MODELS, begin_training, equal
 from training import state_of, trainer_of
 
-from data import create_dataset, create_loader
 from models.experimental.graph import DevicePool
 from models.training.guard import BadStep
 from models.training.progress import Progress
 from models.training.trainer import Trainer
 from models.training.undo import StepUndo
 from util.image_pool import ImagePool
-from util.machine.seeding import seed_everything
 
 
 @pytest.fixture
 def training(train_options, build_model, roots):
     """training('pix2pix') -> a model after two steps, and another batch."""
     def begin(name):
-        mode, argv = MODELS[name]
-        seed_everything(3)
-        opt = train_options('--dataroot', roots[mode], '--model', name, *argv)
-        model = build_model(opt)
-        trainer_of(model).set_learning_rate(Progress(last_epoch=200))
-        batches = iter(create_loader(create_dataset(opt), opt))
-        trainer_of(model).step(next(batches))
-        trainer_of(model).step(next(batches))
+        _, model, batches = begin_training(name, train_options, build_model, roots, steps=2)
         return model, next(batches)
     return begin
 

@@ -73,7 +73,7 @@ def explained(error, argv, crash_folder) -> tuple:
         path = error.filename2 or error.filename    # of a copy, where it goes
         place = f'{printable(os.path.abspath(path))}: ' if path else ''
         return [f'{place}{error.strerror}; {CURES.get(error.errno, "choose another place or make room")}'], 4
-    from util.registry import mistake_in    # not at the top: the installer imports this file with any Python
+    from util.registry import mistake_in  # not at the top: the installer imports this file with any Python
     users = [module.__file__ for module in list(sys.modules.values()) if getattr(module, 'written_by_user', False)]
     mistake = mistake_in(users, error)
     if mistake:

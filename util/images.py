@@ -33,6 +33,14 @@ def save_image(array: np.ndarray, path, aspect_ratio: float = 1.0):
     image.save(path)
 
 
+def swap_domains(sample: dict) -> dict:
+    """A sample or batch with A and B exchanged, as for --direction BtoA; unchanged if it has one domain only."""
+    if not {'A', 'B'} <= sample.keys():
+        return sample
+    swapped = {'A': 'B', 'B': 'A', 'A_paths': 'B_paths', 'B_paths': 'A_paths'}
+    return {swapped.get(key, key): value for key, value in sample.items()}
+
+
 def image_grid(images: Mapping[str, np.ndarray], columns: int, longest: int) -> np.ndarray:
     """Images of any sizes, {label: (H, W, 3) uint8}, with their labels in rows on white: one (H, W, 3) uint8 image."""
     cells = [labeled(image, label, longest) for label, image in images.items()]
@@ -45,7 +53,9 @@ def image_grid(images: Mapping[str, np.ndarray], columns: int, longest: int) -> 
 
 def labeled(pixels: np.ndarray, label: str, longest: int) -> Image.Image:
     """The image, shrunk so that no side has over `longest` pixels, below a white strip with its label."""
-    image, font, text = Image.fromarray(pixels), ImageFont.load_default(), label.encode('ascii', 'replace').decode()
+    image = Image.fromarray(pixels)
+    font = ImageFont.load_default()
+    text = label.encode('ascii', 'replace').decode()
     image.thumbnail((longest, longest), Image.Resampling.BOX)
     width = max(image.width, math.ceil(font.getlength(text)) + 2)
     cell = Image.new('RGB', (width, image.height + LABEL_HEIGHT), 'white')

@@ -61,7 +61,10 @@ class Registry:
     """
 
     def __init__(self, package: str, kind: str, option: str, ours=(), renamed=None):
-        self.package, self.kind, self.option, self.ours = package, kind, option, ours
+        self.package = package
+        self.kind = kind
+        self.option = option
+        self.ours = ours
         self.renamed = renamed or {}
         self.folder = Path(__file__).resolve().parents[1] / package
 

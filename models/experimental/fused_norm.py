@@ -109,7 +109,9 @@ def sums_kernel(x, g, mean, rstd, scale, shift, sum_g, sum_gx, channels, height,
                 AFFINE: tl.constexpr, PADDED: tl.constexpr, PIECE: tl.constexpr, P: tl.constexpr, C: tl.constexpr):
     """Of one piece of C planes: sums of the gradient after the norm, and of it times the normalised image."""
     piece, c = tl.program_id(0), tl.program_id(1) * C + tl.arange(0, C)
-    n, own, pixels = tl.program_id(2).to(tl.int64), c < channels, height * width
+    n = tl.program_id(2).to(tl.int64)
+    own = c < channels
+    pixels = height * width
     plane = n * channels + c
     middle = tl.load(mean + plane, mask=own, other=0.0)[None, :]
     factor = tl.load(rstd + plane, mask=own, other=0.0)[None, :]
@@ -142,7 +144,9 @@ def gradient_kernel(x, g, mean, rstd, scale, shift, mean_g, mean_gx, dx, dr, cha
     p, c = tl.program_id(0) * P + tl.arange(0, P), tl.program_id(1) * C + tl.arange(0, C)
     n, own = tl.program_id(2).to(tl.int64), c < channels
     inside = (p < height * width)[:, None] & own[None, :]
-    row, column, plane = p // width, p % width, n * channels + c
+    row = p // width
+    column = p % width
+    plane = n * channels + c
     factor = tl.load(rstd + plane, mask=own, other=0.0)[None, :]
     at = n * sn + (row * sh + column * sw)[:, None].to(tl.int64) + (c * sc)[None, :]
     hat = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
@@ -201,7 +205,9 @@ class FusedInstanceNorm(torch.autograd.Function):
             height, width, slope, *x.stride(), *other.stride(), *y.stride(), padding, AFFINE=scale is not None,
             RESIDUAL=residual is not None, **shape)
         ctx.save_for_backward(x, mean, rstd, scale, shift)
-        ctx.slope, ctx.padding, ctx.residual = slope, padding, residual is not None
+        ctx.slope = slope
+        ctx.padding = padding
+        ctx.residual = residual is not None
         return y
 
     @staticmethod
@@ -209,7 +215,9 @@ class FusedInstanceNorm(torch.autograd.Function):
     def backward(ctx, g):
         x, mean, rstd, scale, shift = ctx.saved_tensors
         (n, channels, height, width), shape = x.shape, tile(x)
-        pieces, affine, padding = triton.cdiv(height * width, PIECE), scale is not None, ctx.padding
+        pieces = triton.cdiv(height * width, PIECE)
+        affine = scale is not None
+        padding = ctx.padding
         weights = (scale, shift) if affine else (mean, mean)
         sums = x.new_empty(2, n, pieces, channels, dtype=torch.float32)
         known = dict(AFFINE=affine, PADDED=padding > 0, **shape)

@@ -54,7 +54,9 @@ class Graphed(Eager):
         super().__init__(trainer)
         self.backend = backend or torch.get_device_module(self.model.device)
         self.stream = self.backend.Stream()
-        self.plans, self.seen, self.working = {}, Counter(), True
+        self.plans = {}
+        self.seen = Counter()
+        self.working = True
         self.input_names, self.sizes = set(), set()
         for optimizer in self.model.optimizers.values():
             optimizer.make_capturable()

@@ -141,7 +141,9 @@ class TwinCycleGAN(Twin, CycleGANModel):
 
     def loss_G(self):
         """The terms whose gradients start in this process."""
-        opt, own, other = self.opt, self.own, self.other
+        opt = self.opt
+        own = self.own
+        other = self.other
         real, weight = self.of('real_', other), getattr(opt, f'lambda_{other}')
         judged = self.of('netD_', own)(self.of('fake_', other))
         terms = {f'G_{own}': opt.lambda_gan * self.gan_loss(judged, True),
@@ -188,8 +190,12 @@ class TwinMunit(Twin, MunitModel):
 
     def loss_G(self):
         """The terms whose gradients start in this process."""
-        opt, own, other = self.opt, self.own, self.other
-        netG, real, style = self.of('netG_', own), self.of('real_', own), self.of('style_', own)
+        opt = self.opt
+        own = self.own
+        other = self.other
+        netG = self.of('netG_', own)
+        real = self.of('real_', own)
+        style = self.of('style_', own)
         theirs, random = self.of('content_', other), self.own_style(self.styles_G)
         rec, fake = self.decode_both(netG, self.of('content_', own), style, theirs, random)
         self.keep(own, rec_=rec, fake_=fake)

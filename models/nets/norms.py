@@ -136,7 +136,9 @@ def fused_groups(layers: list[nn.Module]) -> list[tuple[nn.Module, float, int]]:
     """[(layer, slope, padding), ...]: what each layer computes for the layers after it; (layer, 1.0, 0) if nothing."""
     groups, index = [], 0
     while index < len(layers):
-        layer, slope, padding = layers[index], 1.0, 0
+        layer = layers[index]
+        slope = 1.0
+        padding = 0
         index += 1
         if isinstance(layer, InstanceNorm2d):
             if index < len(layers) and type(layers[index]) in SLOPES:

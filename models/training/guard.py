@@ -37,7 +37,9 @@ class FiniteGuard:
 
     def begin(self, batch: dict):
         """A step begins; raises the `BadStep` of an earlier one whose answer has arrived."""
-        self.batch, self.flags, self.updates = batch, [], 0
+        self.batch = batch
+        self.flags = []
+        self.updates = 0
         while self.arriving and (len(self.arriving) > STEPS_BEHIND
                                  or (not self.wait_for_all and self.arriving[0][1].query())):
             flags, event, losses, batch = self.arriving.popleft()

@@ -22,7 +22,9 @@ class Recovery:
 
     def __init__(self, policy: str, state, checkpoints):
         """`policy`: stop, skip or rollback; `state`: the `TrainingState` of the run."""
-        self.policy, self.state, self.checkpoints = policy, state, checkpoints
+        self.policy = policy
+        self.state = state
+        self.checkpoints = checkpoints
         self.trainer, self.folder = state.trainer, state.folder
         self.group = self.trainer.model.runtime.group
         self.bad_steps = self.in_a_row = 0

@@ -32,8 +32,12 @@ class Checkpoints:
 
     def __init__(self, state, policy: SavePolicy, progress, print_line):
         """`state` is the `TrainingState` to save; `print_line` prints a line of the log."""
-        self.state, self.trainer, self.folder = state, state.trainer, state.folder
-        self.policy, self.progress, self.print_line = policy, progress, print_line
+        self.state = state
+        self.trainer = state.trainer
+        self.folder = state.folder
+        self.policy = policy
+        self.progress = progress
+        self.print_line = print_line
         self.saved_iteration = progress.iteration
         self.saved_at = time.monotonic()
         self.thread = self.error = None
@@ -156,7 +160,9 @@ class NoCheckpoints:
     """For the other processes of a run, of which the main process saves the state; they only help to gather it."""
 
     def __init__(self, trainer, policy: SavePolicy, progress):
-        self.trainer, self.policy, self.progress = trainer, policy, progress
+        self.trainer = trainer
+        self.policy = policy
+        self.progress = progress
 
     def __enter__(self):
         return self
@@ -172,7 +178,8 @@ class NoCheckpoints:
         return False
 
     def after_step(self, signals):
-        if signals.take_save_request() or self.progress.every(self.policy.latest_freq):
+        requested = signals.take_save_request()
+        if requested or self.progress.every(self.policy.latest_freq):
             self.trainer.gather_state()
 
     def after_epoch(self, epoch: int):

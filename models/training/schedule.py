@@ -28,7 +28,9 @@ class Plateau:
     factor, threshold, patience = 0.2, 0.01, 5
 
     def __init__(self):
-        self.multiplier, self.best, self.bad_epochs = 1.0, math.inf, 0
+        self.multiplier = 1.0
+        self.best = math.inf
+        self.bad_epochs = 0
 
     def update(self, metric: float):
         if metric < self.best * (1 - self.threshold):
@@ -52,7 +54,9 @@ class Schedule:
                  lr_gamma: float = 0.1, step_unit: str = 'epoch', plateau_losses: tuple[str, ...] = ()):
         self.policy, self.lr = policy, lr
         self.n_epochs, self.n_epochs_decay = n_epochs, n_epochs_decay
-        self.lr_decay_iters, self.lr_gamma, self.step_unit = lr_decay_iters, lr_gamma, step_unit
+        self.lr_decay_iters = lr_decay_iters
+        self.lr_gamma = lr_gamma
+        self.step_unit = step_unit
         self.plateau_losses = plateau_losses
         self.plateau = Plateau()
         self.epoch_metric, self.epoch_batches = 0.0, 0

@@ -24,18 +24,25 @@ from util.monitors.visualizer import NoVisualizer, Visualizer
 class Session:
     """One start of a training run.
 
-    Until `begin`, nothing in the run folder is changed. `record` opens everything that the run writes.
+    Until `begin`, nothing in the run folder is changed. `record` opens everything that the run writes. `previews()`
+    gives the batches of the validation images.
     """
 
-    def __init__(self, opt, trainer, dataset, folder: Path):
-        self.opt, self.trainer, self.model, self.dataset, self.folder = opt, trainer, trainer.model, dataset, folder
+    def __init__(self, opt, trainer, loader, previews, folder: Path):
+        self.opt = opt
+        self.trainer = trainer
+        self.model = trainer.model
+        self.loader = loader
+        self.dataset = loader.dataset
+        self.previews = previews
+        self.folder = folder
         self.group = self.model.runtime.group
         self.state = TrainingState(trainer, folder, opt.as_dict())
         self.label = f'iter_{opt.load_iter}' if opt.load_iter else opt.epoch
         self.progress, self.log_lengths = Progress(epoch=opt.epoch_count), {}
         if opt.continue_train:
             self.resume()
-        self.progress.epoch_size, self.progress.max_iters = len(dataset), opt.max_iters
+        self.progress.epoch_size, self.progress.max_iters = len(self.dataset), opt.max_iters
         self.progress.last_epoch = opt.n_epochs + opt.n_epochs_decay
 
     def resume(self):
@@ -49,6 +56,14 @@ class Session:
     @property
     def images_to_go(self) -> int:
         return self.progress.images_to_go(self.trainer.update_size)
+
+    def batches(self, epoch: int, start: int = 0):
+        """The batches of an epoch, without its first `start` images."""
+        return self.loader.epoch(epoch, start, self.opt.accumulate)
+
+    def agree_on_signals(self):
+        """After a step: what a signal or the clock asked of one process, all processes do."""
+        self.signals.agree(self.group, self.checkpoints.overdue())
 
     # ---- starts that train nothing
 
@@ -93,7 +108,9 @@ class Session:
     @contextmanager
     def record(self, lines):
         """Open the logs, pages and checkpoints of the run, print `lines` and facts about it, and listen to signals."""
-        opt, is_main, runtime = self.opt, self.group.is_main, self.model.runtime
+        opt = self.opt
+        is_main = self.group.is_main
+        runtime = self.model.runtime
         total_images = self.progress.total_iters + self.images_to_go
         policy = SavePolicy(opt.save_latest_freq, opt.save_epoch_freq, opt.save_every_minutes, opt.save_by_iter,
                             opt.keep_last)
@@ -130,7 +147,9 @@ class Session:
 
 def update_lines(trainer) -> list[str]:
     """Lines about what an update consists of, if it is more than one batch, and whether that has changed."""
-    model, size, parts = trainer.model, trainer.group.size, trainer.accumulate
+    model = trainer.model
+    size = trainer.group.size
+    parts = trainer.accumulate
     lines = []
     now = model.runtime.group.size
     if trainer.saved_world_size != now:

@@ -1,4 +1,4 @@
-"""Hashes of everything that short trainings and tests compute, to show that a refactoring changes no number.
+"""Hashes of everything that short trainings and tests compute, to show that a refactoring changed none of them.
 
     python scripts/bench/fingerprints.py --out before.json
     git switch my-refactoring

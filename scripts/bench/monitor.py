@@ -102,7 +102,10 @@ def make_step():
 
 def run_case(make, step, steps) -> tuple[list[float], list[float]]:
     """Seconds of each step with the calls to the monitor, and of those calls."""
-    monitor, progress, seconds, calls = make(), Progress(), [], []
+    monitor = make()
+    progress = Progress()
+    seconds = []
+    calls = []
     for index in range(1, steps + 1):
         start = time.perf_counter()
         step()

@@ -163,7 +163,10 @@ class PlainMunit(PlainModel):
         self.optimizer_D.step()
 
     def step_G(self, A, B, style_A, style_B):
-        opt, l1, G_A, G_B = self.opt, F.l1_loss, self.G_A, self.G_B
+        opt = self.opt
+        l1 = F.l1_loss
+        G_A = self.G_A
+        G_B = self.G_B
         self.optimizer_G.zero_grad()
         content_A, own_A = G_A.encode(A)
         content_B, own_B = G_B.encode(B)

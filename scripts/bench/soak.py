@@ -189,7 +189,9 @@ class Soak:
         assert process.returncode == 0, err
         end, draw = states.everything(self.runs.folder / 'run'), random.Random(self.seed)
         finished, wrong = 0, []
-        end_seconds, resume_seconds, repeated_images = [], [], []
+        end_seconds = []
+        resume_seconds = []
+        repeated_images = []
         for number in tqdm(range(repetitions), 'ranks'):
             self.fresh_runs()
             process = torchrun(*words, '--continue_train', 'auto', restarts=3, wait=False)

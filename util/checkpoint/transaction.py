@@ -127,7 +127,10 @@ class HashingFile:
     """Computes size and SHA-256 sum of what is written, and keeps the disk's error, which torch.save would hide."""
 
     def __init__(self, file):
-        self.file, self.sum, self.size, self.error = file, hashlib.sha256(), 0, None
+        self.file = file
+        self.sum = hashlib.sha256()
+        self.size = 0
+        self.error = None
 
     def write(self, block):
         try:

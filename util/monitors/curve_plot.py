@@ -147,7 +147,9 @@ def dashed(points: list, length: float) -> list[list]:
     """Pieces of about `length` pixels of a line, with gaps of that length; the whole line for 0."""
     if not length:
         return [points]
-    pieces, drawing, walked = [[points[0]]], True, 0.0
+    pieces = [[points[0]]]
+    drawing = True
+    walked = 0.0
     for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
         distance, done = math.hypot(x1 - x0, y1 - y0), 0.0
         while distance - done > length - walked:

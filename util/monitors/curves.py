@@ -54,14 +54,18 @@ class Window:
         self.sums: dict[str, tuple[float, int]] = {}
 
     def add(self, record):
-        self.x, self.epoch, self.count = record['total_iters'], record['epoch'], self.count + 1
+        self.x = record['total_iters']
+        self.epoch = record['epoch']
+        self.count = self.count + 1
         self.epoch_position = self.epoch + min(1.0, record.get('iters', 0) / (record.get('epoch_size') or math.inf))
         for name, value in record['losses'].items():
             total, n = self.sums.get(name, (0.0, 0))
             self.sums[name] = (total + value, n + 1) if math.isfinite(value) else (total, n)
 
     def merged(self, later: 'Window') -> 'Window':
-        self.x, self.epoch, self.count = later.x, later.epoch, self.count + later.count
+        self.x = later.x
+        self.epoch = later.epoch
+        self.count = self.count + later.count
         self.epoch_position = later.epoch_position
         for name, (total, n) in later.sums.items():
             earlier, m = self.sums.get(name, (0.0, 0))
@@ -100,7 +104,9 @@ def read_loss_log(path: Path) -> Iterator[dict]:
 
     It counts images per epoch only: a finished epoch is taken to be as long as its last report says.
     """
-    done, epoch, iters = 0, None, 0
+    done = 0
+    epoch = None
+    iters = 0
     with open(path, encoding='utf-8', errors='replace') as file:
         for match in filter(None, map(LINE.match, file)):
             if int(match[1]) != epoch:

@@ -10,7 +10,9 @@ class TensorboardMonitor(Monitor):
 
     def __init__(self, folder: Path):
         from torch.utils.tensorboard import SummaryWriter
-        self._folder, self._make, self._writer = Path(folder), SummaryWriter, None
+        self._folder = Path(folder)
+        self._make = SummaryWriter
+        self._writer = None
 
     def losses(self, record):
         step = record['total_iters']

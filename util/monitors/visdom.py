@@ -34,7 +34,8 @@ class VisdomMonitor(Monitor):
     def __init__(self, name: str, options: Mapping, history: Iterable[dict] = (), *, server: str = 'http://localhost',
                  port: int = 8097, env: str = '', columns: int = 4, image_width: int = 256, log_scale: bool = False,
                  display_id: int = 1, notify: Callable[[str], None] = warn):
-        self.name, self.columns, self.image_width, self.log_scale = name, columns, image_width, log_scale
+        self.name, self.log_scale = name, log_scale
+        self.columns, self.image_width = columns, image_width
         self._server, self._port = (server if '//' in server else f'http://{server}').rstrip('/'), port
         self.url = f'{self._server}:{port}'
         self.env = (env or name).replace('/', '_')      # visdom would take the rest for another address

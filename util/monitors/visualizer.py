@@ -17,7 +17,9 @@ class Outlet:
 
     def __init__(self, what: str, make, epoch: int):
         self.what, self.make = what, make
-        self.target, self.failed_in, self.warned = None, 0, False
+        self.target = None
+        self.failed_in = 0
+        self.warned = False
         self.call(epoch, lambda target: None)
 
     def call(self, epoch: int | None, action):

@@ -37,8 +37,12 @@ class LivePage:
 
     def __init__(self, folder: Path, name: str, options: list, total_images: int, progress, image_width: int = 256,
                  html_freq: int = 1000, health: Health | None = None, device: str = ''):
-        self.folder, self.name, self.options = folder / 'web', name, options
-        self.image_width, self.html_freq, self.device = image_width, html_freq, device
+        self.folder = folder / 'web'
+        self.name = name
+        self.options = options
+        self.image_width = image_width
+        self.html_freq = html_freq
+        self.device = device
         self.total_images, self.state = total_images, 'running'
         self.resumed_at = progress.total_iters      # images that were seen before this start
         self.health = health or Health()
@@ -80,7 +84,9 @@ class LivePage:
             return
         for label, image in images.items():
             write_image(self.folder / image_file(progress.epoch, label), image)
-        self.labels, self.version, self.written_epoch = list(images), progress.total_iters, progress.epoch
+        self.labels = list(images)
+        self.version = progress.total_iters
+        self.written_epoch = progress.epoch
         if progress.epoch not in self.epochs:
             self.epochs.append(progress.epoch)
             self.write_page()
