@@ -58,7 +58,7 @@ def prepare(opt, lock, console, argv):
     runtime = start_runtime(opt.gpu_ids, opt.cpu_threads, opt.seed, 'gpu_ids' in opt.given, opt.precision,
                             opt.deterministic, argv, opt.comm_timeout)
     console.silent = not runtime.group.is_main
-    opt = opt.replace(**runtime.group.first(opt.as_dict))
+    opt = opt.replace(**runtime.group.first(opt.replace(**dataset.found).as_dict))
     if opt.continue_train:
         runtime.group.first(lock.acquire)
     model = create_model(opt, runtime)

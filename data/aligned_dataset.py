@@ -1,24 +1,22 @@
 """Pairs: side by side in one image of <dataroot>/<phase>, A left and B right, or in two folders by file name."""
 from util.console import note, say
+from util.raster.read import ImageError
 
 from .base_dataset import BaseDataset
 from .checking.problems import Problem, all_square, listing, pair_problems, square_problem
-from .image_folder import ImageError, list_images
+from .image_folder import list_images
 from .pairs import pair_by_name
-from .transforms import as_channels, crop, size_of
+from .transforms import crop, size_of
 
 
 class AlignedDataset(BaseDataset):
-    """A and B get the same crop and flip. The left half is A; if the width is odd, B has one column more.
+    """A and B get the same crop and flip. The left half is A; if the width is odd, the middle column is left out.
 
     If there is no folder <phase>, pairs are read from <phase>A and <phase>B, or A/<phase> and B/<phase>.
     """
 
-    image_channels = (1, 3)
     options = {
         'allow_unmatched': (False, 'pairs in two folders: leave out images without partner'),
-    }
-    train_options = {
         'square_pairs': (False, 'square images are pairs of tall halves'),
     }
     any_device = True
@@ -67,8 +65,8 @@ class AlignedDataset(BaseDataset):
 
     def usable_pairs(self, pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
         usable = set()
-        for paths, folder in zip(zip(*pairs, strict=True), self.folders, strict=False):
-            usable.update(self.usable(list(paths), folder))
+        for name, paths, folder in zip('AB', zip(*pairs, strict=True), self.folders, strict=False):
+            usable.update(self.usable(list(paths), folder, name))
         if self.inspection:
             self.inspection.problems += pair_problems(pairs, self.inspection.headers)
         return [pair for pair in pairs if usable.issuperset(pair)]
@@ -82,23 +80,33 @@ class AlignedDataset(BaseDataset):
 
     def read_pair(self, A_path, B_path) -> tuple:
         pair = self.open_pair(A_path, B_path) if self.folders else self.open_halves(A_path)
-        return tuple(self.prepare.resize(as_channels(image, channels))
-                     for image, channels in zip(pair, (self.channels_A, self.channels_B), strict=True))
+        return tuple(self.prepare.resize(domain.encode(stored, path), nearest=domain.palette is not None)
+                     for stored, domain, path in zip(pair, (self.A, self.B), (A_path, B_path), strict=True))
 
     def open_halves(self, path):
-        pair = self.open_levels(path)
-        width, height = size_of(pair)
-        middle = width // 2
-        return crop(pair, 0, 0, middle, height), crop(pair, middle, 0, width - middle, height)
+        domain = self.B if self.B.is_wide else self.A
+        return halves_of(domain.read(path, self.prepare.fast))
 
     def open_pair(self, A_path, B_path):
-        A, B = self.open_levels(A_path), self.open_levels(B_path)
+        A = self.A.read(A_path, self.prepare.fast)
+        B = self.B.read(B_path, self.prepare.fast)
         if size_of(A) != size_of(B):
             files = {path: '{}x{}'.format(*size_of(image)) for path, image in ((A_path, A), (B_path, B))}
             raise ImageError(f'the images of a pair differ in size: {listing(files)}; give both the same size')
         return A, B
 
+    def stored(self, domain, path):
+        pixels = super().stored(domain, path)
+        return pixels if self.folders else halves_of(pixels)[domain is self.B]
+
     @property
     def folder_A(self):
         """With two folders, the one of the model's A."""
         return self.folders[self.reversed] if self.folders else super().folder_A
+
+
+def halves_of(pair) -> tuple:
+    """The left and the right half, of the same width."""
+    width, height = size_of(pair)
+    half = width // 2
+    return crop(pair, 0, 0, half, height), crop(pair, width - half, 0, half, height)

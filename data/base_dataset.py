@@ -1,22 +1,26 @@
 """What all datasets share: finding and checking files, reading them, and replacing the ones that cannot be read."""
 import os
 import random
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from util.console import warn
+from util.console import say, warn
 from util.errors import UserError
 from util.images import as_numbers, swap_domains
 from util.machine.seeding import derive_seed
+from util.raster.read import ImageError
 
 from .checking.bad_images import BadImages
 from .checking.inspection import Inspection
-from .checking.problems import Problem
-from .image_folder import ImageError, contents, is_image, list_images, read_image, read_levels
-from .transforms import Preparation, as_channels
+from .checking.problems import Problem, channel_problems, left_out
+from .domain import Domain
+from .image_folder import contents, is_image, list_images
+from .transforms import Preparation
 
 MAX_TRIES = 10      # unreadable samples in a row; after so many the cause is not single files
 
@@ -56,6 +60,10 @@ class BaseDataset(Dataset):
         # the stored A and B have the channels of the model's A and B, which --direction may have swapped
         channels = opt.input_nc, opt.output_nc
         self.channels_A, self.channels_B = reversed(channels) if self.reversed else channels
+        self.A = Domain.of_options('A', self.channels_A, opt)
+        self.B = Domain.of_options('B', self.channels_B, opt)
+        self.found = {}         # options that the images of the training decide, {name: value}
+        self.files_of = {'A': {}, 'B': {}}      # {path: None} in order
         self.training = opt.isTrain
         self.inspection = Inspection(opt, self.prepare) if self.training else None
         self.bad_images = BadImages()
@@ -65,14 +73,23 @@ class BaseDataset(Dataset):
     def __getitem__(self, key):
         """Sample `key`: an index, or (index, seed), where the seed decides about crop, flip and partner."""
         index, seed = key if isinstance(key, tuple) else (key, 0)
+        for domain in (self.A, self.B):
+            domain.clipped = [0, 0]
         try:
-            return self.load(index, random.Random(seed))
+            return self.with_counts(self.load(index, random.Random(seed)))
         except ImageError as error:
             if self.keep_going:
                 return error
             if not self.training:
                 raise
             return self.replacement(index, seed, [str(error)])
+
+    def with_counts(self, sample: dict) -> dict:
+        """The sample and, in a test, how many values were outside the range: 'clipped'."""
+        clipped, total = map(sum, zip(self.A.clipped, self.B.clipped, strict=True))
+        if self.training or not clipped:
+            return sample
+        return {**sample, 'clipped': (sample['A_paths'], clipped, total)}
 
     def replacement(self, index: int, seed: int, failed: list[str]) -> dict:
         """The next sample that can be read; it depends on (index, seed) and the files only. 'replaced' lists errors."""
@@ -93,17 +110,22 @@ class BaseDataset(Dataset):
 
     # ---- files
 
-    def list_folder(self, name: str) -> list[str]:
-        """The sorted images of a sub-folder of the dataroot ('' for the dataroot), at most --max_dataset_size."""
+    def list_folder(self, name: str, domains: str = 'AB') -> list[str]:
+        """The images of a sub-folder of the dataroot ('' for the dataroot) in natural order, at most
+        --max_dataset_size; `domains` says whose they are.
+        """
         folder = self.dataroot / name
         if not folder.is_dir():
             raise UserError(f'there is no folder {folder.absolute()} ({contents(self.dataroot)}); '
                             f'{self.layout_hint(name)}')
-        return self.usable(list_images(folder, self.limit), folder)
+        return self.usable(list_images(folder, self.limit), folder, domains)
 
-    def usable(self, paths: list[str], folder) -> list[str]:
+    def usable(self, paths: list[str], folder, domains: str = 'AB') -> list[str]:
         """In training, the paths whose headers can be read; `check` reports the others."""
-        return self.inspection.usable(paths, folder) if self.inspection else paths
+        paths = self.inspection.usable(paths, folder) if self.inspection else paths
+        for name in domains:
+            self.files_of[name].update(dict.fromkeys(paths))
+        return paths
 
     def add_problem(self, problem: Problem):
         """Report a problem with the files: in training together with all others in `check`, else at once."""
@@ -116,13 +138,49 @@ class BaseDataset(Dataset):
 
     def check(self):
         """Before training: raise a `UserError` with all problems of the files; print notes about conversions."""
+        self.inspection.problems += self.channel_problems()
         self.bad_images.left_out = self.inspection.finish(self.halves)
+        for domain in (self.A, self.B):
+            if others := left_out(self.headers_of(domain), domain):
+                say(f'note: of {len(self.headers_of(domain))} images of domain {domain.name} {others}')
+        self.found = self.settle()
         headers = self.inspection.headers.values()
         self.n_files = len(headers)
         sizes = [self.prepare.resized(header.width // self.halves, header.height)
                  for header in headers if not header.problem]
-        self.n_bytes = sum(3 * self.halves * width * height for width, height in sizes)
+        bytes_per_pixel = max(4 * domain.channels if domain.is_wide else 3 for domain in (self.A, self.B))
+        self.n_bytes = sum(bytes_per_pixel * self.halves * width * height for width, height in sizes)
         self.inspection = None      # workers need no copy
+
+    def settle(self) -> dict[str, str]:
+        """Find the value ranges and classes of the training images: {option: value}."""
+        found = {}
+        for domain in (self.A, self.B):
+            found.update(domain.settle(self.headers_of(domain), partial(self.values_of, domain)))
+        return found
+
+    def headers_of(self, domain: Domain) -> dict:
+        """{path: header} of the training images of a domain that can be read."""
+        headers = self.inspection.headers
+        return {path: headers[path] for path in self.files_of[domain.name]
+                if path in headers and not headers[path].problem}
+
+    def channel_problems(self) -> list[Problem]:
+        return [problem for domain in (self.A, self.B) for problem in channel_problems(self.headers_of(domain), domain)]
+
+    def stored(self, domain: Domain, path: str) -> np.ndarray:
+        """All values of a domain in a file as they are stored, (H, W, C)."""
+        return domain.read_all(path)
+
+    def values_of(self, domain: Domain, path: str) -> np.ndarray:
+        """The values of a domain in a file that the networks will see, before scaling."""
+        return domain.chosen(self.stored(domain, path))
+
+    def try_file(self, path: str):
+        """Raise an `ImageError` if training could not use the values of this file."""
+        for domain in (self.A, self.B):
+            if path in self.files_of[domain.name]:
+                domain.encode(self.stored(domain, path), path)
 
     def layout_hint(self, name: str) -> str:
         """What to do when the folder `name` is missing: the folders may be those of another dataset mode."""
@@ -146,25 +204,26 @@ class BaseDataset(Dataset):
 
     # ---- images
 
-    def open(self, path: str) -> Image.Image:
-        """The image as 8-bit RGB. Raises an `ImageError` if it cannot be read or has more than --max_pixels."""
-        return read_image(path, self.max_pixels)
-
-    def open_levels(self, path: str) -> Image.Image | torch.Tensor:
-        """As `open`; with --fast_resize possibly as a uint8 tensor (3, H, W)."""
-        return read_levels(path, self.max_pixels) if self.prepare.fast else self.open(path)
+    @property
+    def domains(self) -> dict[str, Domain]:
+        """The domains of the model's A and B; {} if the files are not what the networks see."""
+        return {'A': self.B, 'B': self.A} if self.reversed else {'A': self.A, 'B': self.B}
 
     def read(self, path: str) -> torch.Tensor:
         """An image of the model's domain B, prepared as for testing: (1, C, H, W) in [-1, 1]."""
-        channels = self.channels_A if self.reversed else self.channels_B
-        return as_numbers(self.prepare.apply(self.open(path), random.Random(0), path, channels)[None])
+        domain = self.A if self.reversed else self.B
+        return as_numbers(self.prepare.window(self.read_picture(path, domain)[0], random.Random(0), path)[None])
 
-    def picture(self, path: str, channels: int = 3) -> Image.Image | torch.Tensor:
-        """The image resized, ready for cropping: a Pillow image, or uint8 (C, H, W) if --loader caches it."""
-        return self.kept(self.read_picture, path, channels)[0]
+    def picture(self, path: str, domain: Domain | int = 3) -> Image.Image | torch.Tensor:
+        """The image resized, ready for cropping: a Pillow image, or a tensor (C, H, W) if it has more than 8 bits or
+        --loader caches it. A number of channels stands for 8-bit images, 1 or 3.
+        """
+        if isinstance(domain, int):
+            domain = Domain('A', domain, max_pixels=self.max_pixels)
+        return self.kept(self.read_picture, path, domain)[0]
 
-    def read_picture(self, path: str, channels: int) -> tuple:
-        return self.prepare.resize(as_channels(self.open_levels(path), channels)),
+    def read_picture(self, path: str, domain: Domain) -> tuple:
+        return self.prepare.resize(domain.open(path, self.prepare.fast), nearest=domain.palette is not None),
 
     def kept(self, read, *args) -> tuple:
         """`read(*args)`, a method that returns a tuple of images; --loader may keep them between epochs."""

@@ -1,7 +1,6 @@
-"""Finding image files, and reading them as 8-bit RGB."""
-import math
+"""Finding image files, and reading the ordinary ones as 8-bit RGB."""
 import os
-import stat
+import re
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -10,20 +9,19 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from util.errors import UserError
+from util.raster import ranges
+from util.raster.kinds import MAX_PIXELS, OPTIONAL, ORIENTATION, is_8_bit, known_extensions, open_image, stored
+from util.raster.read import ImageError, image_error, read_pixels, to_rgb
 
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.tif', '.tiff', '.webp', '.gif')
-FORMATS = ('JPEG', 'PNG', 'PPM', 'BMP', 'TIFF', 'WEBP', 'GIF')  # no other decoder is tried, whatever the file name
-ORIENTATION = 0x0112        # of EXIF
-MAX_PIXELS = 50_000_000     # 150 MB as RGB: a small file can claim any size
-Image.MAX_IMAGE_PIXELS = None   # `open_image` has its own limit, --max_pixels
+LISTED = 6      # extensions of files that are no images
 
 
-class ImageError(UserError):
-    """A file that cannot be read as an image; others in the folder may be fine."""
+class DeepImage(ValueError):
+    """An image that has more than 8-bit gray or RGB."""
 
 
 def list_images(folder, limit: float = float('inf')) -> list[str]:
-    """Image files in `folder` and its sub-folders, sorted by path; hidden files and linked folders are skipped.
+    """Image files in `folder` and its sub-folders, in natural order; hidden files and linked folders are skipped.
 
     Raises a `UserError` that says what is there if there is no such folder or no image.
     """
@@ -35,20 +33,28 @@ def list_images(folder, limit: float = float('inf')) -> list[str]:
              for name in names if is_image(name)]
     if not found:
         raise UserError(f'no images in {folder.absolute()} ({contents(folder)}; '
-                        f'known extensions: {", ".join(EXTENSIONS)})')
-    return sorted(found)[:int(min(limit, len(found)))]
+                        f'known extensions: {", ".join(known_extensions())})')
+    return sorted(found, key=natural)[:int(min(limit, len(found)))]
+
+
+def natural(path: str) -> tuple:
+    """Sort key: numbers in names count as numbers, frame_2 before frame_10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r'(\d+)', path)], path
 
 
 def ignored(folder) -> str:
     """Other files in a folder, counted by extension: '3 .heic, 1 .txt'; '' if there are none."""
     names = [name for place, _, names in os.walk(folder) if not hidden(Path(folder), place) for name in names]
-    extensions = Counter(Path(name).suffix.lower() or name for name in names
+    extensions = Counter(Path(name).suffix.lower() or 'without an extension' for name in names
                          if not (is_image(name) or name.startswith('.') or name == 'Thumbs.db'))
-    return ', '.join(f'{count} {extension}' for extension, count in extensions.most_common(6))
+    cures = {extension: f' (pip install {package})' for extension, package in OPTIONAL.items()}
+    listed = [f'{count} {extension}{cures.get(extension, "")}' for extension, count in extensions.most_common(LISTED)]
+    rest = sum(extensions.values()) - sum(count for _, count in extensions.most_common(LISTED))
+    return ', '.join(listed + [f'{rest} others'] if rest else listed)
 
 
 def is_image(name: str) -> bool:
-    return not name.startswith('.') and name.lower().endswith(EXTENSIONS)
+    return not name.startswith('.') and name.lower().endswith(known_extensions())
 
 
 def hidden(root: Path, place: str) -> bool:
@@ -69,51 +75,58 @@ def contents(folder) -> str:
     return f'{folder.absolute()} contains: {", ".join(names)}' if names else f'{folder.absolute()} is empty'
 
 
-def open_image(path: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """The image with only its header read. Raises OSError or ValueError with a few words.
-
-    A pipe, socket or device is not opened, as reading it could block forever.
-    """
-    status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):
-        raise ValueError('not a regular file')
-    if not status.st_size:
-        raise ValueError('0 bytes')
-    image = Image.open(path, formats=FORMATS)
-    if image.width * image.height > max_pixels:
-        image.close()
-        raise ValueError(f'{image.width}x{image.height} = {image.width * image.height} pixels, more than '
-                         f'--max_pixels {max_pixels}')
-    return image
-
-
-def reason(error: Exception) -> str:
-    """Why an image could not be read, without its path."""
-    if isinstance(error, UnidentifiedImageError):
-        return f'damaged, or not one of {", ".join(FORMATS)}'
-    return getattr(error, 'strerror', None) or str(error) or type(error).__name__
+def is_deep(error: Exception | None) -> bool:
+    """True if Pillow, as `read_image` uses it, cannot read a file without a loss, or not at all."""
+    return isinstance(error, (DeepImage, UnidentifiedImageError))
 
 
 def read_image(path: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """The image as 8-bit RGB, rotated upright according to its EXIF orientation.
+    """The image as 8-bit RGB, rotated upright according to its EXIF orientation; transparency is shown on white.
 
-    16-bit gray is scaled by its full range, transparency is shown on white. Float images must be in 0..1 or 0..255.
-    Raises an `ImageError` with the path for anything that cannot be read.
+    Raises an `ImageError` with the path for anything that cannot be read; its cause is a `DeepImage` if the file holds
+    more than that, which `Domain.read` reads.
     """
     try:
         return decoded(path, max_pixels)
     except Exception as error:
-        why = reason(error)
-        cure = 'repair or remove it, or raise --max_pixels' if '--max_pixels' in why else 'repair or remove it'
-        raise ImageError(f'cannot read the image {os.path.abspath(path)} ({why}); {cure}')
+        raise image_error(path, error) from error
+
+
+def read_picture(path: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Any image as 8-bit RGB, to look at: more bits are scaled by the range of their type, floats by a usual range."""
+    try:
+        return read_image(path, max_pixels)
+    except ImageError as error:
+        if not is_deep(error.__cause__):
+            raise
+    return as_picture(read_pixels(path, max_pixels))
+
+
+def as_picture(pixels: np.ndarray) -> Image.Image:
+    """(H, W, C) of any type as 8-bit RGB: the first three channels, or the first one as gray."""
+    shown = np.nan_to_num(pixels[..., :3 if pixels.shape[2] >= 3 else 1])
+    white = ranges.usual(str(shown.dtype), float(shown.min()), float(shown.max())) if shown.dtype.kind == 'f' else (
+        ranges.of_type(str(shown.dtype)))
+    levels = np.rint((white.to_unit(shown) + 1) * 127.5).astype(np.uint8)
+    return Image.fromarray(levels if levels.shape[2] == 3 else levels[..., 0]).convert('RGB')
 
 
 def decoded(path: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """As `read_image`, but raises the errors of the system, of Pillow and of `to_8_bit` as they are."""
+    """As `read_image`, but raises the errors of the system and of Pillow as they are."""
     with open_image(path, max_pixels) as image:
+        refuse_deep(image)
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
         return to_rgb(image)
+
+
+def refuse_deep(image: Image.Image):
+    """Raise `DeepImage` for more than 8-bit gray or RGB; costs nothing for JPEG."""
+    if image.format == 'JPEG':
+        return
+    dtype, channels, colors = stored(image)
+    if not is_8_bit(dtype, colors):
+        raise DeepImage(f'{channels} channels of type {dtype}, more than 8-bit RGB')
 
 
 def read_levels(path: str, max_pixels: int = MAX_PIXELS):
@@ -143,26 +156,3 @@ def jpeg_decoder():
         with open(path, 'rb') as file:
             return decode_jpeg(torch.frombuffer(bytearray(file.read()), dtype=torch.uint8))
     return decode
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith('I') or image.mode == 'F':
-        return Image.fromarray(to_8_bit(np.asarray(image))).convert('RGB')
-    if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
-        image = image.convert('RGBA')
-        white = Image.new('RGBA', image.size, 'white')
-        return Image.alpha_composite(white, image).convert('RGB')
-    return image if image.mode == 'RGB' else image.convert('RGB')
-
-
-def to_8_bit(values: np.ndarray) -> np.ndarray:
-    """Gray values of 16-bit (0..65535) or float (0..1 or 0..255) images as uint8; a ValueError for other ranges."""
-    low, high = float(values.min()), float(values.max())
-    if values.dtype.kind in 'iu':
-        white = 65535.0
-    else:
-        white = 1.0 if high <= 1 else 255.0
-    if not (low >= 0 and high <= white):
-        found = 'it contains NaN' if math.isnan(low) else f'its values are from {low:g} to {high:g}'
-        raise ValueError(f'{found}; they must be in 0..65535 (integers), 0..1 or 0..255 (floats)')
-    return np.rint(values * (255.0 / white)).astype(np.uint8)

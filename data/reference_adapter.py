@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageOps
 
 from data import base_dataset
-from data.image_folder import is_image, list_images, read_image
+from data.image_folder import is_image, list_images, read_picture
 from data.transforms import multiple_of_4
 from util.errors import UserError
 from util.images import as_numbers, swap_domains
@@ -57,7 +57,7 @@ def make_dataset(dir, max_dataset_size=float('inf')) -> list[str]:
 
 
 def default_loader(path) -> Image.Image:
-    return read_image(str(path))
+    return read_picture(str(path))
 
 
 def get_params(opt, size) -> dict:

@@ -31,8 +31,8 @@ class Preparation:
     to load_size, bilinear; with _and_crop: crop after that; none: each side to the nearest multiple of 4. All but
     scale_shortside are bicubic. For jitter and mirroring see section 6.1 of https://arxiv.org/abs/1611.07004.
 
-    An image is a Pillow image or a uint8 tensor (C, H, W). `fast` resizes with torch; about 1 in 200 values then
-    differs by one or two levels.
+    An image is a Pillow image, a uint8 tensor (C, H, W), or float32 (C, H, W) in [-1, 1]. `fast` resizes 8-bit images
+    with torch; about 1 in 200 values then differs by one or two levels.
     """
 
     preprocess: str
@@ -41,15 +41,18 @@ class Preparation:
     flip: bool = True
     fast: bool = False
 
-    def resize(self, image: Image.Image | torch.Tensor) -> Image.Image | torch.Tensor:
-        """The image at the size it is cropped from."""
+    def resize(self, image: Image.Image | torch.Tensor, nearest: bool = False) -> Image.Image | torch.Tensor:
+        """The image at the size it is cropped from; `nearest` makes no new values, for label maps."""
         size = self.resized(*size_of(image))
         bilinear = 'shortside' in self.preprocess
         if size == size_of(image):
             return image
-        if self.fast:
+        if nearest:
+            return Image.fromarray(np.asarray(image)).resize(size, Image.Resampling.NEAREST)
+        if self.fast or isinstance(image, torch.Tensor):
             levels = to_levels(image)[None].contiguous(memory_format=torch.channels_last)   # 3x faster
-            return interpolate(levels, size[::-1], mode='bilinear' if bilinear else 'bicubic', antialias=True)[0]
+            resized = interpolate(levels, size[::-1], mode='bilinear' if bilinear else 'bicubic', antialias=True)[0]
+            return resized if resized.dtype == torch.uint8 else resized.clamp(-1, 1)    # bicubic overshoots
         return image.resize(size, Image.Resampling.BILINEAR if bilinear else Image.Resampling.BICUBIC)
 
     def resized(self, width: int, height: int) -> tuple[int, int]:
@@ -95,14 +98,19 @@ class Preparation:
         return self.window(self.resize(as_channels(image, channels)), rng, path)
 
 
-def size_of(image: Image.Image | torch.Tensor) -> tuple[int, int]:
+def size_of(image: Image.Image | torch.Tensor | np.ndarray) -> tuple[int, int]:
     """(width, height)."""
+    if isinstance(image, np.ndarray):
+        return image.shape[1], image.shape[0]
     return image.size if isinstance(image, Image.Image) else (image.shape[-1], image.shape[-2])
 
 
-def crop(image: Image.Image | torch.Tensor, x: int, y: int, width: int, height: int):
+def crop(image: Image.Image | torch.Tensor | np.ndarray, x: int, y: int, width: int, height: int):
+    """A window of a Pillow image, a tensor (..., H, W) or an array (H, W, C)."""
     if isinstance(image, Image.Image):
         return image.crop((x, y, x + width, y + height))
+    if isinstance(image, np.ndarray):
+        return image[y:y + height, x:x + width]
     return image[..., y:y + height, x:x + width]
 
 

@@ -7,7 +7,6 @@ from .base_dataset import BaseDataset
 class UnalignedDataset(BaseDataset):
     """As long as the larger folder. Each A is combined with a random B; with --serial_batches, with the same index."""
 
-    image_channels = (1, 3)
     any_device = True
 
     def __init__(self, opt):
@@ -18,7 +17,7 @@ class UnalignedDataset(BaseDataset):
     def list_domain(self, domain: str, other: str) -> list[str]:
         """The images of a domain. If a test has only the other domain, the error says how to translate that one."""
         try:
-            return self.list_folder(f'{self.phase}{domain}')
+            return self.list_folder(f'{self.phase}{domain}', domain)
         except UserError as error:
             other_folder = self.dataroot / f'{self.phase}{other}'
             if self.training or not other_folder.is_dir():
@@ -34,8 +33,8 @@ class UnalignedDataset(BaseDataset):
         partner = rng.randint(0, len(self.B_paths) - 1) if self.random_pairs else index % len(self.B_paths)
         B_path = self.B_paths[partner]
         return self.directed({
-            'A': self.prepare.window(self.picture(A_path, self.channels_A), rng, A_path),
-            'B': self.prepare.window(self.picture(B_path, self.channels_B), rng, B_path),
+            'A': self.prepare.window(self.picture(A_path, self.A), rng, A_path),
+            'B': self.prepare.window(self.picture(B_path, self.B), rng, B_path),
             'A_paths': A_path, 'B_paths': B_path})
 
     @property

@@ -19,7 +19,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 
 from combine_A_and_B import each, listed, make_folders, side_by_side
 
-from data.image_folder import read_image
+from data.image_folder import read_picture
 from util.cli import run
 from util.errors import UserError
 
@@ -72,8 +72,8 @@ def find_pairs(opt, split: str) -> list[tuple[Path, Path]]:
 def prepare(task):
     """Write the three files of one shot."""
     (photo_path, label_path), output, number = task
-    photo = read_image(str(photo_path)).resize(SIZE, Image.Resampling.BICUBIC)
-    label = read_image(str(label_path)).resize(SIZE, Image.Resampling.NEAREST)
+    photo = read_picture(str(photo_path)).resize(SIZE, Image.Resampling.BICUBIC)
+    label = read_picture(str(label_path)).resize(SIZE, Image.Resampling.NEAREST)
     try:
         side_by_side(photo, label).save(output / f'{number}.jpg', **JPEG)
         photo.save(output.with_name(f'{output.name}A') / f'{number}_A.jpg', **JPEG)

@@ -15,6 +15,7 @@ from util.errors import UserError
 from util.files import atomic_write, move_aside
 
 from . import rules
+from .image_options import add_image_options, joined
 from .parser import (
     ALIASES,
     OptionParser,
@@ -141,6 +142,8 @@ class BaseOptions:
         group.add_argument('--data_timeout', type=duration, default=120.0, help='seconds to wait for an image before the run is saved and ends; 0: no limit')
         group.add_argument('--display_winsize', type=whole(1), default=256, help='width of images on pages, in pixels')
 
+        add_image_options(parser)
+
         group = parser.add_argument_group('checkpoint')
         group.add_argument('--epoch', type=file_name, default='latest', help='checkpoint to load: latest or the number of an epoch')
         group.add_argument('--load_iter', type=whole(0), default=0, help='load checkpoint iter_N instead')
@@ -185,7 +188,7 @@ class BaseOptions:
         """
         if argv is None:
             return self.parse_for_script()
-        argv = modernised(list(argv))
+        argv = joined(modernised(list(argv)))
         stored = {} if {'-h', '--help'} & set(argv) else self.stored_options(argv)
         parser = self.build_parser(argv, stored)
         values, given = parser.parse_all(argv, self.options_of_other_programs())

@@ -4,12 +4,14 @@ import models
 from util.errors import UserError
 
 from .base_options import BaseOptions
+from .image_options import add_output_options
 from .parser import OptionParser, file_name, number, whole
 from .restore import load_run, warn_of_lost_options
 
 # what test.py takes over from training; its other options are about testing
 RESTORED = ('dataroot', 'model', 'input_nc', 'output_nc', 'ngf', 'netG', 'norm', 'no_dropout', 'dataset_mode',
-            'direction', 'preprocess', 'crop_size', 'max_pixels', 'display_winsize')
+            'direction', 'preprocess', 'crop_size', 'max_pixels', 'display_winsize', 'range_A', 'range_B', 'bands',
+            'bands_A', 'bands_B', 'pages', 'labels_A', 'labels_B', 'dtype_A', 'dtype_B', 'show_bands', 'square_pairs')
 
 
 # after training on crops an image is tested in the size of a crop; else in the size of training
@@ -32,6 +34,7 @@ class TestOptions(BaseOptions):
         group.add_argument('--no_ema', action='store_true', help='use the raw weights even if there are moving averages (--ema)')
         group.add_argument('--fused_norms', action='store_true', help='experimental: instance norm, activation and padding as one Triton kernel (CUDA only, not measured yet)')
         group.add_argument('--aspect_ratio', type=number(above=0.01, below=100), default=1.0, help='saved images are taller (above 1) or wider (below 1) by this factor')
+        add_output_options(parser)
 
     def stored_options(self, argv):
         """What the checkpoint knows of its networks and data, seen in the direction of this test."""

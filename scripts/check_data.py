@@ -53,16 +53,17 @@ def images_of_other_phases(opt) -> list[str]:
     return found
 
 
-def content_problems(opt, folders: dict, bad: set[str]) -> list:
+def content_problems(opt, dataset, bad: set[str]) -> list:
     """Problems that the pixels and the other phases show."""
     from data.checking import doctor
+    folders = dataset.inspection.folders
     own = [path for headers in folders.values() for path in headers]
     paths = [path for path in dict.fromkeys([*own, *images_of_other_phases(opt)]) if path not in bad]
 
     def progress(results):
         seconds = 0.5 if sys.stderr.isatty() else 30
         return tqdm(results, total=len(paths), unit='img', desc='reading', mininterval=seconds)
-    contents = doctor.read_contents(paths, opt.max_pixels, not opt.fast, progress)
+    contents = doctor.read_contents(paths, opt.max_pixels, not opt.fast, dataset.try_file, progress)
     return [*doctor.damaged(contents, set(folders)), *doctor.constant_images(contents),
             *doctor.duplicates(contents, set(folders))]
 
@@ -89,15 +90,27 @@ def summary(folders: dict) -> list[str]:
 def find_problems(opt, dataset) -> list:
     from data.checking import doctor
     folders = dataset.inspection.folders
-    problems = dataset.inspection.all_problems(dataset.halves)
+    problems = dataset.inspection.all_problems(dataset.halves) + dataset.channel_problems()
     problems += doctor.few_images({folder: len(headers) for folder, headers in folders.items()})
-    if not opt.fast:
-        bad = {path for problem in problems if problem.kind == 'unreadable' for path in problem.files}
-        problems += content_problems(opt, folders, bad)
     if opt.bad_images == 'skip':
         for problem in problems:
             problem.fatal &= problem.kind != 'unreadable'
+    if not any(problem.fatal for problem in problems):
+        problems += value_problems(dataset)
+    if not opt.fast:
+        bad = {path for problem in problems if problem.kind == 'unreadable' for path in problem.files}
+        problems += content_problems(opt, dataset, bad)
     return sorted(problems, key=lambda problem: not problem.fatal)
+
+
+def value_problems(dataset) -> list:
+    """What training would refuse after it has looked at the values of all images."""
+    from data.checking.problems import Problem
+    try:
+        dataset.settle()
+    except UserError as error:
+        return [Problem('values', str(error))]
+    return []
 
 
 def main(argv, console):

@@ -109,8 +109,8 @@ def test_every_preprocess(mode, preprocess, roots):
 
 def test_files_are_read_once(roots, monkeypatch):
     loader = loader_of(roots['aligned'], 'aligned', 'cache_ram')
-    read, opened = loader.dataset.open, []
-    monkeypatch.setattr(loader.dataset, 'open', lambda path: opened.append(path) or read(path))
+    read, opened = loader.dataset.A.read, []
+    monkeypatch.setattr(loader.dataset.A, 'read', lambda path, fast: opened.append(path) or read(path, fast))
     for number in (1, 2, 3):
         epoch(loader, number)
     assert sorted(opened) == sorted(loader.dataset.paths)
@@ -303,7 +303,7 @@ def test_an_error_is_raised_at_the_position_of_its_batch(tmp_path, large_message
             for batch in loader:
                 given.append(batch)
         names = [os.path.basename(batch['A_paths'][0]) for batch in given]
-        assert names == [name for name in sorted(f'{n}.png' for n in range(16)) if name < '5.png']
+        assert names == [f'{n}.png' for n in range(5)]
 
 
 def test_images_of_different_sizes_are_sent_separately(tmp_path, large_messages):

@@ -116,16 +116,18 @@ def test_a_problem_is_found(check, healthy, spoil, fails):
     assert all(part in line for part in parts)
 
 
-def test_values_that_are_not_gray_values(check, healthy):
-    """Also found before training if the first few images of a folder are like that."""
+def test_types_that_do_not_agree(check, healthy):
+    """Floats between 8-bit photos: their values may mean different things."""
     parts = of_other_values(healthy)
     code, out, _ = check('--dataroot', healthy)
-    sampled, all_of_them = findings(out, 'tif (')
-    assert code == 1 and 'the first 3 of 3 images' in sampled and '3 of 70 images' in all_of_them
-    assert all(part in line for part in parts for line in (sampled, all_of_them))
-    assert check('--dataroot', healthy, '--fast')[0] == 1
-    Image.new('F', (40, 40), 0.5).save(healthy / 'trainA' / '01.tif')
-    assert check('--dataroot', healthy, '--fast')[0] == 0
+    line, *_ = findings(out, 'FAILS')
+    assert code == 1 and '--range_A' in line and 'float32' in line and 'uint8' in line
+    code, out, _ = check('--dataroot', healthy, '--range_A', '0,255')
+    line, = findings(out, 'FAILS')
+    assert code == 1 and all(part in line for part in parts)
+    for path in (healthy / 'trainA').glob('0?.tif'):
+        Image.new('F', (40, 40), 99).save(path)
+    assert check('--dataroot', healthy, '--range_A', '0,255')[0] == 0
 
 
 def test_fast_reads_headers_only(check, healthy):

@@ -1,5 +1,4 @@
 """Datasets: which files, which pairs and which numbers; and one sentence for every file that is not an image."""
-import math
 import os
 import pickle
 import random
@@ -15,7 +14,7 @@ from PIL import Image
 
 import data
 from data import create_dataset, create_loader
-from data.image_folder import list_images, read_image
+from data.image_folder import list_images, natural, read_image, read_picture
 from data.loading.collate import collate
 from data.loading.sampler import EpochSampler
 from data.transforms import PREPROCESS, Preparation
@@ -84,10 +83,10 @@ def sentence_of(call, *args) -> str:
 
 # ---- which files
 
-FOUND = ['10.jpg', '9.png', 'Asub/3.png', 'Z.png', 'a.jpeg', 'b.JPG', 'c.Jpg', 'd.webp', 'e.GIF', 'f.ppm', 'g.bmp',
+FOUND = ['9.png', '10.jpg', 'Asub/3.png', 'Z.png', 'a.jpeg', 'b.JPG', 'c.Jpg', 'd.webp', 'e.GIF', 'f.ppm', 'g.bmp',
          'h.tif', 'i.TiFF', 'sub/1.png', 'sub/deep/2.png']
 LEFT_OUT = ['.hidden.png', '._a.jpg', '.ipynb_checkpoints/a.png', '__MACOSX/a.png', 'sub/__MACOSX/b.png',
-            'sub/.deep/c.png', 'notes.txt', 'array.npy', 'png', 'a.png.part', 'Thumbs.db']
+            'sub/.deep/c.png', 'notes.txt', 'array.mat', 'png', 'a.png.part', 'Thumbs.db']
 
 
 @pytest.fixture
@@ -122,7 +121,7 @@ def test_linked_files_are_used_and_linked_folders_are_not(tree, tmp_path):
     draw_images(tmp_path / 'elsewhere', 1)
     (tree / 'aa.png').symlink_to(tmp_path / 'elsewhere' / '0.png')
     (tree / 'linked').symlink_to(tmp_path / 'elsewhere')
-    assert listed(tree) == sorted([*FOUND, 'aa.png'])
+    assert listed(tree) == sorted([*FOUND, 'aa.png'], key=natural)
 
 
 def test_missing_folder(tmp_path):
@@ -150,15 +149,15 @@ def test_missing_folder_of_the_second_domain(tmp_path):
     assert str(tmp_path / 'trainB') in message and 'trainA/' in message
 
 
-@pytest.mark.parametrize('content', [[], ['a.npy', 'b.npy', 'c.heic'], ['.a.png']])
+@pytest.mark.parametrize('content', [[], ['a.mat', 'b.mat', 'c.heic'], ['.a.png']])
 def test_folder_without_images(tmp_path, content):
     (tmp_path / 'train').mkdir()
     for name in content:
         (tmp_path / 'train' / name).touch()
     message = sentence_of(dataset_of, tmp_path, 'aligned')
     assert str(tmp_path / 'train') in message and '.jpg' in message
-    assert ('2 .npy' in message) == ('a.npy' in content)
-    assert ('is empty' in message) == ('a.npy' not in content)
+    assert ('2 .mat' in message) == ('a.mat' in content)
+    assert ('is empty' in message) == ('a.mat' not in content)
 
 
 @pytest.mark.parametrize('mode', ['aligned', 'unaligned', 'single', 'colorization', 'template'])
@@ -233,7 +232,7 @@ def test_odd_width_of_a_pair(tmp_path):
     pair = noise(65, 32)
     folder_with(tmp_path / 'train', pair=pair)
     sample = dataset_of(tmp_path, 'aligned', preprocess='none', no_flip=True)[0]
-    right = pair.crop((32, 0, 65, 32)).resize((32, 32), Image.Resampling.BICUBIC)
+    right = pair.crop((33, 0, 65, 32))
     assert np.array_equal(as_numbers(sample['A']), numbers(pair.crop((0, 0, 32, 32))))
     assert np.array_equal(as_numbers(sample['B']), numbers(right))
 
@@ -345,7 +344,7 @@ def test_colorization_numbers(tmp_path):
 def read(folder, image: Image.Image, ending: str = 'png', **settings) -> np.ndarray:
     path = folder / f'image.{ending}'
     image.save(path, **settings)
-    return np.asarray(read_image(str(path))).astype(int)
+    return np.asarray(read_picture(str(path))).astype(int)
 
 
 @pytest.mark.parametrize(('orientation', 'stored_by'), [
@@ -394,15 +393,6 @@ def test_float_images(tmp_path, full):
     levels = np.linspace(0, full, 256, dtype=np.float32).reshape(16, 16)
     found = read(tmp_path, Image.fromarray(levels), 'tif')
     assert np.array_equal(found[..., 0], np.arange(256).reshape(16, 16))
-
-
-@pytest.mark.parametrize(('low', 'high'), [(-1024, 3072), (-0.5, 0.5), (0, 300), (0, float('nan'))])
-def test_float_images_of_other_ranges(tmp_path, low, high):
-    path = tmp_path / 'scan.tif'
-    Image.fromarray(np.array([[low, high]], np.float32)).save(path)
-    message = sentence_of(read_image, str(path))
-    assert str(path) in message and ('NaN' if math.isnan(high) else f'{high:g}') in message
-    assert 'nan' not in message
 
 
 def test_one_bit(tmp_path):

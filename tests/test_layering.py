@@ -64,7 +64,7 @@ MOST_FILES = 12
 PROGRAMS = ('train.py', 'test.py')
 
 # Room: the rooms it may import from, besides itself. A room is a folder, or a file with rules of its own.
-GROUND = {'util'}
+GROUND = {'util', 'util/raster'}
 MACHINE = GROUND | {'util/machine'}
 RUN = MACHINE | {'util/checkpoint', 'util/monitors', 'util/monitors/live_page', 'util/results'}
 NETS = MACHINE | {'models/nets', 'models/catalog.py'}
@@ -72,6 +72,7 @@ MODELS = RUN | NETS | {'models', 'models/training'}
 DATA = MACHINE | {'data', 'data/loading', 'data/checking'}
 LAYERS = {
     'util': set(),
+    'util/raster': {'util'},
     'util/machine': GROUND,
     'util/checkpoint': MACHINE,
     'util/monitors': MACHINE | {'util/monitors/live_page'},

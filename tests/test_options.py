@@ -310,8 +310,10 @@ MISTAKES = {
     '--netG unet_256 --crop_size 64 --load_size 64': ['--crop_size 64', '--netG unet_256', 'multiple of 256'],
     '--netG unet_256 --preprocess resize --load_size 300': ['--load_size 300', 'multiple of 256'],
     '--crop_size 250': ['--crop_size 250', 'multiple of 4'],
-    '--input_nc 4': ['--input_nc 4', '1 (gray) or 3 (RGB)'],
-    '--output_nc 2': ['--output_nc 2', '1 (gray) or 3 (RGB)'],
+    '--range_A 5,1': ['--range_A', '0,1400'],
+    '--range_B 1%,900%': ['--range_B', '100%'],
+    '--bands 0,1': ['--bands', 'from 1'],
+    '--labels_A absent.txt': ['--labels_A', 'auto'],
     # the rest of the options alone (OP18, OP19, OP31, OP34, OP35)
     '--gpu_ids abc': ['--gpu_ids abc', '-1'],
     '--gpu_ids 0,': ['--gpu_ids 0,', '-1'],

@@ -4,8 +4,11 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from data.image_folder import decoded, reason
+import numpy as np
+
 from util.files import sha256
+from util.raster.ranges import check_finite
+from util.raster.read import ImageError, read_pixels, reason
 
 from .bad_images import SHARE, too_many
 from .problems import Problem, listing
@@ -22,23 +25,29 @@ class Content(NamedTuple):
     problem: str = ''
 
 
-def read_content(path: str, max_pixels: int, decode: bool = True) -> Content:
-    """Hash the file and, with `decode`, look at all pixels."""
+def read_content(path: str, max_pixels: int, decode: bool = True, try_file=lambda path: None) -> Content:
+    """Hash the file and, with `decode`, look at all pixels; `try_file(path)` raises an error if they are of no use."""
     try:
         digest = sha256(path)
         if not decode:
             return Content(digest)
-        extrema = decoded(path, max_pixels).getextrema()
-        return Content(digest, all(high - low <= CONSTANT for low, high in extrema))
+        pixels = read_pixels(path, max_pixels)
+        check_finite(pixels)
+        try_file(path)
+        tolerated = CONSTANT if pixels.dtype == np.uint8 else 0
+        spread = pixels.max((0, 1)).astype(float) - pixels.min((0, 1)).astype(float)
+        return Content(digest, bool((spread <= tolerated).all()))
+    except ImageError as error:
+        return Content(problem=reason(error.__cause__ or error))
     except Exception as error:
         return Content(problem=reason(error))
 
 
-def read_contents(paths: list[str], max_pixels: int, decode: bool,
+def read_contents(paths: list[str], max_pixels: int, decode: bool, try_file=lambda path: None,
                   progress=lambda results: results) -> dict[str, Content]:
     """{path: content}, read by several threads; `progress` wraps the iterator of results."""
     with ThreadPoolExecutor(THREADS) as pool:
-        results = pool.map(lambda path: read_content(path, max_pixels, decode), paths)
+        results = pool.map(lambda path: read_content(path, max_pixels, decode, try_file), paths)
         return dict(zip(paths, progress(results), strict=True))
 
 

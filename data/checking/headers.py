@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 import PIL
 
-from data.image_folder import MAX_PIXELS, ORIENTATION, open_image, reason
 from util.console import say
 from util.errors import ResourceError
 from util.files import atomic_write
+from util.raster.kinds import MAX_PIXELS, kind_of
+from util.raster.read import reason
 
 THREADS = 8                 # reading headers waits for the disk or a server
-VERSION = f'1, Pillow {PIL.__version__}'
+VERSION = f'2, Pillow {PIL.__version__}'
 SECONDS_BETWEEN_LINES = 10  # of progress; the first one comes after 2 seconds
 
 
@@ -28,18 +29,18 @@ class Header(NamedTuple):
     turned: bool = False    # by its EXIF orientation
     transparent: bool = False
     problem: str = ''       # why it cannot be read; the size is then 0x0
+    dtype: str = 'uint8'    # NumPy's name of the type of its values
+    channels: int = 3       # of one page
+    colors: str = 'RGB'     # how these are meant, see `util.raster.kinds`
+    pages: int = 1
 
 
 def read_header(path: str, max_pixels: int = MAX_PIXELS) -> Header:
     """The header of a file; never raises."""
     try:
-        with open_image(path, max_pixels) as image:
-            # without this check Pillow would read a whole PNG in search of its orientation
-            has_exif = image.format == 'TIFF' or 'exif' in image.info
-            orientation = image.getexif().get(ORIENTATION, 1) if has_exif else 1
-            width, height = reversed(image.size) if orientation in (5, 6, 7, 8) else image.size
-            transparent = image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info
-            return Header(width, height, image.mode, orientation in range(2, 9), transparent)
+        kind = kind_of(path, max_pixels)
+        return Header(kind.width, kind.height, kind.mode, kind.turned, kind.transparent, '', kind.dtype, kind.channels,
+                      kind.colors, kind.pages)
     except Exception as error:
         return Header(0, 0, problem=reason(error))
 

@@ -41,7 +41,6 @@ class Inspection:
         found = list(self.problems)
         for headers in self.folders.values():
             found += problems.size_problems(headers, self.opt, self.prepare, halves)
-            found += problems.value_problems(headers, self.opt.max_pixels)
         return found + problems.unreadable_problems(self.headers)
 
     def finish(self, halves: int) -> list[str]:
@@ -62,7 +61,7 @@ class Inspection:
 
     def print_note(self, folder, headers):
         parts = []
-        if changed := problems.conversions(headers, min(self.opt.input_nc, self.opt.output_nc)):
+        if changed := problems.conversions(headers, max(self.opt.input_nc, self.opt.output_nc)):
             parts.append(f'of {len(headers)} images {changed}')
         if others := ignored(folder):
             parts.append(f'ignored: {others}')

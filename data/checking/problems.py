@@ -3,15 +3,11 @@ import os
 from collections import Counter
 from dataclasses import dataclass, field
 
-from data.image_folder import decoded, reason
-
-from .bad_images import too_many
 from .headers import Header
 
 LISTED = 10     # files named in one sentence
-SAMPLED = 3     # images decoded in a folder of float images
-CONVERSIONS = {'I': '16-bit gray -> 8-bit', 'F': 'float gray -> 8-bit', '1': '1-bit -> RGB', 'P': 'palette -> RGB',
-               'C': 'CMYK -> RGB', 'L': 'gray -> RGB', 'Y': 'YCbCr -> RGB'}     # by the first letter of Pillow's mode
+CONVERSIONS = {'1': '1-bit -> RGB', 'P': 'palette -> RGB', 'C': 'CMYK -> RGB', 'L': 'gray -> RGB',
+               'Y': 'YCbCr -> RGB'}     # of 8-bit images, by the first letter of Pillow's mode
 
 
 @dataclass
@@ -46,22 +42,6 @@ def unreadable_problems(headers: dict[str, Header], can_be_skipped: bool = True)
         cures.append('leave them out with --bad_images skip')
     return [Problem('unreadable', f'{len(bad)} of {len(headers)} images cannot be read: {listing(bad)}; '
                     f'{", or ".join(cures)}', bad)]
-
-
-def value_problems(headers: dict[str, Header], max_pixels: int) -> list[Problem]:
-    """Images of floats or 32-bit integers, if the first few have values that cannot be gray values."""
-    numeric = [path for path, header in headers.items() if not header.problem and header.mode in ('F', 'I')]
-    if not too_many(len(numeric), len(headers)):
-        return []       # training replaces them
-    files = {}
-    for path in numeric[:SAMPLED]:
-        try:
-            decoded(path, max_pixels)
-            return []
-        except Exception as error:
-            files[path] = reason(error)
-    return [Problem('not gray values', f'the first {len(files)} of {len(numeric)} images of floats or 32-bit integers '
-                    f'cannot be used: {listing(files)}; convert or remove them', files)]
 
 
 def size_problems(headers: dict[str, Header], opt, prepare, halves: int) -> list[Problem]:
@@ -136,14 +116,41 @@ def pair_problems(pairs: list[tuple[str, str]], headers: dict[str, Header]) -> l
 
 
 def conversions(headers: dict[str, Header], channels: int) -> str:
-    """What reading changes in the images of a folder, with counts; '' if nothing. `channels`: the fewest of A and B."""
+    """What reading changes in the images of a folder, with counts; '' if nothing. `channels`: the most of A and B."""
     good = [header for header in headers.values() if not header.problem]
-    kinds = Counter(CONVERSIONS.get(header.mode[:1], '') for header in good
+    plain = [header for header in good if header.dtype in ('bool', 'uint8') and header.colors != 'bands']
+    kinds = Counter(CONVERSIONS.get(header.mode[:1], '') for header in plain
                     if not header.mode.startswith(('LA', 'RGB')))
-    parts = [f'{count} {kind}' for kind, count in sorted(kinds.items())
-             if kind and (channels > 1 or '8-bit' in kind)]
+    parts = [f'{count} {kind}' for kind, count in sorted(kinds.items()) if kind and channels == 3]
     if turned := sum(header.turned for header in good):
         parts.append(f'{turned} turned upright by EXIF')
-    if transparent := sum(header.transparent for header in good):
+    transparent = sum(header.transparent for header in plain)
+    if transparent and channels <= 3:
         parts.append(f'{transparent} with transparency shown on white')
     return ', '.join(parts)
+
+
+def channel_problems(headers: dict[str, Header], domain) -> list[Problem]:
+    """Images with fewer bands than the networks have channels for them."""
+    files = {path: f'{header.channels} channels' for path, header in headers.items()
+             if not header.problem and not domain.fits(header)}
+    if not files:
+        return []
+    return [Problem('channels', f'{len(files)} of {len(headers)} images of domain {domain.name} do not have the '
+                    f'{domain.channels} channels of the networks: {listing(files)}; set --input_nc or --output_nc to '
+                    f'the channels of the files, or choose with --bands', files)]
+
+
+def left_out(headers: dict[str, Header], domain) -> str:
+    """What the options leave out of the images of a domain, with counts; '' if nothing."""
+    parts = []
+    good = [header for header in headers.values() if not header.problem]
+    paged = [header.pages for header in good if header.pages > 1]
+    if paged and not domain.all_pages:
+        parts.append(f'{len(paged)} have several pages (up to {max(paged)}), of which the first is used; --pages all '
+                     f'uses all of them as channels')
+    extra = [header.channels for header in good if header.colors == 'bands' and header.channels > domain.channels]
+    if extra and not (domain.bands or domain.all_pages or domain.palette):
+        parts.append(f'{len(extra)} have up to {max(extra)} bands, of which the first {domain.channels} are used; '
+                     f'--bands chooses others, --input_nc or --output_nc {max(extra)} uses all')
+    return '; '.join(parts)

@@ -7,7 +7,7 @@ from pathlib import Path
 import dominate
 from dominate import tags
 
-from data.image_folder import read_image
+from data.image_folder import read_picture
 from util.errors import UserError
 from util.files import AUTHOR, atomic_write
 
@@ -71,7 +71,7 @@ def figure(path: str, note: str, max_pixels: int):
 def thumbnail(path: str, max_pixels: int) -> str:
     """A small PNG as a data URL; '' if the image cannot be read."""
     try:
-        image = read_image(path, max_pixels)
+        image = read_picture(path, max_pixels)
     except UserError:
         return ''
     image.thumbnail((SIDE, SIDE))

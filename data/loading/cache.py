@@ -10,6 +10,7 @@ from util.console import say, warn
 from util.machine.launch import local_world_size
 
 BLOCK = 64 * 2**20          # bytes per allocation: one allocation for each small image would be slow
+ALIGNED = 8                 # bytes, for images of float32
 RESERVE = 2**30             # bytes that always stay free
 UNKNOWN = 4 * 2**30         # assumed free memory where the system does not report it
 # shares of the free memory: up to which `auto` chooses a place, and how much is filled at most
@@ -18,7 +19,7 @@ MAX_SHARE = {'cache_gpu': 0.6, 'cache_ram': 0.8}
 
 
 class Cache:
-    """Results of `dataset.kept` as uint8 (C, H, W) on `device`, up to `limit` bytes. Thread-safe.
+    """Results of `dataset.kept` as uint8 or float32 (C, H, W) on `device`, up to `limit` bytes. Thread-safe.
 
     Nothing is evicted: when the cache is full, further images are read each time. Files that change on disk are not
     noticed.
@@ -36,7 +37,7 @@ class Cache:
         self.full = False
 
     def get(self, read, *args) -> tuple[torch.Tensor, ...]:
-        """`read(*args)` as uint8 tensors; `read` is called once only, unless the cache is full."""
+        """`read(*args)` as tensors; `read` is called once only, unless the cache is full."""
         key = (read.__name__, *args)
         found = self.entries.get(key)
         if found is None:
@@ -47,12 +48,12 @@ class Cache:
 
     def add(self, key: tuple, images: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         self.misses += 1
-        memory = None if self.full else self.allocate(sum(image.numel() for image in images))
+        sizes = [-(-image.nbytes // ALIGNED) * ALIGNED for image in images]
+        memory = None if self.full else self.allocate(sum(sizes))
         if memory is None:
             return tuple(image.to(self.device) for image in images)
-        parts = memory.split([image.numel() for image in images])
-        self.entries[key] = tuple(part.view(image.shape).copy_(image)
-                                  for part, image in zip(parts, images, strict=True))
+        self.entries[key] = tuple(part[:image.nbytes].view(image.dtype).view(image.shape).copy_(image)
+                                  for part, image in zip(memory.split(sizes), images, strict=True))
         return self.entries[key]
 
     def allocate(self, size: int) -> torch.Tensor | None:

@@ -4,25 +4,29 @@ import os
 import torch
 from torch.utils.data import default_collate
 
-from data.image_folder import ImageError
 from util.errors import UserError
+from util.raster.read import ImageError
 
 
 def collate(samples: list) -> dict:
     """One batch of samples. Raises a `UserError` if their images differ in size.
 
     A sample may be the `ImageError` of a file that cannot be read: the messages are listed under 'failed'. The messages
-    of files that another sample was used for are listed under 'replaced'.
+    of files that another sample was used for are listed under 'replaced'. 'clipped' lists (path, values outside the
+    range, values) of the images that have such values.
     """
     failed = [str(sample) for sample in samples if isinstance(sample, ImageError)]
     samples = [dict(sample) for sample in samples if not isinstance(sample, ImageError)]
     replaced = [message for sample in samples for message in sample.pop('replaced', [])]
+    clipped = [sample.pop('clipped') for sample in samples if 'clipped' in sample]
     check_sizes(samples)
     batch = collate_keep_layout(samples) if samples else {'A_paths': []}
     if failed:
         batch['failed'] = failed
     if replaced:
         batch['replaced'] = replaced
+    if clipped:
+        batch['clipped'] = clipped
     return batch
 
 

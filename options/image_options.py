@@ -1,0 +1,69 @@
+"""Options that say how image files are read and written: value ranges, bands, classes, folders, augmentation."""
+import argparse
+import re
+from pathlib import Path
+
+NUMBER = r'[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?'
+DOMAINS = ('A', 'B')
+
+
+def value_range(text: str) -> str:
+    """`auto`, `0,1400` or `1%,99%`; for several folders, one for each, separated by colons."""
+    for part in text.split(':'):
+        pair = re.fullmatch(rf'\s*({NUMBER})(%?)\s*,\s*({NUMBER})(%?)\s*', part)
+        if part != 'auto' and not (pair and float(pair[1]) < float(pair[3]) and pair[2] == pair[4]):
+            raise argparse.ArgumentTypeError('needs auto, or the lowest and the highest value, such as 0,1400 or 1%,99%')
+        if pair and pair[2] and not 0 <= float(pair[1]) < float(pair[3]) <= 100:
+            raise argparse.ArgumentTypeError('needs percentiles from 0% to 100%')
+    return text.replace(' ', '')
+
+
+def band_list(text: str) -> str:
+    """Numbers of bands from 1, separated by commas."""
+    if text and not re.fullmatch(r'[1-9]\d*(,[1-9]\d*)*', text):
+        raise argparse.ArgumentTypeError('needs numbers of bands from 1, such as 4,3,2')
+    return text
+
+
+def label_table(text: str) -> str:
+    """`auto`, a file with the classes, or the classes themselves."""
+    if text in ('', 'auto') or '=' in text or ',' in text:
+        return text
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError('needs auto, or a file with a line for each class, such as 0 = 255 0 0')
+    lines = [line.partition('#')[0].strip() for line in Path(text).read_text(encoding='utf-8').splitlines()]
+    return ','.join(filter(None, lines))
+
+
+def add_image_options(parser):
+    """Options of train.py and test.py alike."""
+    group = parser.add_argument_group('images (docs/datasets.md)')
+    for name in DOMAINS:
+        group.add_argument(f'--range_{name}', type=value_range, default='auto', metavar='LO,HI', help=f'values of {name} that are -1 and 1 for the networks, such as 0,1400, or percentiles 1%%,99%%; auto: the full range for 8 bits, else the range found in the training images')
+    group.add_argument('--bands', type=band_list, default='', metavar='N,N', help='bands to read, counted from 1, such as 4,3,2; default: the first ones')
+    for name in DOMAINS:
+        group.add_argument(f'--bands_{name}', type=band_list, default='', metavar='N,N', help=f'--bands of {name} alone')
+    group.add_argument('--pages', default='first', choices=('first', 'all'), metavar='HOW', help='of a file with several pages or frames: first, or all as channels')
+    for name in DOMAINS:
+        group.add_argument(f'--labels_{name}', type=label_table, default='', metavar='FILE', help=f'images of {name} are label maps: a file with the classes (0 = 255 0 0 in each line), or auto')
+    for name in DOMAINS:
+        group.add_argument(f'--dtype_{name}', default='', metavar='TYPE', help=f'type of the values in the files of {name}, such as uint16; found in training, and used to write results')
+    group.add_argument('--show_bands', type=band_list, default='', metavar='N,N,N', help='bands that pages show as red, green and blue; default: the first three, or the first')
+
+
+def add_output_options(parser):
+    """Options of test.py."""
+    group = parser.add_argument_group('results')
+    group.add_argument('--save_as', default='', choices=('png', 'jpg', 'tif', 'npy'), metavar='TYPE', help='file type of results: png, jpg, tif, npy; default: png for 8-bit images, else that of the input')
+    group.add_argument('--clip', action='store_true', help='list how many values of each image are outside the range and were clipped')
+
+
+def joined(argv: list[str]) -> list[str]:
+    """`--range_A -1000,3000` as one word: argparse would take the value for an option."""
+    words = []
+    for word in argv:
+        if words and words[-1].startswith('--range_') and '=' not in words[-1] and re.match(r'-[\d.]', word):
+            words[-1] += f'={word}'
+        else:
+            words.append(word)
+    return words

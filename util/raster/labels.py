@@ -1,0 +1,104 @@
+"""Label maps: images whose values are classes. A table gives the color of each class, for networks and for people."""
+from pathlib import Path
+
+import numpy as np
+
+MOST_CLASSES = 256
+
+
+class Palette:
+    """Classes as they are stored, and their colors.
+
+    Args:
+        stored: (N, C) values of a pixel of each class in a file: a number, or a color.
+        colors: uint8 (N, 3), what a network sees.
+    """
+
+    def __init__(self, stored: np.ndarray, colors: np.ndarray):
+        self.stored = np.asarray(stored)
+        self.colors = np.asarray(colors, np.uint8)
+
+    def __str__(self):
+        """As --labels_A takes it: '0=0 0 0,1=255 255 255', or colors alone."""
+        entries = []
+        for value, color in zip(self.stored.tolist(), self.colors.tolist(), strict=True):
+            prefix = f'{value[0]}=' if len(value) == 1 else ''
+            entries.append(prefix + ' '.join(map(str, color)))
+        return ','.join(entries)
+
+    def to_colors(self, pixels: np.ndarray) -> np.ndarray:
+        """Stored classes (H, W, C) as colors, uint8 (H, W, 3). A ValueError names the first value of no class."""
+        if pixels.shape[2] != self.stored.shape[1]:
+            pixels = to_width(pixels, self.stored.shape[1])
+        found, index = np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0, return_inverse=True)
+        known = {tuple(value): number for number, value in enumerate(self.stored.tolist())}
+        unknown = [value for value in map(tuple, found.tolist()) if value not in known]
+        if unknown:
+            raise ValueError(f'{len(unknown)} values are no class of the table, such as {text_of(unknown[0])}')
+        lookup = np.array([known[tuple(value)] for value in found.tolist()])
+        return self.colors[lookup[index.reshape(-1)]].reshape(*pixels.shape[:2], 3)
+
+    def to_classes(self, colors: np.ndarray, dtype: str) -> np.ndarray:
+        """Generated colors, uint8 (H, W, 3), as the stored value of the nearest class: (H, W, C) of type `dtype`."""
+        return self.stored[self.nearest(colors)].astype(dtype)
+
+    def snapped(self, colors: np.ndarray) -> np.ndarray:
+        """Generated colors as those of the nearest classes, uint8 (H, W, 3)."""
+        return self.colors[self.nearest(colors)]
+
+    def nearest(self, colors: np.ndarray) -> np.ndarray:
+        """The number of the class with the nearest color for each pixel: (H, W)."""
+        rows = [np.square(row.astype(np.int32)[:, None] - self.colors.astype(np.int32)).sum(2).argmin(1)
+                for row in colors]
+        return np.stack(rows)
+
+
+def to_width(pixels: np.ndarray, channels: int) -> np.ndarray:
+    if channels == 3 and pixels.shape[2] == 1:
+        return np.repeat(pixels, 3, 2)
+    if channels == 1 and pixels.shape[2] == 3 and (pixels[..., :1] == pixels).all():
+        return pixels[..., :1]
+    return pixels[..., :channels] if pixels.shape[2] > channels else pixels
+
+
+def text_of(value) -> str:
+    return ' '.join(f'{number:g}' for number in value)
+
+
+def parse(text: str) -> Palette:
+    """The table in a file, or as text: a class per line, or between commas, `0 = 255 0 0`, `0 255 0 0` or `255 0 0`.
+
+    Raises a ValueError with the line that cannot be understood.
+    """
+    path = Path(text)
+    lines = path.read_text(encoding='utf-8').splitlines() if '=' not in text and path.is_file() else text.split(',')
+    stored, colors = [], []
+    for line in lines:
+        words = line.partition('#')[0].replace('=', ' ').replace(',', ' ').split()
+        if not words:
+            continue
+        numbers = [int(word) for word in words if word.lstrip('-').isdigit()]
+        if len(numbers) not in (3, 4) or len(numbers) != len(words) or not all(0 <= n <= 255 for n in numbers[-3:]):
+            raise ValueError(f'{line.strip()!r} is not a class: 0 = 255 0 0, or 255 0 0')
+        stored.append(numbers[:-3] or numbers)
+        colors.append(numbers[-3:])
+    if len({len(value) for value in stored}) != 1:
+        raise ValueError('give all classes with numbers, or none')
+    return Palette(np.array(stored), np.array(colors))
+
+
+def found_in(images) -> Palette:
+    """The classes in images (H, W, C). Gray values are spread over the gray levels; colors are kept.
+
+    Raises a ValueError if there are more than 256: then they are no label maps.
+    """
+    values = set()
+    for pixels in images:
+        values.update(map(tuple, np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0).tolist()))
+        if len(values) > MOST_CLASSES:
+            raise ValueError(f'more than {MOST_CLASSES} different values, so these are no label maps')
+    stored = np.array(sorted(values))
+    if stored.shape[1] == 3:
+        return Palette(stored, stored)
+    levels = np.rint(np.linspace(0, 255, max(2, len(stored))))[:len(stored)]
+    return Palette(stored[:, :1], np.repeat(levels[:, None], 3, 1))

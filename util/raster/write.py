@@ -1,0 +1,121 @@
+"""Writing arrays as image files of the kind of their source: type, channels, file type, color profile and position."""
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from util.errors import UserError
+from util.files import atomic_write
+
+from .kinds import GRAY_ALPHA, RGBA, is_tiff, kind_of, open_image, open_tiff
+
+JPEG_QUALITY = 95
+GEOTAGS = (33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113)     # GeoTIFF 1.1, section 7.2, and GDAL
+ICC = 34675
+EIGHT_BIT = {'.jpg': (1, 3), '.jpeg': (1, 3), '.jfif': (1, 3), '.webp': (3, 4), '.bmp': (1, 3), '.ppm': (3,),
+             '.pgm': (1,)}
+FOR_SAVE_AS = {'png': '.png', 'jpg': '.jpg', 'tif': '.tif', 'npy': '.npy'}
+
+
+def can_hold(extension: str, dtype: str, channels: int) -> bool:
+    """True if a file of this type keeps such values; JPEG and WebP keep them nearly."""
+    extension = extension.lower()
+    if extension in ('.npy', '.npz'):
+        return True
+    if extension in ('.tif', '.tiff'):
+        return dtype != 'bool' or channels == 1
+    if extension == '.png':
+        return channels <= 4 and dtype in ('uint8', 'uint16') or (dtype, channels) == ('bool', 1)
+    return dtype == 'uint8' and channels in EIGHT_BIT.get(extension, ())
+
+
+def extension_for(source: str, dtype: str, channels: int, save_as: str = '') -> str:
+    """The extension of a result: `save_as` ('png', ...), else that of the source if it can hold it, else .png or .tif.
+
+    Raises a `UserError` if `save_as` cannot hold the values.
+    """
+    wanted = FOR_SAVE_AS.get(save_as) or Path(source).suffix
+    if can_hold(wanted, dtype, channels):
+        return wanted
+    fallback = '.png' if can_hold('.png', dtype, channels) else '.tif'
+    if save_as:
+        raise UserError(f'--save_as {save_as} cannot hold images of {channels} channels of type {dtype}; '
+                        f'use --save_as {fallback[1:]} or npy')
+    return fallback
+
+
+def write_pixels(path, pixels: np.ndarray, source: str | None = None):
+    """Write (H, W, C) of any type; the file type follows from the extension. Never leaves a partial file.
+
+    The color profile of the file `source`, and its position on the earth (GeoTIFF), are passed on where the file type
+    has a place for them.
+    """
+    path = Path(path)
+    extension = path.suffix.lower()
+    data = io.BytesIO()
+    if extension in ('.tif', '.tiff'):
+        write_tiff(data, pixels, source)
+    elif extension == '.npy':
+        np.save(data, pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    elif extension == '.npz':
+        np.savez_compressed(data, image=pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    elif extension == '.png' and pixels.dtype == np.uint16 and pixels.shape[2] > 1:
+        import imagecodecs
+        data.write(imagecodecs.png_encode(np.ascontiguousarray(pixels)))
+    else:
+        write_with_pillow(data, pixels, extension, source)
+    with atomic_write(path, 'wb') as file:
+        file.write(data.getbuffer())
+
+
+def write_with_pillow(data, pixels: np.ndarray, extension: str, source: str | None):
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels))
+    kind = Image.registered_extensions()[extension]
+    settings = {'JPEG': dict(quality=JPEG_QUALITY), 'WEBP': dict(lossless=True, exact=True)}.get(kind, {})
+    if profile := profile_of(source):
+        settings['icc_profile'] = profile
+    image.save(data, kind, **settings)
+
+
+def write_tiff(data, pixels: np.ndarray, source: str | None):
+    import tifffile
+    channels = pixels.shape[2]
+    color = channels == 3 or channels == 4 and source is not None and colors_of(source) == RGBA
+    settings = {}
+    if channels > 1:
+        settings['planarconfig'] = 'contig'
+        if color != (channels == 3) or channels == 2 and colors_of(source) == GRAY_ALPHA:
+            settings['extrasamples'] = ['unassalpha']
+    tifffile.imwrite(data, pixels[:, :, 0] if channels == 1 else pixels, photometric='rgb' if color else 'minisblack',
+                     compression='zlib', metadata=None, iccprofile=profile_of(source), extratags=position_of(source),
+                     **settings)
+
+
+def colors_of(source: str | None) -> str:
+    try:
+        return kind_of(source).colors if source else ''
+    except (OSError, ValueError):
+        return ''
+
+
+def profile_of(source: str | None) -> bytes | None:
+    """The ICC profile of a file, if it has one."""
+    try:
+        with open_image(os.fspath(source)) as image:
+            return image.info.get('icc_profile')
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def position_of(source: str | None) -> list[tuple]:
+    """The tags of a GeoTIFF that say where it is on the earth, for tifffile."""
+    try:
+        if not source or not is_tiff(source):
+            return []
+        with open_tiff(source) as file:
+            tags = [file.pages[0].tags.get(code) for code in GEOTAGS]
+            return [(tag.code, int(tag.dtype), tag.count, tag.value, True) for tag in tags if tag]
+    except (OSError, ValueError):
+        return []
