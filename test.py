@@ -14,8 +14,8 @@ from types import SimpleNamespace
 from options import TestOptions
 from options.base_options import save_options
 from util.cli import run
-from util.console import ProgressBar, say
-from util.errors import SizeError, UserError
+from util.console import ProgressBar, say, warn
+from util.errors import ResourceError, SizeError, UserError
 from util.machine import launch
 from util.machine.signals import stop_as_by_ctrl_c
 
@@ -33,19 +33,23 @@ def main(argv, console):
     say(save_options(opt, options.defaults))
     say(job.model.describe_networks(opt.verbose))
     say(f'device: {job.model.runtime.description}')
+    for line in job.dataset.notes():
+        say(f'note: {line}')
     if job.uses_averages:
         say('using moving averages of the weights (--no_ema uses the raw weights)')
     with ProgressBar(job.n_images) as bar, job.open_results(notify=bar.line) as results:
         bar.line(f'creating web directory {results.folder.absolute()}')
         results.show_above(job.examples)
-        translate(job, results, bar, opt.batch_size)
+        translate(job, results, bar, opt)
     limited = f' (stopped at --num_test {opt.num_test})' if opt.num_test < len(job.dataset) else ''
     say(f'wrote {len(results.images)} of {len(job.dataset)} results{limited}; page: {results.page_path}')
+    say_clipped(job.clipped, opt.clip)
+    if results.failures and not results.images:
+        first, *others = results.failures
+        raise UserError(first + (f' ({len(others)} other images failed, too)' if others else ''))
     for message in results.failures:
         console.message('error', message)
-    if not results.failures:
-        return 0
-    return 6 if results.images else 2
+    return 6 if results.failures else 0
 
 
 def prepare(opt):
@@ -73,22 +77,26 @@ def prepare(opt):
         dataset=dataset, model=model, n_images=n_images,
         batches=create_loader(dataset, opt, n_images, runtime.device),
         examples=model.prepare_test(dataset.read, list_images),
+        clipped=[],
         uses_averages=any(path.stem.endswith('_ema') for path in files),
-        open_results=partial(Results, opt, dataset.folder_A, model.target))
+        open_results=partial(Results, opt, dataset.folder_A, model.target, domains=dataset.domains))
 
 
-def translate(job, results, bar, batch_size):
+def translate(job, results, bar, opt):
     """Translate all batches. Images that cannot be read, or have a wrong size, are failures among the results."""
     size_errors = []        # until the first image that fits
     for batch in job.batches:
         failed, paths = batch.pop('failed', []), batch['A_paths']
-        if paths and bar.done % 5 < batch_size:
+        job.clipped += batch.pop('clipped', [])
+        if paths and bar.done % 5 < opt.batch_size:
             bar.line(f'processing ({bar.done:04d})-th image... {paths}', terminal=False)
         try:
             if paths:
                 results.add(paths, job.model.translate(batch), job.model.style_sources)
         except SizeError as error:
             size_errors += [error, *(SizeError(path, error.why) for path in paths[1:])]
+        except ResourceError as error:
+            failed += [f'{Path(path).absolute()}: {error}' for path in paths]
         if results.images:
             failed += map(str, size_errors)
             size_errors = []
@@ -100,6 +108,17 @@ def translate(job, results, bar, batch_size):
         bar.advance(len(paths))
     if size_errors:         # and no image fits
         raise size_errors[0]
+
+
+def say_clipped(clipped: list[tuple], each: bool):
+    """Say how many values were outside the range of the training; with --clip, for each image."""
+    if not clipped:
+        return
+    outside, total = (sum(counts) for counts in zip(*[counts for _, *counts in clipped], strict=True))
+    warn(f'{outside} of {total} values ({outside / total:.2%}) of {len(clipped)} images are outside the range of the '
+         f'training and were clipped' + ('' if each else '; --clip lists the images'))
+    for path, count, values in clipped if each else ():
+        say(f'clipped {count} of {values} values of {path}')
 
 
 if __name__ == '__main__':

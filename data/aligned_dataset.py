@@ -3,6 +3,7 @@ from util.console import note, say
 from util.raster.read import ImageError
 
 from .base_dataset import BaseDataset
+from .checking.headers import some_headers
 from .checking.problems import Problem, all_square, listing, pair_problems, square_problem
 from .image_folder import list_images
 from .pairs import pair_by_name
@@ -29,8 +30,9 @@ class AlignedDataset(BaseDataset):
             self.paths, self.partners = self.list_pairs(*self.folders, opt.allow_unmatched)
         else:
             self.paths = self.partners = self.list_folder(self.phase)
-            if self.inspection and not opt.square_pairs and all_square(self.inspection.headers):
-                self.add_problem(square_problem(self.inspection.headers, self.dataroot / self.phase))
+            headers = self.inspection.headers if self.inspection else some_headers(self.paths, self.max_pixels)
+            if not opt.as_dict().get('square_pairs') and all_square(headers):
+                self.add_problem(square_problem(headers, self.dataroot / self.phase, self.training))
 
     def two_folders(self):
         """The folders of A and B, or None if pairs are side by side."""

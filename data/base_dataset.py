@@ -16,10 +16,11 @@ from util.machine.seeding import derive_seed
 from util.raster.read import ImageError
 
 from .checking.bad_images import BadImages
+from .checking.headers import some_headers
 from .checking.inspection import Inspection
 from .checking.problems import Problem, channel_problems, left_out
 from .domain import Domain
-from .image_folder import contents, is_image, list_images
+from .image_folder import contents, ignored, is_image, list_images
 from .transforms import Preparation
 
 MAX_TRIES = 10      # unreadable samples in a row; after so many the cause is not single files
@@ -67,6 +68,7 @@ class BaseDataset(Dataset):
         self.training = opt.isTrain
         self.inspection = Inspection(opt, self.prepare) if self.training else None
         self.bad_images = BadImages()
+        self.listed = []        # folders
         self.n_files = 0
         self.n_bytes = 0        # of all images after resizing; 0: unknown
 
@@ -118,6 +120,7 @@ class BaseDataset(Dataset):
         if not folder.is_dir():
             raise UserError(f'there is no folder {folder.absolute()} ({contents(self.dataroot)}); '
                             f'{self.layout_hint(name)}')
+        self.listed.append(folder)
         return self.usable(list_images(folder, self.limit), folder, domains)
 
     def usable(self, paths: list[str], folder, domains: str = 'AB') -> list[str]:
@@ -151,6 +154,18 @@ class BaseDataset(Dataset):
         bytes_per_pixel = max(4 * domain.channels if domain.is_wide else 3 for domain in (self.A, self.B))
         self.n_bytes = sum(bytes_per_pixel * self.halves * width * height for width, height in sizes)
         self.inspection = None      # workers need no copy
+
+    def notes(self) -> list[str]:
+        """For a test: which files are ignored, and which sizes change."""
+        lines = [f'{folder}: ignored: {others}' for folder in self.listed if (others := ignored(folder))]
+        paths = list(dict.fromkeys([*self.files_of['A'], *self.files_of['B']]))
+        sizes = {(header.width // self.halves, header.height) for header in some_headers(paths).values()
+                 if not header.problem}
+        changed = {self.prepare.final_size(*size) for size in sizes} - sizes
+        if changed:
+            lines.append(f'{len(paths)} images of {span(sizes)} become {span(changed)} by --preprocess '
+                         f'{self.prepare.preprocess}')
+        return lines
 
     def settle(self) -> dict[str, str]:
         """Find the value ranges and classes of the training images: {option: value}."""
@@ -234,3 +249,10 @@ class BaseDataset(Dataset):
         if not self.reversed:
             return sample
         return swap_domains(sample)
+
+
+def span(sizes: set[tuple[int, int]]) -> str:
+    """'64x48', or '64x48 to 640x480' from the smallest to the largest area."""
+    ordered = sorted(sizes, key=lambda size: size[0] * size[1])
+    texts = ['{}x{}'.format(*size) for size in ordered]
+    return texts[0] if len(texts) == 1 else f'{texts[0]} to {texts[-1]}'

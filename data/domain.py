@@ -32,6 +32,7 @@ class Domain:
         channels: what the networks have.
         range: the values that become -1 and 1; None until it is known, or if the type of each file decides.
         dtype: type of the values in files, found in training; '' if unknown.
+        stored_channels: channels of the files, 1 if networks of 3 channels see gray images; 0 if unknown.
         palette: the classes of label maps, or None.
         partners: {path: further files of the same sample}, whose channels follow (--folder_A rgb depth).
         clipped: [values outside the range, values] since `start_count`.
@@ -48,7 +49,8 @@ class Domain:
         self.asked_ranges = [ranges.parse(text) for text in value_range.split(':')]
         self.asked_labels = label_table
         self.palette = labels.parse(label_table) if label_table not in ('', 'auto') else None
-        self.dtype = dtype
+        self.dtype, _, count = dtype.partition(',')
+        self.stored_channels = int(count or 0)
         self.trained = dtype != ''
         self.partners = {}
         self.clipped = [0, 0]
@@ -142,6 +144,41 @@ class Domain:
                              f'give the range of the values with --range_{self.name} LO,HI')
         return value_range.to_unit(pixels)
 
+    # ---- writing
+
+    def stored_type(self, source: str) -> tuple[str, int] | None:
+        """(dtype, channels) of a result: as in training; of a run that does not know it, as the file `source`.
+
+        None for 8-bit gray and RGB. 0 channels: those of the networks.
+        """
+        if self.dtype or self.is_wide:
+            return self.dtype or 'uint8', self.stored_channels
+        try:
+            kind = kind_of(source, self.max_pixels)
+        except (OSError, ValueError):
+            return None
+        return None if kind.dtype in ('bool', 'uint8') else (kind.dtype, 1 if kind.channels == 1 else 0)
+
+    def to_stored(self, image: torch.Tensor, dtype: str, channels: int = 0) -> np.ndarray:
+        """An image (C, H, W) in [-1, 1] as the values of a file, (H, W, C); label maps as the nearest classes.
+
+        With `channels` 1, the mean of the channels, which is exact if they are equal.
+        """
+        if channels == 1 and len(image) == 3 and not self.palette:
+            image = image.detach().double().mean(0, keepdim=True)
+        unit = image.detach().cpu().double().permute(1, 2, 0).numpy()
+        if self.palette:
+            return self.palette.to_classes(colors_of_unit(unit), dtype)
+        value_range = self.range or ranges.of_type(dtype)
+        return value_range.to_stored(unit, dtype)
+
+    def picture(self, image: torch.Tensor) -> torch.Tensor:
+        """The image as pages show it: label maps in the exact colors of their classes."""
+        if not self.palette:
+            return image
+        colors = self.palette.snapped(colors_of_unit(image.detach().float().cpu().permute(1, 2, 0).numpy()))
+        return torch.from_numpy(colors).permute(2, 0, 1) / 127.5 - 1
+
     # ---- before training
 
     def fits(self, header) -> bool:
@@ -173,17 +210,22 @@ class Domain:
         if deep and not self.palette and not isinstance(asked, Range):
             self.refuse_mixed(kinds)
         if self.palette or not (deep or isinstance(asked, tuple)):
-            return {**found, **self.settled_type(kinds)}
+            return {**found, **self.settled_type(kinds, headers)}
         if not self.partners and not isinstance(asked, Range):
             self.asked_ranges = [self.find_range(headers, pixels_of, next(iter(kinds)))]
             found[f'range_{self.name}'] = str(self.range)
-        return {**found, **self.settled_type(kinds)}
+        return {**found, **self.settled_type(kinds, headers)}
 
-    def settled_type(self, kinds: Counter) -> dict[str, str]:
-        """The type of the values, if it is not the usual one."""
-        self.dtype = kinds.most_common(1)[0][0]
+    def settled_type(self, kinds: Counter, headers: dict) -> dict[str, str]:
+        """The type and channels of the files, if they are not 8-bit gray or RGB."""
         self.trained = True
-        return {f'dtype_{self.name}': self.dtype} if self.is_wide or self.dtype not in ('bool', 'uint8') else {}
+        dtype = kinds.most_common(1)[0][0]
+        if not self.is_wide and dtype in ('bool', 'uint8'):
+            return {}
+        self.dtype = dtype
+        gray = all(header.channels == 1 for header in headers.values()) and not (self.partners or self.all_pages)
+        self.stored_channels = 1 if gray else self.channels
+        return {f'dtype_{self.name}': f'{self.dtype},{self.stored_channels}'}
 
     def refuse_mixed(self, kinds: Counter):
         if len(kinds) > 1:
@@ -237,6 +279,12 @@ class Domain:
                             f'palette.txt, or drop the option')
         say(f'--labels_{self.name}: {len(palette.stored)} classes found in {len(headers)} images')
         return palette
+
+
+def colors_of_unit(unit: np.ndarray) -> np.ndarray:
+    """(H, W, 1 or 3) in [-1, 1] as uint8 (H, W, 3)."""
+    levels = np.rint((np.clip(unit, -1, 1) + 1) * 127.5).astype(np.uint8)
+    return levels if levels.shape[2] == 3 else np.repeat(levels[..., :1], 3, 2)
 
 
 def fit_channels(unit: np.ndarray, channels: int, colors: str, name: str) -> np.ndarray:

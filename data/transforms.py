@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
-from util.errors import UserError
+from util.raster.read import ImageError
 
 PREPROCESS = ('resize_and_crop', 'crop', 'scale_width', 'scale_width_and_crop', 'none', 'resize', 'scale_shortside',
               'scale_shortside_and_crop')
@@ -68,6 +68,11 @@ class Preparation:
             return multiple_of_4(width), multiple_of_4(height)
         return width, height
 
+    def final_size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) of an image after `resize` and `cut`."""
+        width, height = self.resized(width, height)
+        return (self.crop_size, self.crop_size) if 'crop' in self.preprocess else (width, height)
+
     def draw(self, size: tuple[int, int], rng: random.Random) -> Draw:
         """A random crop and flip for an image of `size` (width, height) after `resize`.
 
@@ -78,12 +83,12 @@ class Preparation:
         return Draw(x, y, rng.random() > 0.5)
 
     def cut(self, image: Image.Image | torch.Tensor, draw: Draw, path: str) -> torch.Tensor:
-        """uint8 (C, H, W), cropped and flipped as drawn. Raises a `UserError` with `path` if the image is too small."""
+        """A tensor (C, H, W), cropped and flipped as drawn. Raises an `ImageError` with `path` if it is too small."""
         side = self.crop_size
         width, height = size_of(image)
         if 'crop' in self.preprocess and (width, height) != (side, side):
             if min(width, height) < side:
-                raise UserError(f'{os.path.abspath(path)} is {width}x{height}, smaller than --crop_size {side}; use a '
+                raise ImageError(f'{os.path.abspath(path)} is {width}x{height}, smaller than --crop_size {side}; use a '
                                 f'smaller --crop_size or --preprocess resize_and_crop')
             image = crop(image, draw.x, draw.y, side, side)
         levels = to_levels(image)

@@ -47,7 +47,7 @@ def add_image_options(parser):
     for name in DOMAINS:
         group.add_argument(f'--labels_{name}', type=label_table, default='', metavar='FILE', help=f'images of {name} are label maps: a file with the classes (0 = 255 0 0 in each line), or auto')
     for name in DOMAINS:
-        group.add_argument(f'--dtype_{name}', default='', metavar='TYPE', help=f'type of the values in the files of {name}, such as uint16; found in training, and used to write results')
+        group.add_argument(f'--dtype_{name}', default='', metavar='TYPE', help=f'type and channels of the files of {name}, such as uint16,1; found in training, and used to write results')
     group.add_argument('--show_bands', type=band_list, default='', metavar='N,N,N', help='bands that pages show as red, green and blue; default: the first three, or the first')
 
 

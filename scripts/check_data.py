@@ -70,6 +70,7 @@ def content_problems(opt, dataset, bad: set[str]) -> list:
 
 def summary(folders: dict) -> list[str]:
     """One line about each folder."""
+    from data.image_folder import ignored
     lines = []
     for folder, headers in folders.items():
         good = [header for header in headers.values() if not header.problem]
@@ -83,6 +84,8 @@ def summary(folders: dict) -> list[str]:
             parts.append(f'{turned} turned by EXIF')
         if transparent := sum(header.transparent for header in good):
             parts.append(f'{transparent} with transparency')
+        if others := ignored(folder):
+            parts.append(f'ignored: {others}')
         lines.append(f'{folder}: {", ".join(parts)}')
     return lines
 

@@ -1,7 +1,7 @@
 """Images between files, tensors and arrays."""
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import numpy as np
@@ -11,11 +11,14 @@ from PIL import Image, ImageDraw, ImageFont
 LABEL_HEIGHT, PADDING = 14, 2   # pixels, of `image_grid`
 
 
-def tensor_to_image(tensor: torch.Tensor) -> np.ndarray:
+def tensor_to_image(tensor: torch.Tensor, bands: Sequence[int] = ()) -> np.ndarray:
     """An image (C, H, W) in [-1, 1] as uint8 (H, W, 3), rounded to the nearest level and clipped.
 
-    One channel becomes gray; of more than 3 channels the first three are shown.
+    One or two channels are shown as gray, of the first; of more than 3 channels the first three are shown, or those
+    with the numbers `bands`, counted from 1.
     """
+    if bands and max(bands) <= len(tensor):
+        tensor = tensor[[band - 1 for band in bands]]
     array = ((tensor.detach().float().cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
     if len(array) < 3:
         array = array[:1].expand(3, -1, -1)

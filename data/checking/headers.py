@@ -45,6 +45,11 @@ def read_header(path: str, max_pixels: int = MAX_PIXELS) -> Header:
         return Header(0, 0, problem=reason(error))
 
 
+def some_headers(paths: list[str], max_pixels: int = MAX_PIXELS, most: int = 100) -> dict[str, Header]:
+    """{path: header} of up to `most` files, spread over the list."""
+    return {path: read_header(path, max_pixels) for path in paths[::max(1, len(paths) // most)]}
+
+
 def scan(paths: list[str], folder, max_pixels: int = MAX_PIXELS, timeout: float = 0) -> dict[str, Header]:
     """{path: header} of the files in `folder`; only files that are new or changed since the last scan are read.
 

@@ -93,13 +93,15 @@ def all_square(headers: dict[str, Header]) -> bool:
     return bool(good) and all(header.width == header.height for header in good)
 
 
-def square_problem(headers: dict[str, Header], folder) -> Problem:
+def square_problem(headers: dict[str, Header], folder, training: bool = True) -> Problem:
     path, header = next((path, header) for path, header in headers.items() if not header.problem)
     files = {path: f'{header.width}x{header.height}'}
+    cure = f'To translate whole images: --model test --dataroot {os.path.abspath(folder)}'
+    if training:
+        cure = 'For unpaired images use --dataset_mode unaligned'
     return Problem('no pairs', f'all {len(headers)} images in {os.path.abspath(folder)} are square, such as '
-                   f'{listing(files)}; --dataset_mode aligned splits each into a left half A and a right half B. For '
-                   f'unpaired images use --dataset_mode unaligned, or single in test.py; if these are pairs of tall '
-                   f'halves, add --square_pairs', files)
+                   f'{listing(files)}; --dataset_mode aligned splits each into a left half A and a right half B. '
+                   f'{cure}; if these are pairs of tall halves, add --square_pairs', files)
 
 
 def pair_problems(pairs: list[tuple[str, str]], headers: dict[str, Header]) -> list[Problem]:

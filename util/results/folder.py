@@ -69,7 +69,7 @@ def differences(found: dict, facts: dict) -> list[str]:
 def move_unknown_aside(folder: Path, written: set[str], notify):
     """Move images that this test did not write, whose inputs no longer exist, from `folder` to `<folder>.1`."""
     ours = {composed(file) for file in written}
-    parts = [folder / name for name in ('images', 'thumbs') if not (folder / name).is_symlink()]
+    parts = [folder / name for name in ('images', 'views', 'thumbs') if not (folder / name).is_symlink()]
     unknown = [path for part in parts for path in sorted(part.rglob('*'))
                if path.is_file() and composed(as_text(path.relative_to(folder).as_posix())) not in ours]
     if not unknown:

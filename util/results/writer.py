@@ -6,11 +6,13 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from util.console import say
 from util.files import atomic_write
 from util.images import save_image, tensor_to_image
+from util.raster.write import extension_for, write_pixels
 from util.results import metrics
 from util.results.folder import as_path, as_text, facts_of, move_other_test_aside, move_unknown_aside, page_facts
 from util.results.gallery import Gallery
@@ -19,28 +21,36 @@ PAGES_EVERY = 2         # seconds between two updates of the pages,
 PAGES_SHARE = 0.05      # or longer on a slow disk: they take at most this share of the time
 LIST_SHARE = 0.02       # results.json grows with the results: it takes at most this share of the time
 LONGEST_NAME = 150      # bytes of one part of a path, so that suffixes still fit the limit of file systems
+SHOWN = ('.png', '.jpg', '.jpeg')     # by browsers, if they have 8 bits
 THUMB_SIZE = 320        # pixels of the longer side; larger images get a thumbnail of this size
 
 
 class Results:
     """One results folder, `<results_dir>/<name>/<phase>_<epoch>/`.
 
-    It holds `images/<stem>_<visual>.png`, the pages (`index.html`, ...) and `results.json`. The pages are updated as
-    results arrive and at the end, also when the test is interrupted: use it as `with Results(...) as results`.
+    It holds `images/<stem>_<visual>.png`, the pages (`index.html`, ...) and `results.json`. Images that have more than
+    8-bit gray or RGB are written in the kind of their domain (.tif, .npy, 16-bit .png), and `views/` has a picture of
+    each for the pages. The pages are updated as results arrive and at the end, also when the test is interrupted: use
+    it as `with Results(...) as results`.
 
     Args:
         opt: the options of the test.
         source_folder: folder of the inputs; results are named after their paths inside it.
         target: names of the two visuals to compare, (output, ground truth), or None.
         notify: called with each line about earlier results.
+        domains: {'A': ..., 'B': ...} of the model, which turn images into the values of a file.
     """
 
-    def __init__(self, opt, source_folder, target: tuple[str, str] | None = None, notify=say):
+    def __init__(self, opt, source_folder, target: tuple[str, str] | None = None, notify=say,
+                 domains: dict | None = None):
         iteration = f'_iter{opt.load_iter}' if opt.load_iter else ''
         self.folder = Path(opt.results_dir) / opt.name / f'{opt.phase}_{opt.epoch}{iteration}'
         self.aspect_ratio = opt.aspect_ratio
         self.source_folder = Path(source_folder)
         self.target = target
+        self.domains = domains or {}
+        self.save_as = opt.as_dict().get('save_as', '')
+        self.bands = [int(band) for band in filter(None, opt.as_dict().get('show_bands', '').split(','))]
         self.notify = notify
         self.facts = facts_of(opt)
         move_other_test_aside(self.folder, self.facts, notify)
@@ -89,23 +99,51 @@ class Results:
         `styles`: {name: path} of the style image that a visual was guided by, for results.json.
         """
         for index, path in enumerate(paths):
-            self.add_one(path, {name: tensor_to_image(images[index]) for name, images in visuals.items()}, styles)
+            self.add_one(path, {name: images[index] for name, images in visuals.items()}, styles)
         if time.monotonic() - self.pages_saved > max(PAGES_EVERY, self.pages_cost / PAGES_SHARE):
             self.save('running')
 
-    def add_one(self, path: str, pictures: dict, styles: dict[str, str]):
+    def add_one(self, path: str, images: dict, styles: dict[str, str]):
         stem = self.unique_stem(stem_of(path, self.source_folder), path)
-        files = {name: f'images/{stem}_{name}.png' for name in pictures}
-        for name, picture in pictures.items():
-            save_image(picture, self.new_path(files[name]), self.aspect_ratio)
+        pictures = {name: self.picture_of(name, image) for name, image in images.items()}
+        files, views = {}, {}
+        for name, image in images.items():
+            domain = self.domain_of(name)
+            files[name], views[name] = self.save_image(f'{stem}_{name}', domain, image, pictures[name], path)
         thumbs, scores = self.save_thumbs(stem, pictures), self.compare(pictures)
-        self.gallery.add(stem, files, displayed_size(pictures, self.aspect_ratio), thumbs, scores)
+        self.gallery.add(stem, views, displayed_size(pictures, self.aspect_ratio), thumbs, scores)
         entry = dict(stem=stem, source=as_text(str(Path(path).absolute())), files=files)
         if styles:
             entry['styles'] = {name: as_text(str(Path(source).absolute())) for name, source in styles.items()}
         if scores:
             entry['metrics'] = scores
         self.images.append(json.dumps(entry, allow_nan=False))
+
+    def domain_of(self, name: str):
+        """The domain of a visual, by its name: fake_B is an image of B, `real` of A, `fake` of B."""
+        letter = {'real': 'A', 'fake': 'B'}.get(name) or next((part for part in name.split('_') if part in 'AB'), '')
+        return self.domains.get(letter)
+
+    def picture_of(self, name: str, image) -> np.ndarray:
+        domain = self.domain_of(name)
+        return tensor_to_image(domain.picture(image) if domain else image, self.bands)
+
+    def save_image(self, name: str, domain, image, picture: np.ndarray, source: str) -> tuple[str, str]:
+        """Write one image; returns its file, and the file that pages show, which is the same for 8-bit pictures."""
+        stored = domain.stored_type(source) if domain else None
+        if not stored and self.save_as in ('', 'png'):
+            file = f'images/{name}.png'
+            save_image(picture, self.new_path(file), self.aspect_ratio)
+            return file, file
+        pixels = domain.to_stored(image, *stored) if stored else picture
+        extension = extension_for(source, pixels.dtype.name, pixels.shape[2], self.save_as)
+        file = f'images/{name}{extension}'
+        write_pixels(self.new_path(file), pixels, source)
+        if extension in SHOWN and is_shown(pixels, picture):
+            return file, file
+        view = f'views/{name}.png'
+        save_image(picture, self.new_path(view), self.aspect_ratio)
+        return file, view
 
     def add_failure(self, message: str):
         """List an image that could not be read or translated."""
@@ -193,6 +231,11 @@ class Results:
             file.write(head.removesuffix('\n}') + ',\n "images": [\n  ' + ',\n  '.join(self.images) + '\n ]\n}\n')
         self.list_saved = time.monotonic()
         self.list_cost = self.list_saved - start
+
+
+def is_shown(pixels: np.ndarray, picture: np.ndarray) -> bool:
+    """True if a file with these values, (H, W, C), looks like the picture, (H, W, 3)."""
+    return pixels.shape[2] in (1, 3) and np.array_equal(np.broadcast_to(pixels, picture.shape), picture)
 
 
 def displayed_size(pictures: dict, aspect_ratio: float) -> tuple[int, int]:
