@@ -36,16 +36,20 @@ class AlignedDataset(BaseDataset):
 
     def two_folders(self):
         """The folders of A and B, or None if pairs are side by side."""
-        root, phase = self.dataroot, self.phase
-        if (root / phase).is_dir():
+        if self.layout.pairs:
+            return self.dataroot, self.dataroot
+        if (self.dataroot / self.phase).is_dir() and not any(self.layout.folders.values()):
             return None
-        for folders in ((root / f'{phase}A', root / f'{phase}B'), (root / 'A' / phase, root / 'B' / phase)):
-            if all(folder.is_dir() for folder in folders):
-                return folders
-        return None
+        folders = self.layout.domain_folder('A'), self.layout.domain_folder('B')
+        return folders if all(folders) else None
 
     def list_pairs(self, folder_A, folder_B, allow_unmatched: bool) -> tuple[list[str], list[str]]:
         """Files of A and their partners in B, at most --max_dataset_size."""
+        if self.layout.pairs:
+            pairs = self.layout.split(self.layout.table())
+            say(f'{len(pairs)} pairs of {self.layout.pairs}')
+            pairs = self.usable_pairs(pairs[:int(min(self.limit, len(pairs)))])
+            return [path for path, _ in pairs], [path for _, path in pairs]
         A, B = list_images(folder_A), list_images(folder_B)
         pairs, unmatched = pair_by_name(A, folder_A, B, folder_B)
         if unmatched:
@@ -56,6 +60,7 @@ class AlignedDataset(BaseDataset):
                 f'{folder_B.name} have no partner of the same name: {listing(dict.fromkeys(unmatched, ""))}; {cure} '
                 f'(for unpaired images, use --dataset_mode unaligned and a --model for it)',
                 dict.fromkeys(unmatched, 'no partner'), fatal=not (allow_unmatched and pairs)))
+        pairs = self.layout.split(pairs, folder_A)
         pairs = pairs[:int(min(self.limit, len(pairs)))]
         message = f'paired by file name: {len(pairs)} pairs in {folder_A.absolute()} and {folder_B.name}'
         if self.training:
@@ -63,6 +68,8 @@ class AlignedDataset(BaseDataset):
         else:
             say(message)
         pairs = self.usable_pairs(pairs)
+        self.A.partners = self.layout.partners('A', [path for path, _ in pairs])
+        self.B.partners = self.layout.partners('B', [path for _, path in pairs])
         return [path for path, _ in pairs], [path for _, path in pairs]
 
     def usable_pairs(self, pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -15,12 +15,14 @@ from util.images import as_numbers, swap_domains
 from util.machine.seeding import derive_seed
 from util.raster.read import ImageError
 
+from .augment import Augmentation
 from .checking.bad_images import BadImages
 from .checking.headers import some_headers
 from .checking.inspection import Inspection
 from .checking.problems import Problem, channel_problems, left_out
 from .domain import Domain
 from .image_folder import contents, ignored, is_image, list_images
+from .layout import Layout
 from .transforms import Preparation
 
 MAX_TRIES = 10      # unreadable samples in a row; after so many the cause is not single files
@@ -45,17 +47,20 @@ class BaseDataset(Dataset):
     fixed = ()              # options that must have the values of `defaults`
 
     halves = 1              # 2 if a file holds A and B side by side
+    paired = True           # A and B show the same
     any_device = False      # True if `load` only crops images, so that they can be cached on a GPU
     cache = None            # set by --loader
     keep_going = False      # True: return the `ImageError` in place of a sample that cannot be read
 
     def __init__(self, opt):
-        self.dataroot = Path(opt.dataroot)
+        self.layout = Layout(opt)
+        self.dataroot = self.layout.root
         self.phase = opt.phase
         self.limit = opt.max_dataset_size
         self.max_pixels = opt.max_pixels
         self.reversed = opt.direction == 'BtoA'
         self.random_pairs = not opt.serial_batches
+        self.given = opt.given
         self.prepare = Preparation(opt.preprocess, opt.load_size, opt.crop_size, flip=not opt.no_flip,
                                    fast=opt.isTrain and opt.fast_resize)
         # the stored A and B have the channels of the model's A and B, which --direction may have swapped
@@ -67,6 +72,7 @@ class BaseDataset(Dataset):
         self.files_of = {'A': {}, 'B': {}}      # {path: None} in order
         self.training = opt.isTrain
         self.inspection = Inspection(opt, self.prepare) if self.training else None
+        self.augmentation = Augmentation(opt.as_dict().get('augment', 'none') if self.training else 'none')
         self.bad_images = BadImages()
         self.listed = []        # folders
         self.n_files = 0
@@ -78,13 +84,27 @@ class BaseDataset(Dataset):
         for domain in (self.A, self.B):
             domain.clipped = [0, 0]
         try:
-            return self.with_counts(self.load(index, random.Random(seed)))
+            return self.augmented(self.with_counts(self.load(index, random.Random(seed))), seed)
         except ImageError as error:
             if self.keep_going:
                 return error
             if not self.training:
                 raise
             return self.replacement(index, seed, [str(error)])
+
+    def augmented(self, sample: dict, seed) -> dict:
+        """The sample with the changes of --augment; a pair is moved alike."""
+        if not self.augmentation:
+            return sample
+        rng = random.Random(derive_seed(seed, 'augment'))
+        moves = self.augmentation.draw(rng)
+        for name in (name for name in 'AB' if name in sample):
+            domain = self.domains.get(name)
+            image = self.augmentation.apply(sample[name], moves, nearest=bool(domain and domain.palette),
+                                            recolor=domain is not None)
+            sample = {**sample, name: image}
+            moves = moves if self.paired else self.augmentation.draw(rng)
+        return sample
 
     def with_counts(self, sample: dict) -> dict:
         """The sample and, in a test, how many values were outside the range: 'clipped'."""
@@ -98,7 +118,7 @@ class BaseDataset(Dataset):
         for step in range(1, MAX_TRIES):
             try:
                 sample = self.load((index + step) % len(self), random.Random(derive_seed(seed, 'instead', step)))
-                return {**sample, 'replaced': failed}
+                return {**self.augmented(sample, seed), 'replaced': failed}
             except ImageError as error:
                 failed = list(dict.fromkeys([*failed, str(error)]))
         raise UserError(f'{MAX_TRIES} samples in a row could not be read: {"; ".join(failed[:3])}; is {self.dataroot} '
@@ -116,12 +136,29 @@ class BaseDataset(Dataset):
         """The images of a sub-folder of the dataroot ('' for the dataroot) in natural order, at most
         --max_dataset_size; `domains` says whose they are.
         """
-        folder = self.dataroot / name
+        folder = self.layout.phase_folder() if name and name == self.phase else self.dataroot / name
         if not folder.is_dir():
             raise UserError(f'there is no folder {folder.absolute()} ({contents(self.dataroot)}); '
                             f'{self.layout_hint(name)}')
+        return self.images_in(folder, domains)
+
+    def list_domain(self, name: str) -> list[str]:
+        """The images of domain A or B: a list, a folder that an option names, or a usual place in the dataroot."""
+        domain = self.A if name == 'A' else self.B
+        if self.layout.lists[name]:
+            paths = self.layout.split(self.layout.listed(name))
+            return self.usable(paths[:int(min(self.limit, len(paths)))], self.dataroot, name)
+        folder = self.layout.domain_folder(name)
+        if folder is None:
+            return self.list_folder(f'{self.phase}{name}', name)
+        paths = self.images_in(folder, name)
+        domain.partners = self.layout.partners(name, paths)
+        return paths
+
+    def images_in(self, folder: Path, domains: str) -> list[str]:
         self.listed.append(folder)
-        return self.usable(list_images(folder, self.limit), folder, domains)
+        paths = self.layout.split(list_images(folder), folder)
+        return self.usable(paths[:int(min(self.limit, len(paths)))], folder, domains)
 
     def usable(self, paths: list[str], folder, domains: str = 'AB') -> list[str]:
         """In training, the paths whose headers can be read; `check` reports the others."""
@@ -169,9 +206,19 @@ class BaseDataset(Dataset):
 
     def settle(self) -> dict[str, str]:
         """Find the value ranges and classes of the training images: {option: value}."""
-        found = {}
+        found = self.derive_channels()
         for domain in (self.A, self.B):
             found.update(domain.settle(self.headers_of(domain), partial(self.values_of, domain)))
+        return found
+
+    def derive_channels(self) -> dict[str, int]:
+        """The channels of images of several files, unless --input_nc or --output_nc gives them."""
+        found = {}
+        for domain in (self.A, self.B):
+            option = 'input_nc' if (domain is self.B) == self.reversed else 'output_nc'
+            if domain.partners and option not in self.given:
+                domain.channels = domain.count_channels(next(iter(domain.partners)))
+                found[option] = domain.channels
         return found
 
     def headers_of(self, domain: Domain) -> dict:
@@ -205,6 +252,8 @@ class BaseDataset(Dataset):
             return f'{name}A and {name}B are for --dataset_mode unaligned'
         if name != self.phase and (self.dataroot / self.phase).is_dir():
             return f'pairs side by side in {self.phase} are for --dataset_mode aligned'
+        if self.dataroot.name.removeprefix(self.phase) in ('A', 'B', '_A', '_B'):
+            return f'use --dataroot {self.dataroot.absolute().parent}'
         below = [place for place in sorted(self.dataroot.glob(f'*/{name}')) if place.is_dir()]
         return f'use --dataroot {below[0].parent.absolute()}' if below else 'correct --dataroot or --phase'
 

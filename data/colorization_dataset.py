@@ -17,6 +17,11 @@ class ColorizationDataset(BaseDataset):
         super().__init__(opt)
         self.paths = self.list_folder(self.phase)
 
+    @property
+    def domains(self):
+        """Files hold A and B together, in RGB."""
+        return {}
+
     def load(self, index, rng):
         path = self.paths[index]
         levels = self.prepare.window(self.picture(path), rng, path)

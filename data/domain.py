@@ -1,6 +1,7 @@
 """How the files of one domain become tensors for the networks: bands, channels, value range, classes."""
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
@@ -144,6 +145,10 @@ class Domain:
                              f'give the range of the values with --range_{self.name} LO,HI')
         return value_range.to_unit(pixels)
 
+    def count_channels(self, path: str) -> int:
+        """The channels of all files of a sample."""
+        return sum(kind_of(file, self.max_pixels).channels for file in (path, *self.partners[path]))
+
     # ---- writing
 
     def stored_type(self, source: str) -> tuple[str, int] | None:
@@ -151,6 +156,8 @@ class Domain:
 
         None for 8-bit gray and RGB. 0 channels: those of the networks.
         """
+        if self.partners or len(self.asked_ranges) > 1:
+            return 'float32', 0         # the files have ranges of their own: [-1, 1]
         if self.dtype or self.is_wide:
             return self.dtype or 'uint8', self.stored_channels
         try:
@@ -169,7 +176,7 @@ class Domain:
         unit = image.detach().cpu().double().permute(1, 2, 0).numpy()
         if self.palette:
             return self.palette.to_classes(colors_of_unit(unit), dtype)
-        value_range = self.range or ranges.of_type(dtype)
+        value_range = Range(-1, 1) if len(self.asked_ranges) > 1 else self.range or ranges.of_type(dtype)
         return value_range.to_stored(unit, dtype)
 
     def picture(self, image: torch.Tensor) -> torch.Tensor:
@@ -200,6 +207,8 @@ class Domain:
         """
         if not headers:
             return {}
+        if self.partners:
+            return self.settle_parts(headers)
         found = {}
         if self.asked_labels == 'auto' and not self.palette:
             self.palette = self.find_labels(headers, pixels_of)
@@ -211,10 +220,26 @@ class Domain:
             self.refuse_mixed(kinds)
         if self.palette or not (deep or isinstance(asked, tuple)):
             return {**found, **self.settled_type(kinds, headers)}
-        if not self.partners and not isinstance(asked, Range):
+        if not isinstance(asked, Range):
             self.asked_ranges = [self.find_range(headers, pixels_of, next(iter(kinds)))]
             found[f'range_{self.name}'] = str(self.range)
         return {**found, **self.settled_type(kinds, headers)}
+
+    def settle_parts(self, headers: dict) -> dict[str, str]:
+        """As `settle`, for images of several files: a range for each folder."""
+        texts = []
+        for number in range(1 + len(next(iter(self.partners.values())))):
+            files = {path: (path, *self.partners[path])[number] for path in headers}
+            kinds = Counter(kind_of(file, self.max_pixels).dtype for file in files.values())
+            self.refuse_mixed(kinds)
+            asked = self.asked_ranges[number] if number < len(self.asked_ranges) else None
+            if asked is None:
+                read = partial(read_pixels, max_pixels=self.max_pixels)
+                asked = self.find_range(files.values(), read, next(iter(kinds)))
+            texts.append(str(asked))
+        self.asked_ranges = [ranges.parse(text) for text in texts]
+        self.trained = True
+        return {f'range_{self.name}': ':'.join(texts)}
 
     def settled_type(self, kinds: Counter, headers: dict) -> dict[str, str]:
         """The type and channels of the files, if they are not 8-bit gray or RGB."""

@@ -3,6 +3,8 @@ import os
 from collections import defaultdict
 from itertools import chain
 
+from .image_folder import natural
+
 
 def pair_by_name(paths_A: list[str], folder_A, paths_B: list[str], folder_B) -> tuple[list[tuple[str, str]], list[str]]:
     """Pairs sorted by name, and the files without a partner.
@@ -17,7 +19,8 @@ def pair_by_name(paths_A: list[str], folder_A, paths_B: list[str], folder_B) -> 
     pairs += [(by_stem_A[stem][0], by_stem_B[stem][0]) for stem in by_stem_A.keys() & by_stem_B.keys()
               if len(by_stem_A[stem]) == len(by_stem_B[stem]) == 1]
     paired = set(chain.from_iterable(pairs))
-    return sorted(pairs), [path for path in [*paths_A, *paths_B] if path not in paired]
+    pairs.sort(key=lambda pair: natural(pair[0]))
+    return pairs, [path for path in [*paths_A, *paths_B] if path not in paired]
 
 
 def by_name(paths: list[str], folder) -> dict[str, str]:

@@ -9,7 +9,8 @@ class SingleDataset(BaseDataset):
     def __init__(self, opt):
         super().__init__(opt)
         self.domain = self.domains['A']
-        self.paths = self.list_folder('', self.domain.name)
+        named = self.layout.folders[self.domain.name] or self.layout.lists[self.domain.name]
+        self.paths = self.list_domain(self.domain.name) if named else self.list_folder('', self.domain.name)
 
     def load(self, index, rng):
         path = self.paths[index]
@@ -17,4 +18,4 @@ class SingleDataset(BaseDataset):
 
     @property
     def folder_A(self):
-        return self.dataroot
+        return self.layout.domain_folder(self.domain.name) if self.layout.folders[self.domain.name] else self.dataroot

@@ -7,17 +7,18 @@ from .base_dataset import BaseDataset
 class UnalignedDataset(BaseDataset):
     """As long as the larger folder. Each A is combined with a random B; with --serial_batches, with the same index."""
 
+    paired = False
     any_device = True
 
     def __init__(self, opt):
         super().__init__(opt)
-        self.A_paths = self.list_domain('A', other='B')
-        self.B_paths = self.list_domain('B', other='A')
+        self.A_paths = self.paths_of('A', other='B')
+        self.B_paths = self.paths_of('B', other='A')
 
-    def list_domain(self, domain: str, other: str) -> list[str]:
+    def paths_of(self, domain: str, other: str) -> list[str]:
         """The images of a domain. If a test has only the other domain, the error says how to translate that one."""
         try:
-            return self.list_folder(f'{self.phase}{domain}', domain)
+            return self.list_domain(domain)
         except UserError as error:
             other_folder = self.dataroot / f'{self.phase}{other}'
             if self.training or not other_folder.is_dir():
@@ -39,4 +40,5 @@ class UnalignedDataset(BaseDataset):
 
     @property
     def folder_A(self):
-        return self.dataroot / f'{self.phase}{"B" if self.reversed else "A"}'
+        name = 'B' if self.reversed else 'A'
+        return self.layout.domain_folder(name) or self.dataroot / f'{self.phase}{name}'

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
@@ -24,10 +25,14 @@ from data.image_folder import contents, is_image, read_image
 from util.cli import run
 from util.console import warn
 from util.errors import UserError
+from util.raster.kinds import is_8_bit, kind_of
+from util.raster.read import ImageError, read_pixels
+from util.raster.write import extension_for, write_pixels
 
 QUALITY = 95        # of JPEG files
 NAMED = 5           # files named per reason
 NO_PARTNER, DIFFERENT_SIZE, UNREADABLE = 'without partner', 'of different size', 'unreadable'
+DIFFERENT_TYPE = 'of different type (put them into two folders, trainA and trainB)'
 NOT_A, GIF = 'not named *_A', 'in GIF format, which cannot store photos (convert to PNG)'
 
 
@@ -174,21 +179,54 @@ def side_by_side(image_A: Image.Image, image_B: Image.Image) -> Image.Image:
 def combine(pair: Pair) -> tuple[str, str] | None:
     """Write one pair. Returns (reason, file) if it is left out."""
     try:
-        image_A, image_B = read_image(str(pair.path_A)), read_image(str(pair.path_B))
-    except UserError as error:
+        write_pair(str(pair.path_A), str(pair.path_B), pair.path_AB)
+    except Unequal as error:
+        return error.args[0], f'{pair.name}: {error.args[1]}'
+    except ImageError as error:
         return UNREADABLE, f'{pair.name}: {error}'
-    if image_A.size != image_B.size:
-        return DIFFERENT_SIZE, f'{pair.name}: A {size_text(image_A)}, B {size_text(image_B)}'
-    try:
-        side_by_side(image_A, image_B).save(pair.path_AB, quality=QUALITY)
     except OSError as error:
         raise UserError(f'{pair.path_AB.absolute()} cannot be written ({error.strerror or error}); free disk space '
                         f'or choose another output folder')
     return None
 
 
-def size_text(image: Image.Image) -> str:
-    return f'{image.width}x{image.height}'
+class Unequal(Exception):
+    """The images of a pair do not go side by side: (reason, details)."""
+
+
+def write_pair(path_A: str, path_B: str, output: Path) -> Path:
+    """Write A | B as `output`; with another extension if its file type cannot hold the values. Returns the path.
+
+    Images with more than 8-bit gray or RGB keep their values; both must have the same type.
+    """
+    if is_plain(path_A) and is_plain(path_B):
+        image_A, image_B = read_image(path_A), read_image(path_B)
+        refuse_sizes(image_A.size, image_B.size)
+        side_by_side(image_A, image_B).save(output, quality=QUALITY)
+        return output
+    A, B = read_pixels(path_A), read_pixels(path_B)
+    refuse_sizes(A.shape[1::-1], B.shape[1::-1])
+    if (A.dtype, A.shape[2]) != (B.dtype, B.shape[2]):
+        raise Unequal(DIFFERENT_TYPE, f'A {A.dtype} with {A.shape[2]} channels, B {B.dtype} with {B.shape[2]}')
+    extension = extension_for(str(output), A.dtype.name, A.shape[2])
+    if extension.lower() in ('.jpg', '.jpeg', '.webp'):
+        extension = '.png'
+    output = output.with_suffix(extension)
+    write_pixels(output, np.concatenate([A, B], 1), path_A)
+    return output
+
+
+def is_plain(path: str) -> bool:
+    try:
+        kind = kind_of(path)
+    except (OSError, ValueError):
+        return True         # reading it says what is wrong
+    return is_8_bit(kind.dtype, kind.colors)
+
+
+def refuse_sizes(size_A, size_B):
+    if tuple(size_A) != tuple(size_B):
+        raise Unequal(DIFFERENT_SIZE, 'A {}x{}, B {}x{}'.format(*size_A, *size_B))
 
 
 def each(function: Callable, items: list, parallel: bool = True) -> Iterator:

@@ -11,10 +11,9 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
 
-from combine_A_and_B import QUALITY, each, listed, make_folders, side_by_side
+from combine_A_and_B import Unequal, each, listed, make_folders, write_pair
 
 from data.checking.headers import read_header
-from data.image_folder import read_image
 from util.cli import run
 from util.console import warn
 from util.errors import UserError
@@ -82,9 +81,10 @@ def error_of(pair: tuple[Path, Path]) -> str:
 
 def join(task):
     (path_A, path_B), output = task
-    image = side_by_side(read_image(str(path_A)), read_image(str(path_B)))
     try:
-        image.save(output, quality=QUALITY)
+        write_pair(str(path_A), str(path_B), output)
+    except Unequal as error:
+        raise UserError(f'{path_A.absolute()} and {path_B.absolute()} are {error.args[0]}: {error.args[1]}')
     except OSError as error:
         raise UserError(f'{output.absolute()} cannot be written ({error.strerror or error}); free disk space and '
                         f'run again')

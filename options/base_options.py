@@ -15,7 +15,7 @@ from util.errors import UserError
 from util.files import atomic_write, move_aside
 
 from . import rules
-from .image_options import add_image_options, joined
+from .image_options import add_image_options, dataroot_of, joined
 from .parser import (
     ALIASES,
     OptionParser,
@@ -229,7 +229,8 @@ class BaseOptions:
         """Values that follow from others."""
         values = self.filled(values)
         norm = {'sync_batch': 'syncbatch', 'sync_instance': 'instance'}.get(values['norm'], values['norm'])
-        return {**values, 'norm': norm, 'name': full_name(values), 'isTrain': self.is_train}
+        return {**values, 'norm': norm, 'name': full_name(values), 'isTrain': self.is_train,
+                'dataroot': dataroot_of(values)}
 
     def filled(self, values: dict) -> dict:
         """Values that default to those of other options."""

@@ -3,8 +3,11 @@ import argparse
 import re
 from pathlib import Path
 
+from .parser import names_of, number, whole
+
 NUMBER = r'[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?'
 DOMAINS = ('A', 'B')
+AUGMENTATIONS = ('none', 'flip', 'vflip', 'rot90', 'affine', 'color')    # of data/augment.py; flip is there by default
 
 
 def value_range(text: str) -> str:
@@ -37,6 +40,14 @@ def label_table(text: str) -> str:
 
 def add_image_options(parser):
     """Options of train.py and test.py alike."""
+    group = parser.add_argument_group('files (docs/datasets.md)')
+    for name in DOMAINS:
+        group.add_argument(f'--folder_{name}', nargs='+', default=(), metavar='DIR', help=f'folder of {name}, instead of the usual places in --dataroot; several folders are channels of one image, matched by name')
+    for name in DOMAINS:
+        group.add_argument(f'--list_{name}', default='', metavar='FILE', help=f'file with the path of an image of {name} in each line, relative to --dataroot')
+    group.add_argument('--pairs', default='', metavar='FILE', help='pairs in a CSV file (path of A, path of B) or in JSON lines ({"A": ..., "B": ...}), relative to --dataroot')
+    group.add_argument('--val_fraction', type=number(0, below=1), default=0.0, metavar='X', help='hold out this part of the training images, as phases val and test, where these have no folder')
+    group.add_argument('--split_seed', type=whole(0), default=0, help='seed of --val_fraction')
     group = parser.add_argument_group('images (docs/datasets.md)')
     for name in DOMAINS:
         group.add_argument(f'--range_{name}', type=value_range, default='auto', metavar='LO,HI', help=f'values of {name} that are -1 and 1 for the networks, such as 0,1400, or percentiles 1%%,99%%; auto: the full range for 8 bits, else the range found in the training images')
@@ -49,6 +60,13 @@ def add_image_options(parser):
     for name in DOMAINS:
         group.add_argument(f'--dtype_{name}', default='', metavar='TYPE', help=f'type and channels of the files of {name}, such as uint16,1; found in training, and used to write results')
     group.add_argument('--show_bands', type=band_list, default='', metavar='N,N,N', help='bands that pages show as red, green and blue; default: the first three, or the first')
+
+
+def add_augment_options(parser):
+    """Options of train.py."""
+    group = parser.add_argument_group('augmentation')
+    group.add_argument('--augment', type=names_of(AUGMENTATIONS), default='none', metavar='NAMES', help=f'random changes of training images besides crop and flip, separated by commas: {", ".join(AUGMENTATIONS[1:])}; a pair is moved alike')
+    group.add_argument('--augment_preview', type=whole(0), default=0, metavar='N', help='write N augmented samples to augment_preview.png in the run folder')
 
 
 def add_output_options(parser):
@@ -67,3 +85,10 @@ def joined(argv: list[str]) -> list[str]:
         else:
             words.append(word)
     return words
+
+
+def dataroot_of(values: dict) -> str | None:
+    """--dataroot, or where the folders, lists or pairs are that the command line names."""
+    named = [*(values.get('folder_A') or ()), *(values.get('folder_B') or ()),
+             *filter(None, (values.get(name) for name in ('pairs', 'list_A', 'list_B')))]
+    return values['dataroot'] or (str(Path(named[0]).parent) if named else None)

@@ -77,6 +77,16 @@ def options_without_effect(values: dict, given) -> list[str]:
 # ---- data
 
 def missing_data_folder(opt):
+    named = [folder for name in 'AB' for folder in opt.get(f'folder_{name}') or ()]
+    for folder in named:
+        if not Path(folder).is_dir():
+            yield f'there is no folder {Path(folder).absolute()}; correct --folder_A or --folder_B'
+    files = [(option, opt.get(option)) for option in ('pairs', 'list_A', 'list_B') if opt.get(option)]
+    for option, file in files:
+        if not Path(file).is_file():
+            yield f'there is no file {Path(file).absolute()}; correct --{option}'
+    if not opt['dataroot'] and (named or files):
+        return
     if not opt['dataroot']:
         yield 'no images given; add their folder with --dataroot DIR'
         return

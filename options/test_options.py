@@ -9,9 +9,11 @@ from .parser import OptionParser, file_name, number, whole
 from .restore import load_run, warn_of_lost_options
 
 # what test.py takes over from training; its other options are about testing
-RESTORED = ('dataroot', 'model', 'input_nc', 'output_nc', 'ngf', 'netG', 'norm', 'no_dropout', 'dataset_mode',
+RESTORED = ('model', 'input_nc', 'output_nc', 'ngf', 'netG', 'norm', 'no_dropout', 'dataset_mode',
             'direction', 'preprocess', 'crop_size', 'max_pixels', 'display_winsize', 'range_A', 'range_B', 'bands',
             'bands_A', 'bands_B', 'pages', 'labels_A', 'labels_B', 'dtype_A', 'dtype_B', 'show_bands', 'square_pairs')
+# where the images of the training are; not for a test that has a --dataroot of its own
+PLACES = ('dataroot', 'folder_A', 'folder_B', 'list_A', 'list_B', 'pairs', 'val_fraction', 'split_seed')
 
 
 # after training on crops an image is tested in the size of a crop; else in the size of training
@@ -45,16 +47,22 @@ class TestOptions(BaseOptions):
             return {}
         self.trained = trained = state['options']
         own = self.own_options(trained)
-        stored = {name: trained[name] for name in (*RESTORED, *own) if name in trained}
+        stored = {name: trained[name] for name in (*PLACES, *RESTORED, *own) if name in trained}
         if trained['preprocess'] not in CROPPED:
             stored['load_size'] = trained['load_size']
         model, dataset_mode, direction = self.asked_for(argv)
         if model == 'test' or (not model and dataset_mode == 'single'):
             stored.update(one_sided(trained))
             del stored['dataroot']      # of training: pairs, or both domains
+        if 'dataroot' not in stored or self.given_places(argv):
+            stored = {name: value for name, value in stored.items() if name not in PLACES}
         if direction != trained['direction'] and works_both_ways(trained['model']):
             stored.update(direction=direction, input_nc=trained['output_nc'], output_nc=trained['input_nc'])
         return stored
+
+    def given_places(self, argv) -> bool:
+        """True if the command line says where the images are."""
+        return any(word.partition('=')[0] in {f'--{name}' for name in PLACES} for word in argv)
 
     def own_options(self, trained: dict) -> list[str]:
         """Names of the options of the model and dataset; of those in older files all that nobody else has."""

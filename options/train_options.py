@@ -5,6 +5,7 @@ from models import catalog
 
 from . import rules
 from .base_options import BaseOptions
+from .image_options import add_augment_options
 from .parser import file_name, names_of, number, whole
 from .restore import load_run, newest_good
 
@@ -42,6 +43,8 @@ class TrainOptions(BaseOptions):
         group.add_argument('--pool_size', type=whole(0), default=50, help='generated images kept for the discriminator; 0: none')
 
         group.add_argument('--ema', type=number(0, below=1), default=0.0, help='keep moving averages of the generators with this decay, such as 0.999; test.py uses them. 0: none')
+
+        add_augment_options(parser)
 
         group = parser.add_argument_group('speed and memory')
         group.add_argument('--engine', default='auto', choices=('auto', 'eager', 'compile', 'graph'), metavar='HOW', help='eager; compile: torch.compile; graph (experimental): each step as one CUDA graph; auto: eager (docs/performance.md)')

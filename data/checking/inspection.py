@@ -21,7 +21,7 @@ class Inspection:
     def usable(self, paths: list[str], folder) -> list[str]:
         """Read the headers of `paths`; returns the paths whose header could be read."""
         headers = scan(paths, folder, self.opt.max_pixels, self.opt.data_timeout)
-        self.folders[os.path.abspath(folder)] = headers
+        self.folders.setdefault(os.path.abspath(folder), {}).update(headers)
         usable = [path for path in paths if not headers[path].problem]
         if not usable and self.skips:
             none_left = problems.unreadable_problems(self.headers, can_be_skipped=False)

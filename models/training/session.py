@@ -15,7 +15,9 @@ from models.training.state import TrainingState
 from util.checkpoint import retention
 from util.checkpoint.lock import claim
 from util.console import as_duration, say, warn
+from util.images import as_numbers, image_grid, save_image, tensor_to_image
 from util.machine.memory import gigabytes, peak_memory
+from util.machine.seeding import derive_seed
 from util.machine.signals import Signals
 from util.monitors import loss_log
 from util.monitors.visualizer import NoVisualizer, Visualizer
@@ -87,8 +89,21 @@ class Session:
         console.crash_folder, console.silent = self.folder, False
         if self.group.is_main:
             self.dataset.bad_images.save_to(self.folder)
+            self.save_augment_preview()
         else:
             console.prefix = f'process {self.group.rank}: '
+
+    def save_augment_preview(self):
+        count = min(self.opt.augment_preview, len(self.dataset))
+        if not count:
+            return
+        pictures = {}
+        for index in range(count):
+            sample = self.dataset[index, derive_seed(self.opt.seed, index)]
+            pictures.update({f'{domain} {index}': tensor_to_image(as_numbers(sample[domain]))
+                             for domain in 'AB' if domain in sample})
+        save_image(image_grid(pictures, 8, 256), self.folder / 'augment_preview.png')
+        say(f'{count} augmented samples: {(self.folder / "augment_preview.png").absolute()}')
 
     def continue_run(self) -> str:
         """Make the checkpoint that is resumed the newest one; returns a line about it."""

@@ -130,7 +130,10 @@ def kind_of_image(image: Image.Image) -> Kind:
     # without this check Pillow would read a whole PNG in search of its orientation
     has_exif = image.format == 'TIFF' or 'exif' in image.info
     orientation = image.getexif().get(ORIENTATION, 1) if has_exif else 1
-    width, height = reversed(image.size) if orientation in (5, 6, 7, 8) else image.size
+    size = image.size
+    if image.format == 'TIFF':      # some versions of Pillow give the size after rotation
+        size = image.tag_v2.get(256, size[0]), image.tag_v2.get(257, size[1])
+    width, height = reversed(size) if orientation in (5, 6, 7, 8) else size
     dtype, channels, colors = stored(image)
     return Kind(width, height, dtype, channels, colors, pages_of(image), image.mode, orientation in range(2, 9),
                 transparent=image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info)
@@ -235,7 +238,9 @@ def kind_of_tiff(path: str, max_pixels: int) -> Kind:
         form = {'u': 'uint', 'i': 'int', 'f': 'float', 'b': 'uint', 'c': 'complex'}[page.dtype.kind]
         dtype, channels, colors = stored_samples(page.bitspersample, form, page.samplesperpixel, int(page.photometric),
                                                  alpha)
-        return Kind(page.imagewidth, page.imagelength, str(page.dtype), channels, colors, len(full_pages(file)), '')
+        turned = page.tags[ORIENTATION].value if ORIENTATION in page.tags else 1
+        size = (page.imagewidth, page.imagelength)[::-1 if turned in (5, 6, 7, 8) else 1]
+        return Kind(*size, str(page.dtype), channels, colors, len(full_pages(file)), '', turned in range(2, 9))
 
 
 def kind_of_array(path: str, max_pixels: int) -> Kind:

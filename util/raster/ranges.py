@@ -1,5 +1,6 @@
 """Which stored values are -1 and 1 for the networks: a range of values, given or found in the images of a dataset."""
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -27,9 +28,14 @@ class Range:
         """Stored values of any type as float32 in [-1, 1]. Levels 0..255 give the numbers of 8-bit images."""
         if values.dtype == np.uint8 and self.is_levels:
             return (values.astype(np.float32) / 255 - np.float32(0.5)) / np.float32(0.5)     # as `util.images.table`
-        wide = np.float32 if values.dtype.itemsize <= 2 else np.float64     # float32 has 24 bits
-        unit = (values.astype(wide) - wide(self.lo)) * wide(2 / (self.hi - self.lo)) - wide(1)
-        return np.clip(unit, -1, 1).astype(np.float32, copy=False)
+        if values.dtype.kind in 'iu' and values.dtype.itemsize == 2:
+            return table_of(self, values.dtype.name)[values.view(np.uint16)]
+        return self.scaled(values)
+
+    def scaled(self, values: np.ndarray) -> np.ndarray:
+        unit = (values.astype(np.float64) - self.lo) * (2 / (self.hi - self.lo)) - 1
+        return np.clip(unit, -1, 1).astype(np.float32)
+
 
     def to_stored(self, unit: np.ndarray, dtype: str) -> np.ndarray:
         """Numbers in [-1, 1] as values of the type `dtype`; integers are rounded to the nearest."""
@@ -44,6 +50,12 @@ class Range:
     def outside(self, values: np.ndarray) -> int:
         """How many values are clipped."""
         return int(np.count_nonzero((values < self.lo) | (values > self.hi)))
+
+
+@lru_cache(8)       # of 256 kB each; looking up is faster than computing
+def table_of(value_range: Range, dtype: str) -> np.ndarray:
+    """The number of each of the 65536 values of a 16-bit integer type, in the order of their bits."""
+    return value_range.scaled(np.arange(65536, dtype=np.uint16).view(dtype))
 
 
 def parse(text: str) -> Range | tuple[float, float] | None:

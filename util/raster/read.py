@@ -53,13 +53,13 @@ def read_stored(path: str, max_pixels: int, all_pages: bool) -> tuple[np.ndarray
         return read_array(path), 1
     if lower.endswith(EXR):
         return kinds.read_exr(path), 1
-    if kinds.is_tiff(path) and not (kinds.is_8_bit(kind.dtype, kind.colors) and kind.pages == 1):
+    if kinds.is_tiff(path) and not (kinds.is_8_bit(kind.dtype, kind.colors) and kind.pages == 1 and kind.mode):
         return read_tiff(path, all_pages)
     with open_image(path, max_pixels) as image:
-        orientation = image.getexif().get(ORIENTATION, 1)
         if kind.dtype == 'uint16' and (kind.channels > 1 or image.format in ('JPEG2000', 'PPM')):
-            return read_deep(path, image, kind), orientation
-        return read_frames(image, kind, all_pages), orientation
+            return read_deep(path, image, kind), image.getexif().get(ORIENTATION, 1)
+        pixels = read_frames(image, kind, all_pages)
+        return pixels, image.getexif().get(ORIENTATION, 1)      # asked last: Pillow itself turns TIFF files upright
 
 
 def read_frames(image: Image.Image, kind: Kind, all_pages: bool) -> np.ndarray:

@@ -1,0 +1,154 @@
+"""Where the images of a dataset are: folders of a phase, folders named by options, lists, tables of pairs, splits."""
+import csv
+import json
+import os
+from pathlib import Path
+
+from util.errors import UserError
+from util.machine.seeding import derive_seed
+from util.raster.kinds import known_extensions
+
+from .image_folder import list_images, natural
+
+HELD_OUT = ('val', 'test')      # phases that --val_fraction makes of the training images
+PLACES = ('{phase}{domain}', '{domain}/{phase}', '{phase}/{domain}', '{phase}_{domain}')
+
+
+class Layout:
+    """The files of a dataset, as the options describe them.
+
+    `--folder_A` and `--folder_B` name folders (several after one option are channels of one image), `--list_A` and
+    `--list_B` files with a path in each line, `--pairs` a table. Without them the images are in the dataroot.
+    """
+
+    def __init__(self, opt):
+        values = opt.as_dict()
+        self.root = Path(opt.dataroot)
+        self.phase = opt.phase
+        self.folders = {name: [Path(folder) for folder in values.get(f'folder_{name}') or []] for name in 'AB'}
+        self.lists = {name: values.get(f'list_{name}') or '' for name in 'AB'}
+        self.pairs = values.get('pairs') or ''
+        self.fraction = values.get('val_fraction') or 0.0
+        self.seed = values.get('split_seed') or 0
+
+    @property
+    def phases(self) -> list[str]:
+        """The phase, and where its images are split from if it has no folder of its own."""
+        return [self.phase, 'train'] if self.fraction and self.phase in HELD_OUT else [self.phase]
+
+    def domain_folder(self, name: str) -> Path | None:
+        """The folder of domain A or B: --folder_A or a usual place in the dataroot; None if there is none."""
+        if self.folders[name]:
+            return self.phase_of(self.folders[name][0])
+        places = (self.root / place.format(phase=phase, domain=name) for phase in self.phases for place in PLACES)
+        return next((folder for folder in places if folder.is_dir()), None)
+
+    def phase_folder(self) -> Path:
+        """The folder of images that are not separated by domain: <dataroot>/<phase>, or --folder_A."""
+        if self.folders['A']:
+            return self.phase_of(self.folders['A'][0])
+        found = (self.root / phase for phase in self.phases)
+        return next((folder for folder in found if folder.is_dir()), self.root / self.phase)
+
+    def phase_of(self, folder: Path) -> Path:
+        """The sub-folder of the phase, or the folder itself."""
+        return next((folder / phase for phase in self.phases if (folder / phase).is_dir()), folder)
+
+    def is_split(self, folder: Path | None) -> bool:
+        """True if --val_fraction splits the images of this folder: not that of a held-out phase itself."""
+        if not self.fraction or self.phase not in ('train', *HELD_OUT):
+            return False
+        words = {word for part in (folder.name, folder.parent.name) for word in part.split('_')} if folder else set()
+        own = {self.phase, f'{self.phase}A', f'{self.phase}B'}
+        return self.phase == 'train' or not own & words
+
+    def partners(self, name: str, paths: list[str]) -> dict[str, list[str]]:
+        """{path: files of the same name in the other folders of --folder_A}; a `UserError` if one is missing."""
+        others = [by_stem(self.phase_of(folder)) for folder in self.folders[name][1:]]
+        if not others:
+            return {}
+        first = self.domain_folder(name)
+        found, missing = {}, []
+        for path in paths:
+            stem = stem_in(path, first)
+            files = [folder.get(stem) for folder in others]
+            found[path] = files
+            missing += [f'{path} in {folder}' for folder, file in zip(self.folders[name][1:], files, strict=True)
+                        if file is None]
+        if missing:
+            raise UserError(f'--folder_{name}: {len(missing)} files have no partner of the same name: '
+                            f'{", ".join(missing[:5])}')
+        return found
+
+    def listed(self, name: str) -> list[str]:
+        """The paths in the file --list_A, relative to --folder_A or the dataroot; a label after a tab is ignored."""
+        folder = self.folders[name][0] if self.folders[name] else self.root
+        lines = [line.split('\t')[0].strip() for line in text_of(f'--list_{name}', self.lists[name]).splitlines()]
+        return existing(f'--list_{name}', [os.path.join(folder, line) for line in lines if line])
+
+    def split(self, paths: list, folder: Path | None = None) -> list:
+        """The part of the training images, or the held-out part, that --val_fraction makes; items may be pairs."""
+        if not self.is_split(folder):
+            return paths
+        ordered = sorted(paths, key=lambda item: derive_seed(self.seed, 'split', Path(first_of(item)).name))
+        count = min(max(1, round(self.fraction * len(paths))), len(paths) - 1) if len(paths) > 1 else 0
+        held_out = set(map(first_of, ordered[:count]))
+        return [item for item in paths if (first_of(item) in held_out) == (self.phase in HELD_OUT)]
+
+    def table(self) -> list[tuple[str, str]]:
+        """The pairs of --pairs: a CSV file with a path of A and one of B in each line, or JSON lines with A and B."""
+        text = text_of('--pairs', self.pairs)
+        if self.pairs.endswith(('.jsonl', '.json')):
+            rows = pairs_of_json(text)
+        else:
+            rows = [row[:2] for row in csv.reader(text.splitlines()) if len(row) >= 2]
+            if rows and not rows[0][0].strip().lower().endswith(known_extensions()):      # names of the columns
+                rows = rows[1:]
+        pairs = [tuple(os.path.join(self.root, part.strip()) for part in row) for row in rows]
+        if not pairs:
+            raise UserError(f'--pairs {self.pairs} has no pairs; each line needs the path of A and that of B')
+        existing('--pairs', [path for pair in pairs for path in pair])
+        return pairs
+
+
+def pairs_of_json(text: str) -> list[tuple[str, str]]:
+    try:
+        entries = [json.loads(line) for line in text.splitlines() if line.strip()]
+        return [(str(entry['A']), str(entry['B'])) for entry in entries]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f'--pairs: every line needs a JSON object such as {{"A": "1.png", "B": "2.png"}} ({error!r})')
+
+
+def first_of(item) -> str:
+    return item if isinstance(item, str) else item[0]
+
+
+def text_of(option: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding='utf-8-sig')
+    except (OSError, ValueError) as error:
+        reason = getattr(error, 'strerror', None) or 'it is no UTF-8 text'
+        raise UserError(f'{option} {path} cannot be read: {reason}')
+
+
+def existing(option: str, paths: list[str]) -> list[str]:
+    missing = [path for path in paths if not os.path.isfile(path)]
+    if missing:
+        raise UserError(f'{option} names {len(missing)} files that do not exist, such as '
+                        f'{os.path.abspath(missing[0])}; paths are relative to --dataroot')
+    if not paths:
+        raise UserError(f'{option} names no files; write one path in each line')
+    return paths
+
+
+def by_stem(folder: Path) -> dict[str, str]:
+    return {stem_in(path, folder): path for path in list_images(folder)}
+
+
+def stem_in(path: str, folder: Path) -> str:
+    """The path inside the folder without its extension."""
+    return os.path.splitext(os.path.relpath(path, folder))[0]
+
+
+def in_order(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return sorted(pairs, key=lambda pair: natural(pair[0]))
