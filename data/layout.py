@@ -58,9 +58,10 @@ class Layout:
         """True if --val_fraction splits the images of this folder: not that of a held-out phase itself."""
         if not self.fraction or self.phase not in ('train', *HELD_OUT):
             return False
-        words = {word for part in (folder.name, folder.parent.name) for word in part.split('_')} if folder else set()
-        own = {self.phase, f'{self.phase}A', f'{self.phase}B'}
-        return self.phase == 'train' or not own & words
+        if self.phase == 'train' or folder is None:
+            return True
+        name = f'{folder.parent.name}{folder.name}' if folder.name in ('A', 'B') else folder.name.replace('_', '')
+        return name not in (self.phase, f'{self.phase}A', f'{self.phase}B')
 
     def partners(self, name: str, paths: list[str]) -> dict[str, list[str]]:
         """{path: files of the same name in the other folders of --folder_A}; a `UserError` if one is missing."""

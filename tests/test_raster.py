@@ -41,7 +41,8 @@ def write_tiff(path, pixels, **settings):
 
 TIFFS = {
     'big-endian': dict(byteorder='>'), 'BigTIFF': dict(bigtiff=True),
-    'big-endian BigTIFF': dict(byteorder='>', bigtiff=True), 'tiled': dict(tile=(16, 16)), 'lzw': dict(compression='lzw'), 'deflate': dict(compression='zlib'),
+    'big-endian BigTIFF': dict(byteorder='>', bigtiff=True), 'tiled': dict(tile=(16, 16)),
+    'lzw': dict(compression='lzw'), 'deflate': dict(compression='zlib'),
     'packbits': dict(compression='packbits'), 'zstd': dict(compression='zstd'),
     'predictor': dict(compression='lzw', predictor=True), 'strips': dict(rowsperstrip=3),
 }
@@ -163,7 +164,8 @@ def test_8_bit_levels_have_the_numbers_of_8_bit_images():
 
 @pytest.mark.parametrize(('dtype', 'lo', 'hi', 'expected'), [
     ('float32', 0.02, 1.02, '0,1'), ('float32', 0, 0.97, '0,1'), ('float32', -0.01, 1, '0,1'),
-    ('float32', -1, 1, '-1,1'), ('float64', 0, 255, '0,255'), ('float32', 0, 360, '0,360'), ('float32', 0, 0.3, '0,0.3'),
+    ('float32', -1, 1, '-1,1'), ('float64', 0, 255, '0,255'), ('float32', 0, 360, '0,360'),
+    ('float32', 0, 0.3, '0,0.3'),
     ('uint16', 27, 1350, '27,1350'), ('int16', -943, 2927, '-943,2927'), ('uint8', 3, 9, '0,255'),
     ('uint16', 5, 5, '5,6')])
 def test_range_of_a_dataset(dtype, lo, hi, expected):
