@@ -38,7 +38,9 @@ class AlignedDataset(BaseDataset):
         """The folders of A and B, or None if pairs are side by side."""
         if self.layout.pairs:
             return self.dataroot, self.dataroot
-        if (self.dataroot / self.phase).is_dir() and not any(self.layout.folders.values()):
+        together = self.dataroot / self.phase
+        separate = (together / 'A').is_dir() and (together / 'B').is_dir()
+        if together.is_dir() and not (separate or any(self.layout.folders.values())):
             return None
         folders = self.layout.domain_folder('A'), self.layout.domain_folder('B')
         return folders if all(folders) else None

@@ -266,6 +266,8 @@ def test_usual_places(tmp_path, train_options, place):
     for name in 'AB':
         draw_images(tmp_path / 'data' / place.format(name), 3)
     assert len(create_dataset(train_options('--dataroot', tmp_path / 'data'))) == 3
+    pairs = create_dataset(train_options('--dataroot', tmp_path / 'data', '--model', 'pix2pix', '--netG', 'unet_32'))
+    assert len(pairs) == 3 and pairs[0]['A_paths'] != pairs[0]['B_paths']
 
 
 def test_a_dataroot_that_is_one_domain(unaligned_root, train):

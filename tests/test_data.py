@@ -339,6 +339,18 @@ def test_colorization_numbers(tmp_path):
     assert np.abs((back.numpy() + 1) * 127.5 - np.asarray(image).transpose(2, 0, 1)).max() <= 1
 
 
+def test_impossible_colors_keep_their_lightness():
+    from skimage.color import rgb2lab
+    lab = torch.rand(1, 3, 24, 24, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    rgb = lab_to_rgb(lab)[0].permute(1, 2, 0).numpy() / 2 + 0.5
+    lightness = (lab[0, 0].numpy() + 1) * 50
+    assert rgb.min() >= 0 and rgb.max() <= 1
+    assert np.abs(rgb2lab(rgb)[..., 0] - lightness).max() < 0.2
+    gray = torch.stack([torch.linspace(-1, 1, 256), torch.zeros(256), torch.zeros(256)])[None, :, None]
+    levels = lab_to_rgb(gray)[0, :, 0]
+    assert torch.allclose(levels[0], levels[1], atol=1e-3) and torch.allclose(levels[1], levels[2], atol=1e-3)
+
+
 # ---- which kinds of files
 
 def read(folder, image: Image.Image, ending: str = 'png', **settings) -> np.ndarray:
