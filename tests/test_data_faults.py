@@ -230,7 +230,7 @@ def test_names_with_control_characters_stay_in_one_line(tmp_path, capsys, thread
 def test_headers_are_read_once(single_root, cache, monkeypatch):
     paths = list_images(single_root)
     first = scan(paths, single_root)
-    assert first[paths[0]] == Header(40, 40, 'RGB') and len(list(cache.iterdir())) == 1
+    assert first[paths[0]] == Header(40, 40, mode='RGB') and len(list(cache.iterdir())) == 1
     read = []
     monkeypatch.setattr(data.checking.headers, 'read_header', lambda path, *_: read.append(path) or Header(1, 1))
     assert scan(paths, single_root) == first and read == []
@@ -261,7 +261,7 @@ def test_a_damaged_cache_of_headers_is_ignored(single_root, content):
     file.parent.mkdir(parents=True)
     file.write_text(content, encoding='utf-8')
     paths = list_images(single_root)
-    assert scan(paths, single_root)[paths[0]] == Header(40, 40, 'RGB')
+    assert scan(paths, single_root)[paths[0]] == Header(40, 40, mode='RGB')
 
 
 @pytest.mark.parametrize('place', ['/proc/absent', 'relative', ''])
@@ -270,7 +270,7 @@ def test_without_a_folder_for_the_cache_of_headers(single_root, monkeypatch, pla
     monkeypatch.setenv('HOME', '/proc/absent')
     monkeypatch.chdir(tmp_path)
     paths = list_images(single_root)
-    assert scan(paths, single_root)[paths[0]] == Header(40, 40, 'RGB')
+    assert scan(paths, single_root)[paths[0]] == Header(40, 40, mode='RGB')
     assert not (tmp_path / 'relative').exists()
 
 

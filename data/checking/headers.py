@@ -23,24 +23,24 @@ SECONDS_BETWEEN_LINES = 10  # of progress; the first one comes after 2 seconds
 
 
 class Header(NamedTuple):
+    """A `Kind`, whose fields come first, or why there is none."""
+
     width: int              # after rotation by EXIF
     height: int
-    mode: str = ''          # of Pillow: RGB, L, P, I;16, ...
-    turned: bool = False    # by its EXIF orientation
+    dtype: str = 'uint8'
+    channels: int = 3
+    colors: str = 'RGB'
+    pages: int = 1
+    mode: str = ''
+    turned: bool = False
     transparent: bool = False
     problem: str = ''       # why it cannot be read; the size is then 0x0
-    dtype: str = 'uint8'    # NumPy's name of the type of its values
-    channels: int = 3       # of one page
-    colors: str = 'RGB'     # how these are meant, see `util.raster.kinds`
-    pages: int = 1
 
 
 def read_header(path: str, max_pixels: int = MAX_PIXELS) -> Header:
     """The header of a file; never raises."""
     try:
-        kind = kind_of(path, max_pixels)
-        return Header(kind.width, kind.height, kind.mode, kind.turned, kind.transparent, '', kind.dtype, kind.channels,
-                      kind.colors, kind.pages)
+        return Header(*kind_of(path, max_pixels))
     except Exception as error:
         return Header(0, 0, problem=reason(error))
 
