@@ -38,6 +38,7 @@ class BaseModel(Translating):
     owns_full_state = True  # False if this process holds only part of the state
     loss_names = ()         # order of the losses in the log
     make_engine = None      # `make_engine(trainer)`, if its steps are made in a way of their own
+    own_loading = None      # `own_loading(label)`, if its networks are loaded in a way of their own
     lr_scales = {}          # {optimizer: its learning rate relative to --lr}, if it is not 1
     target = None           # ('fake_B', 'real_B'): a translation, and the image that scores compare it with
     plateau_losses = ()     # losses whose sum, averaged over an epoch, drives --lr_policy plateau
@@ -182,6 +183,13 @@ class BaseModel(Translating):
 
         All processes call it. Only models that distribute their state over processes override it.
         """
+
+    def update_learning_rate(self, epoch: int, follow_schedule):
+        """After `epoch`: `follow_schedule()` gives all optimizers the learning rate of the next one."""
+        follow_schedule()
+
+    def after_save(self, label: str):
+        """After a checkpoint is saved as `label`: for a model that writes files besides it."""
 
     def get_current_losses(self) -> dict[str, float]:
         """The losses of the last step, in the order of `loss_names`. Synchronizes with the device and all processes."""

@@ -75,3 +75,9 @@ __all__ = [
     'mixes_batch',
     'together',
 ]
+
+
+def __getattr__(name):
+    """Names of the reference, such as `define_G`, for scripts written for it."""
+    from models import reference_networks
+    return getattr(reference_networks, name)

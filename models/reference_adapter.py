@@ -1,13 +1,15 @@
 """The trainer's view of a model file written for the reference: `OlderModel` wraps its class."""
 import copy
 import inspect
-from contextlib import contextmanager
+import io
+from contextlib import contextmanager, redirect_stdout
 
 import numpy as np
 import torch
+from torch import nn
 
-from models import base_model, reference_api, reference_models
-from models.nets.layers import share_batches
+from models import base_model, reference_api, reference_models, reference_networks
+from models.nets.layers import BatchNorm2d, Dropout, share_batches
 from models.training.engine import Eager
 from util.console import note
 from util.errors import UserError
@@ -15,57 +17,117 @@ from util.image_pool import ImagePool
 from util.images import as_numbers, swap_domains
 from util.registry import replaced_modules
 
+MODULES = {'base_model': reference_api, 'networks': reference_networks, **dict.fromkeys(
+    ('pix2pix_model', 'cycle_gan_model', 'test_model', 'colorization_model', 'template_model'), reference_models)}
+SHARED_LAYERS = {nn.BatchNorm2d: BatchNorm2d, nn.Dropout: Dropout}
+SMALLEST_RATE = 1e-30     # in place of 0, which has no ratio to other rates
+NEEDED = ('set_input', 'forward', 'optimize_parameters')
 
-@contextmanager
+
 def older_modules():
     """Inside, `from .base_model import BaseModel` and the like give the names of the older contract."""
-    extended = dict.fromkeys(('pix2pix_model', 'cycle_gan_model', 'test_model'), reference_models)
-    with replaced_modules('models', {'base_model': reference_api, 'networks': reference_api, **extended}):
-        yield
+    return replaced_modules('models', MODULES)
 
 
 class OlderModel(base_model.BaseModel):
-    """A model in the older contract, with everything that trainer, checkpoints, pages and test.py ask of a model."""
+    """A model in the older contract, with everything that trainer, checkpoints, pages and test.py ask of a model.
+
+    What the file overrides of the older base class is called in its place: the base class does the work of ours.
+    """
+
+    label = None        # of the checkpoint to load in `setup`
+    saved = None        # the checkpoint saved last
+    epoch = 1           # finished last
 
     def __init__(self, kind: type, opt, runtime):
         super().__init__(opt, runtime)
-        missing = [name for name in ('set_input', 'forward', 'optimize_parameters') if not hasattr(kind, name)]
+        missing = [name for name in NEEDED if not hasattr(kind, name)]
         if missing:
             raise UserError(f'{inspect.getfile(kind)}: class {kind.__name__} has no method {missing[0]}; add it')
         settings = opt.writable()
         settings.device = runtime.device
         settings.gpu_ids = [] if runtime.device.type == 'cpu' else [runtime.device.index or 0]
-        if 'initialize' in dir(kind) and kind.initialize is not reference_api.BaseModel.initialize:
-            self.client = kind()
+        self.client = kind.__new__(kind)
+        self.client.framework = self
+        if self.overridden('initialize'):
+            self.client.__init__()
             self.client.initialize(settings)
         else:
-            self.client = kind(settings)
+            self.client.__init__(settings)
         for net in self.nets.values():
-            share_batches(net, self.group)
-        if opt.isTrain:
-            self.lr_scales = {name: optimizer.param_groups[0]['lr'] / opt.lr
-                              for name, optimizer in self.optimizers.items()}
+            adopt(net.to(runtime.device), self.group)
+        if opt.isTrain and not opt.continue_train:
+            self.client.setup(self.client.opt)
+        for group in self.parameter_groups:
+            group.setdefault('lr_scale', group['lr'] / opt.lr)
+
+    def overridden(self, *names: str) -> bool:
+        return any(getattr(type(self.client), name) is not getattr(reference_api.BaseModel, name) for name in names)
 
     @property
     def loss_names(self):
-        return self.client.loss_names
+        return tuple(self.losses) or tuple(self.client.loss_names)
 
-    @property
-    def plateau_losses(self):
-        return tuple(self.client.loss_names)
+    plateau_losses = loss_names
 
     @property
     def nets(self):
-        found = {name: getattr(self.client, f'net{name}', None) for name in self.client.model_names}
-        return {name: getattr(net, 'module', net) for name, net in found.items() if net is not None}
+        return self.client.named_nets
 
     @property
     def optimizers(self):
         return {str(index): optimizer for index, optimizer in enumerate(self.client.optimizers)}
 
     @property
+    def parameter_groups(self) -> list[dict]:
+        return [group for optimizer in self.client.optimizers for group in optimizer.param_groups]
+
+    @property
     def pools(self):
         return {name: value for name, value in vars(self.client).items() if isinstance(value, ImagePool)}
+
+    # ---- loading, saving, printing
+
+    @property
+    def own_loading(self):
+        return self.load_by_itself if self.overridden('setup', 'load_networks') else None
+
+    def load_by_itself(self, label: str):
+        self.label = label
+        self.client.setup(self.client.opt)
+
+    def after_save(self, label):
+        self.saved = int(label) if label.isdigit() else label
+        self.client.save_networks(self.saved)
+
+    def describe_networks(self, verbose=False, own=True):
+        if not (own and self.overridden('print_networks')):
+            return super().describe_networks(verbose)
+        with redirect_stdout(io.StringIO()) as text:
+            self.client.print_networks(verbose)
+        return text.getvalue().rstrip()
+
+    # ---- learning rates
+
+    @contextmanager
+    def own_rates(self):
+        """A learning rate that the file sets inside stays, relative to that of --lr_policy."""
+        before = [group['lr'] for group in self.parameter_groups]
+        yield
+        for group, rate in zip(self.parameter_groups, before, strict=True):
+            if group['lr'] != rate:
+                group['lr_scale'] *= max(group['lr'], SMALLEST_RATE) / rate
+
+    def update_learning_rate(self, epoch, follow_schedule):
+        self.epoch, self.follow_schedule = epoch, follow_schedule
+        self.client.update_learning_rate()
+        rates = [group['lr'] for group in self.parameter_groups]
+        follow_schedule()
+        with self.own_rates():
+            for group, rate in zip(self.parameter_groups, rates, strict=True):
+                group['lr'] = rate
+
+    # ---- images
 
     def set_input(self, batch):
         """Older models take floats, and swap the domains for --direction BtoA themselves."""
@@ -77,8 +139,16 @@ class OlderModel(base_model.BaseModel):
         """Pools draw when they are queried."""
 
     def forward(self):
-        self.client.forward()
-        self.client.compute_visuals()
+        if self.opt.isTrain:
+            self.client.forward()
+            self.client.compute_visuals()
+        else:
+            self.client.test()
+
+    def translate_batch(self, batch):
+        """Not in inference mode, because a file may compute gradients in `test`."""
+        with torch.inference_mode(False), torch.no_grad():
+            return super().translate_batch(batch)
 
     def translate(self, batch):
         if 'A' in batch:
@@ -108,6 +178,15 @@ def create_older_model(kind: type, opt, runtime) -> OlderModel:
     return OlderModel(kind, opt, runtime)
 
 
+def adopt(net: nn.Module, group):
+    """Let the batch norms and dropouts of a network share the batches of several processes."""
+    if group.size > 1:
+        for module in net.modules():
+            if not isinstance(module, nn.BatchNorm2d) or (module.affine and module.track_running_stats):
+                module.__class__ = SHARED_LAYERS.get(type(module), type(module))
+    share_batches(net, group)
+
+
 def as_images(image) -> torch.Tensor:
     """(N, C, H, W) in [-1, 1]; older models may show a numpy image (H, W, C) in 0..255."""
     if isinstance(image, np.ndarray):
@@ -127,7 +206,7 @@ class OlderStep(Eager):
 
     def step(self, batch):
         self.prepare(batch)
-        with self.model.runtime.autocast():
+        with self.model.runtime.autocast(), self.model.own_rates():
             self.model.client.optimize_parameters()
         self.model.losses = self.current_losses()
         self.trainer.averages.update()
@@ -143,8 +222,13 @@ class OlderStep(Eager):
         self.trainer.guard.check(loss, self.current_losses(), optimizer, at_once=True)
 
     def current_losses(self) -> dict:
-        client, found = self.model.client, {}
-        for name in client.loss_names:
-            value = torch.as_tensor(getattr(client, f'loss_{name}', 0.0), dtype=torch.float32, device=self.model.device)
-            found[name] = self.trainer.group.weighted(value.detach().mean())
-        return found
+        client = self.model.client
+        if self.model.overridden('get_current_losses'):
+            found = client.get_current_losses()
+        else:
+            found = {name: getattr(client, f'loss_{name}', 0.0) for name in client.loss_names}
+        return {name: self.as_loss(value) for name, value in found.items()}
+
+    def as_loss(self, value) -> torch.Tensor:
+        value = torch.as_tensor(value, dtype=torch.float32, device=self.model.device)
+        return self.trainer.group.weighted(value.detach().mean())

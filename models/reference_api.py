@@ -1,125 +1,28 @@
-"""The names that model files import which were written for pytorch-CycleGAN-and-pix2pix (2018 to 2025).
+"""`BaseModel` as model files import it which were written for pytorch-CycleGAN-and-pix2pix (2018 to 2025).
 
 In that older contract a model takes `opt` alone, lists its parts in `loss_names`, `model_names`, `visual_names` and
 `optimizers`, and makes a whole step in `optimize_parameters`. Such files run unchanged: while one is imported, this
-module takes the place of `models.base_model` and `models.networks` (see reference_adapter.py). Native models know
-nothing of it.
+module takes the place of `models.base_model` (see reference_adapter.py). Native models know nothing of it.
 """
-import functools
 import os
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from models import networks
-from models.losses import GAN_LOSSES, gradient_penalty
-from models.training.schedule import lr_multiplier
-from util.checkpoint import layout
+from util.checkpoint import layout, transaction
 from util.checkpoint.store import load_weights
 
 
-def __getattr__(name):
-    """Everything else that older files import from `models.networks`."""
-    return getattr(networks, name)
-
-
-# ---- networks with the older arguments
-
-def get_norm_layer(norm_type: str = 'instance'):
-    return networks.NORM_LAYERS[norm_type]
-
-
-def norm_name(norm_layer) -> str:
-    """The name of a norm that is given as a name, a class or a partial of one, such as `nn.BatchNorm2d`."""
-    if isinstance(norm_layer, str):
-        return norm_layer
-    kind = norm_layer.func if isinstance(norm_layer, functools.partial) else norm_layer
-    text = getattr(kind, '__name__', '')
-    return 'instance' if 'Instance' in text else 'batch' if 'Batch' in text else 'none'
-
-
-def ResnetGenerator(input_nc, output_nc, ngf=64, norm_layer=nn.BatchNorm2d, use_dropout=False, n_blocks=6,   # noqa: N802
-                    padding_type='reflect'):
-    return networks.ResnetGenerator(input_nc, output_nc, ngf, norm_name(norm_layer), use_dropout, n_blocks)
-
-
-def UnetGenerator(input_nc, output_nc, num_downs, ngf=64, norm_layer=nn.BatchNorm2d, use_dropout=False):     # noqa: N802
-    return networks.UnetGenerator(input_nc, output_nc, ngf, norm_name(norm_layer), use_dropout, num_downs)
-
-
-def NLayerDiscriminator(input_nc, ndf=64, n_layers=3, norm_layer=nn.BatchNorm2d):                            # noqa: N802
-    return networks.PatchDiscriminator(input_nc, ndf, n_layers, norm_name(norm_layer))
-
-
-def PixelDiscriminator(input_nc, ndf=64, norm_layer=nn.BatchNorm2d):                                         # noqa: N802
-    return networks.PixelDiscriminator(input_nc, ndf, norm_name(norm_layer))
-
-
-def init_weights(net, init_type='normal', init_gain=0.02):
-    return networks.init_weights(net, init_type, init_gain)
-
-
-def init_net(net, init_type='normal', init_gain=0.02, gpu_ids=()):
-    device = torch.accelerator.current_accelerator() if gpu_ids else torch.device('cpu')
-    return init_weights(net.to(device), init_type, init_gain)
-
-
-def define_G(input_nc, output_nc, ngf, netG, norm='batch', use_dropout=False, init_type='normal',            # noqa: N802
-             init_gain=0.02, gpu_ids=()):
-    net = networks.create_generator(netG, input_nc, output_nc, ngf, norm, use_dropout)
-    return init_net(net, init_type, init_gain, gpu_ids)
-
-
-def define_D(input_nc, ndf, netD, n_layers_D=3, norm='batch', *init, use_sigmoid=None, **named):              # noqa: N802
-    """In 2018 `use_sigmoid` came after the norm; the losses here take logits in any case."""
-    net = networks.create_discriminator(netD, input_nc, ndf, n_layers_D, norm)
-    return init_net(net, *(init[1:] if init and isinstance(init[0], bool) else init), **named)
-
-
-class GANLoss(nn.Module):
-    """`GANLoss('lsgan')(prediction, True)`; in 2018 `GANLoss(use_lsgan=False)`."""
-
-    def __init__(self, gan_mode='lsgan', target_real_label=1.0, target_fake_label=0.0, use_lsgan=None):
-        super().__init__()
-        if isinstance(gan_mode, bool) or use_lsgan is not None:
-            gan_mode = 'lsgan' if (gan_mode if use_lsgan is None else use_lsgan) else 'vanilla'
-        if gan_mode not in GAN_LOSSES:
-            raise NotImplementedError(f'gan mode {gan_mode} not implemented')
-        self.gan_mode = gan_mode
-        self.register_buffer('real_label', torch.tensor(target_real_label))
-        self.register_buffer('fake_label', torch.tensor(target_fake_label))
-
-    def forward(self, prediction, target_is_real):
-        label = self.real_label if target_is_real else self.fake_label
-        if label == float(target_is_real) or self.gan_mode == 'wgangp':
-            return GAN_LOSSES[self.gan_mode](prediction, bool(target_is_real))
-        loss = nn.functional.mse_loss if self.gan_mode == 'lsgan' else nn.functional.binary_cross_entropy_with_logits
-        return loss(prediction, label.expand_as(prediction))
-
-
-def cal_gradient_penalty(netD, real_data, fake_data, device, type='mixed', constant=1.0, lambda_gp=10.0):
-    """The penalty and None; only the usual form, with random mixtures and a norm of 1, is there."""
-    if lambda_gp <= 0:
-        return 0.0, None
-    if type != 'mixed' or constant != 1.0:
-        raise NotImplementedError(f'gradient penalty with type={type}, constant={constant}; use mixed and 1.0')
-    return gradient_penalty(netD, real_data, fake_data.detach(), lambda_gp), None
-
-
-def get_scheduler(optimizer, opt):
-    """The schedule of the options as a scheduler of PyTorch, stepped once in each epoch."""
-    if opt.lr_policy == 'plateau':
-        return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode='min', factor=0.2, threshold=0.01, patience=5)
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: lr_multiplier(
-        opt.lr_policy, epoch + opt.epoch_count, opt.n_epochs, opt.n_epochs_decay, opt.lr_decay_iters, opt.lr_gamma))
-
-
-# ---- the older base class
-
 class BaseModel:
-    """What a class in the older contract inherits: its attributes, and the methods that it may override or call."""
+    """What a class in the older contract inherits: its attributes, and the methods that it may override or call.
+
+    train.py and test.py call these methods at the usual places, so an override is called too. `framework` is the
+    `OlderModel` through which they see the object.
+    """
+
+    framework = None
 
     @staticmethod
     def modify_commandline_options(parser, is_train):
@@ -147,16 +50,54 @@ class BaseModel:
     def name(self):
         return type(self).__name__
 
+    # ---- networks
+
+    @property
+    def named_nets(self) -> dict:
+        found = {name: getattr(self, f'net{name}', None) for name in self.model_names}
+        return {name: getattr(net, 'module', net) for name, net in found.items() if net is not None}
+
+    def setup(self, opt=None, parser=None):
+        """Load the checkpoint that is tested or continued, if any."""
+        if self.framework.label is not None:
+            self.load_networks(self.framework.label)
+
+    def print_networks(self, verbose=False):
+        print(self.framework.describe_networks(verbose, own=False))
+
+    def load_networks(self, epoch):
+        for name, net in self.named_nets.items():
+            load_weights(layout.network_path(Path(self.save_dir), str(epoch), name), net)
+
+    def save_networks(self, epoch):
+        """Save the weights; for a checkpoint of the training everything is saved already."""
+        if epoch != self.framework.saved:
+            folder = Path(self.save_dir)
+            files = {layout.network_path(folder, str(epoch), name).name: partial(torch.save, net.state_dict())
+                     for name, net in self.named_nets.items()}
+            transaction.write_set(folder, str(epoch), files, {})
+
     def set_requires_grad(self, nets, requires_grad=False):
         for net in nets if isinstance(nets, list) else [nets]:
             if net is not None:
                 net.requires_grad_(requires_grad)
 
-    def load_networks(self, epoch):
-        """For a model that begins with the weights of a checkpoint in its `save_dir`."""
-        for name in self.model_names:
-            net = getattr(self, f'net{name}')
-            load_weights(layout.network_path(Path(self.save_dir), str(epoch), name), getattr(net, 'module', net))
+    def eval(self):
+        for net in self.named_nets.values():
+            net.eval()
+
+    def update_learning_rate(self):
+        """After an epoch: step the schedulers of the file, or follow --lr_policy if it has none."""
+        if not self.schedulers:
+            self.framework.follow_schedule()
+        for scheduler in self.schedulers:
+            if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+                scheduler.step(self.metric)
+            else:
+                scheduler.last_epoch = self.framework.epoch - self.opt.epoch_count     # also in a resumed run
+                scheduler.step()
+
+    # ---- images and losses
 
     def test(self):
         with torch.no_grad():
@@ -173,8 +114,4 @@ class BaseModel:
         return OrderedDict((name, getattr(self, name)) for name in self.visual_names if hasattr(self, name))
 
     def get_current_losses(self):
-        return OrderedDict((name, float(getattr(self, f'loss_{name}'))) for name in self.loss_names)
-
-    def eval(self):
-        for name in self.model_names:
-            getattr(self, f'net{name}').eval()
+        return OrderedDict((name, float(getattr(self, f'loss_{name}', 0.0))) for name in self.loss_names)

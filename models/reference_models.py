@@ -6,11 +6,13 @@ import itertools
 
 import torch
 
-from models import reference_api as api
+from models import reference_networks as networks
+from models.reference_api import BaseModel
 from util.image_pool import ImagePool
+from util.images import lab_to_rgb
 
 
-class Pix2PixModel(api.BaseModel):
+class Pix2PixModel(BaseModel):
     """pix2pix (Isola et al. 2017): `backward_D`, `backward_G` and the losses under the names of the reference."""
 
     @staticmethod
@@ -26,13 +28,13 @@ class Pix2PixModel(api.BaseModel):
         self.loss_names = ['G_GAN', 'G_L1', 'D_real', 'D_fake']
         self.visual_names = ['real_A', 'fake_B', 'real_B']
         self.model_names = ['G', 'D'] if self.isTrain else ['G']
-        self.netG = api.define_G(opt.input_nc, opt.output_nc, opt.ngf, opt.netG, opt.norm, not opt.no_dropout,
+        self.netG = networks.define_G(opt.input_nc, opt.output_nc, opt.ngf, opt.netG, opt.norm, not opt.no_dropout,
                                  opt.init_type, opt.init_gain, self.gpu_ids)
         if not self.isTrain:
             return
-        self.netD = api.define_D(opt.input_nc + opt.output_nc, opt.ndf, opt.netD, opt.n_layers_D, opt.norm,
+        self.netD = networks.define_D(opt.input_nc + opt.output_nc, opt.ndf, opt.netD, opt.n_layers_D, opt.norm,
                                  opt.init_type, opt.init_gain, self.gpu_ids)
-        self.criterionGAN = api.GANLoss(opt.gan_mode).to(self.device)
+        self.criterionGAN = networks.GANLoss(opt.gan_mode).to(self.device)
         self.criterionL1 = torch.nn.L1Loss()
         self.optimizer_G = adam(opt, self.netG)
         self.optimizer_D = adam(opt, self.netD)
@@ -64,7 +66,7 @@ class Pix2PixModel(api.BaseModel):
         update(self.optimizer_G, self.backward_G)
 
 
-class CycleGANModel(api.BaseModel):
+class CycleGANModel(BaseModel):
     """CycleGAN (Zhu et al. 2017), with the pools, criteria and `backward_*` of the reference."""
 
     @staticmethod
@@ -86,14 +88,14 @@ class CycleGANModel(api.BaseModel):
         self.visual_names = visuals_A + visuals_B
         self.model_names = ['G_A', 'G_B', 'D_A', 'D_B'] if self.isTrain else ['G_A', 'G_B']
         common = (opt.norm, not opt.no_dropout, opt.init_type, opt.init_gain, self.gpu_ids)
-        self.netG_A = api.define_G(opt.input_nc, opt.output_nc, opt.ngf, opt.netG, *common)
-        self.netG_B = api.define_G(opt.output_nc, opt.input_nc, opt.ngf, opt.netG, *common)
+        self.netG_A = networks.define_G(opt.input_nc, opt.output_nc, opt.ngf, opt.netG, *common)
+        self.netG_B = networks.define_G(opt.output_nc, opt.input_nc, opt.ngf, opt.netG, *common)
         if not self.isTrain:
             return
         common = (opt.ndf, opt.netD, opt.n_layers_D, opt.norm, opt.init_type, opt.init_gain, self.gpu_ids)
-        self.netD_A, self.netD_B = api.define_D(opt.output_nc, *common), api.define_D(opt.input_nc, *common)
+        self.netD_A, self.netD_B = networks.define_D(opt.output_nc, *common), networks.define_D(opt.input_nc, *common)
         self.fake_A_pool, self.fake_B_pool = ImagePool(opt.pool_size), ImagePool(opt.pool_size)
-        self.criterionGAN = api.GANLoss(opt.gan_mode).to(self.device)
+        self.criterionGAN = networks.GANLoss(opt.gan_mode).to(self.device)
         self.criterionCycle, self.criterionIdt = torch.nn.L1Loss(), torch.nn.L1Loss()
         self.optimizer_G = adam(opt, self.netG_A, self.netG_B)
         self.optimizer_D = adam(opt, self.netD_A, self.netD_B)
@@ -142,7 +144,66 @@ class CycleGANModel(api.BaseModel):
         update(self.optimizer_D, self.backward_D_A, self.backward_D_B)
 
 
-class TestModel(api.BaseModel):
+class ColorizationModel(Pix2PixModel):
+    """pix2pix from L to a, b of CIELAB; `lab2rgb` shows them."""
+
+    @staticmethod
+    def modify_commandline_options(parser, is_train=True):
+        Pix2PixModel.modify_commandline_options(parser, is_train)
+        parser.set_defaults(dataset_mode='colorization')
+        return parser
+
+    def __init__(self, opt):
+        super().__init__(opt)
+        self.visual_names = ['real_A', 'real_B_rgb', 'fake_B_rgb']
+
+    def lab2rgb(self, L, AB):                                                                                # noqa: N803
+        """The first image of a batch, as an array (H, W, 3) in 0..255."""
+        rgb = lab_to_rgb(torch.cat([L, AB], 1).detach()[:1])
+        return ((rgb[0] + 1) * 127.5).permute(1, 2, 0).cpu().numpy()
+
+    def compute_visuals(self):
+        self.real_B_rgb = self.lab2rgb(self.real_A, self.real_B)
+        self.fake_B_rgb = self.lab2rgb(self.real_A, self.fake_B)
+
+
+class TemplateModel(BaseModel):
+    """A regression: the start of a new model."""
+
+    @staticmethod
+    def modify_commandline_options(parser, is_train=True):
+        parser.set_defaults(dataset_mode='aligned')
+        if is_train:
+            parser.add_argument('--lambda_regression', type=float, default=1.0, help='weight of the regression loss')
+        return parser
+
+    def __init__(self, opt):
+        super().__init__(opt)
+        self.loss_names = ['G']
+        self.visual_names = ['data_A', 'data_B', 'output']
+        self.model_names = ['G']
+        self.netG = networks.define_G(opt.input_nc, opt.output_nc, opt.ngf, opt.netG, gpu_ids=self.gpu_ids)
+        if self.isTrain:
+            self.criterionLoss = torch.nn.L1Loss()
+            self.optimizer = adam(opt, self.netG)
+            self.optimizers = [self.optimizer]
+
+    def set_input(self, input):
+        set_both(self, input, 'data')
+
+    def forward(self):
+        self.output = self.netG(self.data_A)
+
+    def backward(self):
+        self.loss_G = self.criterionLoss(self.output, self.data_B) * self.opt.lambda_regression
+        self.loss_G.backward()
+
+    def optimize_parameters(self):
+        self.forward()
+        update(self.optimizer, self.backward)
+
+
+class TestModel(BaseModel):
     """One generator on single images."""
 
     __test__ = False    # not a test class for pytest
@@ -157,7 +218,7 @@ class TestModel(api.BaseModel):
         super().__init__(opt)
         self.visual_names = ['real', 'fake']
         self.model_names = ['G' + opt.model_suffix]
-        self.netG = api.define_G(opt.input_nc, opt.output_nc, opt.ngf, opt.netG, opt.norm, not opt.no_dropout,
+        self.netG = networks.define_G(opt.input_nc, opt.output_nc, opt.ngf, opt.netG, opt.norm, not opt.no_dropout,
                                  opt.init_type, opt.init_gain, self.gpu_ids)
         setattr(self, 'netG' + opt.model_suffix, self.netG)
 
@@ -184,7 +245,8 @@ def update(optimizer, *backwards):
     optimizer.step()
 
 
-def set_both(model, batch):
+def set_both(model, batch, name='real'):
     a, b = ('A', 'B') if model.opt.direction == 'AtoB' else ('B', 'A')
-    model.real_A, model.real_B = batch[a].to(model.device), batch[b].to(model.device)
+    for domain, key in (('A', a), ('B', b)):
+        setattr(model, f'{name}_{domain}', batch[key].to(model.device))
     model.image_paths = batch[f'{a}_paths']

@@ -1,6 +1,8 @@
 """What `create_model(opt)` gives a script with a loop of its own: any model here, with the methods of the reference."""
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 
@@ -29,18 +31,51 @@ class ScriptModel:
         self.save_dir, self.isTrain = str(self.folder), opt.isTrain
         self.progress = Progress(epoch=opt.epoch_count if opt.isTrain else 1)
         self.progress.last_epoch = opt.n_epochs + opt.n_epochs_decay if opt.isTrain else 1
-        self.visuals = None
+        self.batch = self.visuals = None
         if self.trainer:
             self.trainer.set_learning_rate(self.progress)
+        self.target = self.model.client if isinstance(self.model, OlderModel) else self.model
+
+    def __setattr__(self, name, value):
+        """What a script assigns, such as `model.real_A`, is for the model, unless it is an attribute of this class."""
+        own = 'target' not in vars(self) or name in vars(self)
+        object.__setattr__(self if own else self.target, name, value)
 
     def __getattr__(self, name):
         """Of the model, or of the object that an older model file defines."""
-        model = self.__dict__['model']
-        return getattr(model.client if isinstance(model, OlderModel) and hasattr(model.client, name) else model, name)
+        model, target = self.__dict__['model'], self.__dict__['target']
+        short = name.partition('_')[2]
+        if target is not model and hasattr(target, name):
+            return getattr(target, name)
+        if name.startswith('loss_') and short in model.losses:
+            return model.losses[short]
+        if name.startswith('backward_') and hasattr(model, f'loss_{short}'):
+            return partial(self.backward, getattr(model, f'loss_{short}'))
+        if name == 'visual_names':
+            return list(model.get_current_visuals())
+        return getattr(model, name)
 
     @property
     def model_names(self):
         return list(self.model.nets)
+
+    @property
+    def loss_names(self):
+        return list(self.model.loss_names)
+
+    @property
+    def optimizers(self):
+        return list(self.model.optimizers.values())
+
+    @property
+    def schedulers(self):
+        """One for all optimizers."""
+        return [SimpleNamespace(step=self.update_learning_rate)]
+
+    def backward(self, loss):
+        """The gradients of an update, for a loop that makes it itself: `backward_G()`, then `optimizer_G.step()`."""
+        update = next(update for update in self.model.updates() if update.loss == loss)
+        self.trainer.backward(update, accumulate=False)
 
     def setup(self, opt=None):
         """Load the weights of a test, or of --continue_train, and print the networks."""
@@ -64,6 +99,7 @@ class ScriptModel:
     def save_networks(self, epoch):
         state = TrainingState(self.trainer, self.folder, self.opt.as_dict())
         store.save(self.folder, str(epoch), **state.snapshot(self.progress))
+        self.model.after_save(str(epoch))
 
     # ---- steps
 
@@ -96,7 +132,9 @@ class ScriptModel:
     # ---- between steps
 
     def get_current_visuals(self):
-        return OrderedDict(self.visuals or self.model.get_current_visuals())
+        visuals = self.visuals or self.model.get_current_visuals()
+        chosen = vars(self.model).get('visual_names', visuals)      # by a script
+        return OrderedDict((name, image) for name, image in visuals.items() if name in chosen)
 
     def get_current_losses(self):
         return OrderedDict(self.model.get_current_losses())

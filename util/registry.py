@@ -20,8 +20,11 @@ FACTS = {'two_way': False, 'twin': False, 'own_networks': False, 'size_rule': 'g
          'translates_only': False, 'translates_single': False, 'generator_alone': True, 'one_domain': False,
          'image_channels': (), 'fixed': (), 'older_names': ()}
 # what a class written for the reference has, and none of ours
-OLDER_METHODS = {'modify_commandline_options', 'initialize', 'optimize_parameters', '__getitem__', 'backward_G',
-                 'backward_D', 'backward_D_basic', 'backward_D_A', 'backward_D_B'}
+OLDER_METHODS = {'modify_commandline_options', 'initialize', 'optimize_parameters', '__getitem__', 'backward',
+                 'backward_G', 'backward_D', 'backward_D_basic', 'backward_D_A', 'backward_D_B', 'compute_visuals',
+                 'setup', 'test', 'save_networks', 'load_networks', 'print_networks'}
+# what the constructor of a dataset uses that was written for the reference
+OLDER_DATASET = re.compile(r'\w\.__init__\(self|self\.(opt|root|AB_paths|dir_\w+|[AB]_size|transform|(in|out)put_nc)\b')
 
 
 def nearest(name: str, names, prefix: str = '') -> str:
@@ -104,10 +107,16 @@ class Registry:
         if native:
             return False
         if self.kind == 'model' and '__init__' in methods:
-            return len(methods['__init__'].args.args) == 2
-        if OLDER_METHODS & methods.keys():
+            return self.is_older_constructor(methods['__init__'])
+        if OLDER_METHODS & methods.keys() or ('__init__' in methods and self.is_older_constructor(methods['__init__'])):
             return True
         return any(self.is_older(base) for base in self.bases_of(node))
+
+    def is_older_constructor(self, method) -> bool:
+        """Does it take `opt` alone, which in a native model is not enough, or use what a native dataset has not?"""
+        if self.kind == 'model':
+            return len(method.args.args) - len(method.args.defaults) == 2
+        return OLDER_DATASET.search(ast.unparse(method)) is not None
 
     def bases_of(self, node) -> list[str]:
         """Names of the classes that a class extends, as far as they have files here."""

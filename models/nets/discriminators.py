@@ -5,7 +5,7 @@ They return logits, in float32 even under autocast. Biases before norms follow t
 from torch import nn
 
 from .convolutions import OutputConv2d
-from .layers import NORM_LAYERS, ConvBlock, leaky
+from .layers import ConvBlock, leaky, norm_rule
 from .norms import Chain
 
 
@@ -17,7 +17,7 @@ class PatchDiscriminator(nn.Module):
 
     def __init__(self, input_nc: int, ndf: int = 64, n_layers: int = 3, norm: str = 'instance'):
         super().__init__()
-        bias, norm_layer = norm == 'instance', NORM_LAYERS[norm]
+        norm_layer, bias = norm_rule(norm)
         layers = [nn.Conv2d(input_nc, ndf, 4, 2, 1), leaky()]
         width = ndf
         for n in range(1, n_layers + 1):
@@ -35,7 +35,7 @@ class PixelDiscriminator(nn.Module):
 
     def __init__(self, input_nc: int, ndf: int = 64, norm: str = 'instance'):
         super().__init__()
-        bias, norm_layer = norm == 'instance', NORM_LAYERS[norm]
+        norm_layer, bias = norm_rule(norm)
         self.net = Chain(
             nn.Conv2d(input_nc, ndf, 1), leaky(),
             nn.Conv2d(ndf, 2 * ndf, 1, bias=bias), norm_layer(2 * ndf), leaky(),

@@ -5,11 +5,13 @@ In these checkpoints, a convolution before a norm has a bias only if the norm is
 place: after an instance norm, an in-place activation costs five more kernels in backward. Under autocast the last
 layer runs in full precision, so that images are float32.
 """
+from collections import OrderedDict
+
 import torch
 from torch import nn
 
 from .convolutions import OutputConv2d, OutputConvTranspose2d, ReflectionPad2d
-from .layers import NORM_LAYERS, Dropout, leaky
+from .layers import Dropout, leaky, norm_rule
 from .norms import Chain
 from .recompute import Block, Segments
 
@@ -24,7 +26,7 @@ class ResnetGenerator(nn.Module):
     def __init__(self, input_nc: int, output_nc: int, ngf: int = 64, norm: str = 'instance',
                  dropout: bool = False, n_blocks: int = 9):
         super().__init__()
-        bias, norm_layer = norm == 'instance', NORM_LAYERS[norm]
+        norm_layer, bias = norm_rule(norm)
 
         def activated(conv, channels):
             return [conv, norm_layer(channels), nn.ReLU()]
@@ -50,7 +52,7 @@ class ResnetBlock(Block):
 
     def __init__(self, channels: int, norm: str, dropout: bool):
         super().__init__()
-        bias, norm_layer = norm == 'instance', NORM_LAYERS[norm]
+        norm_layer, bias = norm_rule(norm)
         self.conv_block = Chain(
             ReflectionPad2d(1), nn.Conv2d(channels, channels, 3, bias=bias), norm_layer(channels), nn.ReLU(),
             *([Dropout(0.5)] if dropout else []),
@@ -76,19 +78,19 @@ class UnetGenerator(nn.Module):
         for level in reversed(range(1, n_levels)):
             inner = UnetLevel(widths[level - 1], widths[level], inner, norm, skips,
                               dropout=dropout and 4 <= level <= n_levels - 2)
-        bias, doubled = norm == 'instance', 2 if skips else 1
-        # this extra module is there because keys in checkpoints begin with model.model
-        self.model = nn.Module()
-        self.model.model = nn.Sequential(
+        _, bias = norm_rule(norm)
+        joined = ngf * (2 if skips else 1)
+        layers = nn.Sequential(
             nn.Conv2d(input_nc, ngf, 4, 2, 1, bias=bias), inner,
-            nn.ReLU(), OutputConvTranspose2d(doubled * ngf, output_nc, 4, 2, 1), nn.Tanh())
+            nn.ReLU(), OutputConvTranspose2d(joined, output_nc, 4, 2, 1), nn.Tanh())
+        self.model = nn.Sequential(OrderedDict(model=layers))   # because keys in checkpoints begin with model.model
 
     def forward(self, image):
         height, width = image.shape[-2:]
         if height % self.multiple or width % self.multiple:
             raise ValueError(f'a U-Net of this depth needs images whose sides are multiples of {self.multiple}, '
                              f'not {width}x{height}')
-        return self.model.model(image)
+        return self.model(image)
 
 
 class UnetLevel(nn.Module):
@@ -96,7 +98,7 @@ class UnetLevel(nn.Module):
 
     def __init__(self, outer: int, width: int, inside: nn.Module | None, norm: str, skips: bool, dropout: bool):
         super().__init__()
-        bias, norm_layer = norm == 'instance', NORM_LAYERS[norm]
+        norm_layer, bias = norm_rule(norm)
         self.skips = skips
         down = [leaky(), nn.Conv2d(outer, width, 4, 2, 1, bias=bias)]
         if inside is not None:      # no norm in the bottleneck: with one value per channel, it would return 0

@@ -92,6 +92,17 @@ NORM_LAYERS = {
 }
 
 
+def norm_rule(norm) -> tuple:
+    """A function from channels to a norm layer, and whether the convolution before that layer has a bias.
+
+    `norm` is a name in `NORM_LAYERS`, or such a function itself: a class or a partial of one.
+    """
+    if isinstance(norm, str):
+        return NORM_LAYERS[norm], norm == 'instance'
+    kind = getattr(norm, 'func', norm)
+    return norm, isinstance(kind, type) and issubclass(kind, nn.InstanceNorm2d)
+
+
 def leaky() -> nn.Module:
     return nn.LeakyReLU(0.2)
 

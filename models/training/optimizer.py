@@ -45,12 +45,12 @@ class Adam(torch.optim.Adam):
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float):
-    """Set the learning rate in place, so that a captured graph sees it."""
+    """Set the learning rate in place, so that a captured graph sees it; a group may have a rate relative to it."""
     for group in optimizer.param_groups:
         if isinstance(group['lr'], torch.Tensor):
             group['lr'].fill_(lr)
         else:
-            group['lr'] = lr
+            group['lr'] = lr * group.get('lr_scale', 1.0)
 
 
 class WeightAverages:

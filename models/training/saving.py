@@ -111,6 +111,8 @@ class Checkpoints:
         self.snapshot = self.state.snapshot(progress, loss_log.lengths(self.folder), self.snapshot)
         self.thread = threading.Thread(target=self.write, args=(labels, self.snapshot), name='saving')
         self.thread.start()
+        for label in labels:
+            self.trainer.model.after_save(label)
 
     def write(self, labels, snapshot: dict):
         """In the thread: an error is kept in `error`, for the main thread to report."""

@@ -22,6 +22,9 @@ def weight_files(model, folder: Path, label: str, averages: bool = False) -> dic
 
 def load_networks(model, folder: Path, label: str, averages: bool = False) -> list[Path]:
     """Load all networks of a model and return their files; a `UserError` says what is missing or does not fit."""
+    if model.own_loading:
+        model.own_loading(label)
+        return []
     files = weight_files(model, folder, label, averages)
     for name, path in files.items():
         if not path.exists():

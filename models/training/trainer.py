@@ -1,5 +1,6 @@
 """One training step, top to bottom: every update of a model, with accumulation, finite checks and averages."""
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import nn
@@ -112,7 +113,7 @@ class Trainer:
         """Set the learning rate of the next epoch; returns that of the epoch before."""
         before = self.learning_rate
         self.schedule.finish_epoch()
-        self.set_learning_rate(progress)
+        self.model.update_learning_rate(progress.epoch - 1, partial(self.set_learning_rate, progress))
         return before
 
     @property
