@@ -58,8 +58,9 @@ class OlderModel(base_model.BaseModel):
             adopt(net.to(runtime.device), self.group)
         if opt.isTrain and not opt.continue_train:
             self.client.setup(self.client.opt)
-        for group in self.parameter_groups:
-            group.setdefault('lr_scale', group['lr'] / opt.lr)
+        if opt.isTrain:
+            self.first_scales = [group['lr'] / opt.lr for group in self.parameter_groups]
+            self.scale_rates()
 
     def overridden(self, *names: str) -> bool:
         return any(getattr(type(self.client), name) is not getattr(reference_api.BaseModel, name) for name in names)
@@ -118,8 +119,16 @@ class OlderModel(base_model.BaseModel):
             if group['lr'] != rate:
                 group['lr_scale'] *= max(group['lr'], SMALLEST_RATE) / rate
 
+    def scale_rates(self):
+        """The learning rate of --lr_policy in the ratio that the optimizers were created with."""
+        for group, scale in zip(self.parameter_groups, self.first_scales, strict=True):
+            group['lr_scale'] = scale
+
     def update_learning_rate(self, epoch, follow_schedule):
-        self.epoch, self.follow_schedule = epoch, follow_schedule
+        def follow_from_scratch():
+            self.scale_rates()
+            follow_schedule()
+        self.epoch, self.follow_schedule = epoch, follow_from_scratch
         self.client.update_learning_rate()
         rates = [group['lr'] for group in self.parameter_groups]
         follow_schedule()

@@ -33,6 +33,10 @@ from .restore import changes, contradictions
 PREPROCESS = ('resize_and_crop', 'crop', 'scale_width', 'scale_width_and_crop', 'none', 'resize', 'scale_shortside',
               'scale_shortside_and_crop')
 
+# options whose values a file written for the reference may extend
+VALUES_OF_FILES = {'model': ('netG', 'netD', 'norm', 'init_type', 'gan_mode'), 'dataset': ('preprocess',)}
+
+NUM_TEST = 50       # the default of the reference, for scripts that count with it
 WANDB_PROJECT = 'CycleGAN-and-pix2pix'      # the default of the reference
 
 
@@ -176,6 +180,7 @@ class BaseOptions:
             preset, = parser.peek(argv, 'preset')
             parser.set_defaults(**tables['presets'].get(preset, {}))
         if registry.is_older(name):
+            parser.accept_any_value(*VALUES_OF_FILES[registry.kind])
             add_older_options(parser, registry.load_older(name), self.is_train)
         beats = stored if self.is_train else {**stored, **tables['test_defaults']}
         parser.set_defaults(**beats)
@@ -219,7 +224,8 @@ class BaseOptions:
             sys.exit(error.exit_code)
         say(save_options(options, self.defaults))
         gpu_ids = [int(number) for number in options.gpu_ids.split(',') if int(number) >= 0]
-        return options.replace(gpu_ids=gpu_ids).writable()
+        limits = {} if self.is_train or 'num_test' in options.given else {'num_test': NUM_TEST}
+        return options.replace(gpu_ids=gpu_ids, **limits).writable()
 
     def stored_options(self, argv) -> dict:
         """Options that come from a checkpoint."""

@@ -1,9 +1,11 @@
 """An argument parser that reports all mistakes together, one sentence each."""
 import argparse
+import difflib
 import math
 import re
 from collections import defaultdict
 
+from models import catalog
 from util.console import note
 from util.errors import UserError
 from util.registry import nearest
@@ -110,6 +112,11 @@ class OptionParser(argparse.ArgumentParser):
         if action:
             self._option_string_actions[f'--{old}'] = action    # only here, so that it is not in the help
 
+    def accept_any_value(self, *names: str):
+        for action in self._actions:
+            if action.dest in names:
+                action.choices = None
+
     def peek(self, argv: list[str], *names: str) -> list:
         """The values of some options, before the rest of the command line can be understood."""
         values = self.parse_known_args(argv)[0]
@@ -143,7 +150,7 @@ class OptionParser(argparse.ArgumentParser):
             return [] if self.problems_are_options() else [f'unexpected argument {token}; options begin with --']
         if name in elsewhere:
             return [f'{name} is {elsewhere[name]}; drop it here']
-        return [unknown_option(name, self._option_string_actions)]
+        return [unknown_option(name, [*self._option_string_actions, *elsewhere])]
 
     def problems_are_options(self) -> bool:
         """Was the last problem an unknown option, so that a word after it is only its value?"""
@@ -170,7 +177,16 @@ class OptionParser(argparse.ArgumentParser):
 
 
 def unknown_option(name: str, known) -> str:
-    return f'unknown option {name}{nearest(name.removeprefix("--"), [word.removeprefix("--") for word in known], "--")}'
+    """A sentence with the program that the option is from, if that is known, or the most similar option here."""
+    option, names = name.removeprefix('--'), [word.removeprefix('--') for word in known]
+    fork = catalog.fork_of(option)
+    grouped = catalog.JOLIGEN.fullmatch(option)
+    if fork:
+        return f'unknown option {name}; it is an option of {fork}; there is none like it here, drop it'
+    if grouped and not difflib.get_close_matches(option, names, n=1, cutoff=0.8):
+        here = f'here it is --{grouped[2]}' if grouped[2] in names else 'there is none like it here, drop it'
+        return f'unknown option {name}; it looks like an option of joliGEN; {here}'
+    return f'unknown option {name}{nearest(option, names, "--")}'
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):

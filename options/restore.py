@@ -1,7 +1,7 @@
 """Options that come from a checkpoint, and what on the command line contradicts them."""
 from pathlib import Path
 
-from models import catalog, registry
+from models import registry
 from util.checkpoint import damage, layout, transaction
 from util.checkpoint.manifest import newest_first
 from util.console import note, warn
@@ -65,7 +65,7 @@ def contradictions(values: dict, given: set, stored: dict, source: Path) -> list
 def compatible(name: str, value, stored: dict) -> bool:
     if name == 'model':
         return registry.resolve(value) == registry.resolve(stored[name])
-    if name == 'no_dropout' and catalog.parse_netG(stored['netG'])[0] != 'resnet':
+    if name == 'no_dropout' and not stored['netG'].startswith('resnet'):
         return True         # dropout does not change the keys of a U-Net
     if name == 'norm':      # synchronized statistics do not change the weights
         return value.replace('syncbatch', 'batch') == stored[name].replace('syncbatch', 'batch')

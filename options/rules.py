@@ -42,8 +42,10 @@ def choice_of(values: dict) -> Choice:
 def problems_of(values: dict, is_train: bool) -> list[str]:
     """A sentence for each mistake; an empty list if there is none."""
     opt = choice_of(values)
-    rules = [missing_data_folder, wrong_dataset_mode, changed_fixed_option, one_domain_only, unknown_generator,
-             load_smaller_than_crop, SIZE_RULES[opt.model['size_rule']], wrong_channels]
+    rules = [missing_data_folder, wrong_dataset_mode, changed_fixed_option, load_smaller_than_crop,
+             SIZE_RULES[opt.model['size_rule']], wrong_channels]
+    if not opt.model['older']:      # whose networks and inputs may be its own
+        rules += [one_domain_only, unknown_generator]
     if is_train:
         rules += [resume_and_overwrite, model_that_only_translates, nothing_to_train, useless_grad_checkpoint,
                   accumulate_with_engine, window_too_small_for_discriminator, excluded_value,
@@ -140,7 +142,8 @@ def size_multiple(values: dict) -> int:
     opt = choice_of(values)
     if opt.model['size_rule'] == 'autoencoder':
         return 2**opt['n_downsample']
-    return catalog.size_multiple(opt['netG']) if opt.generator_is_known else 1
+    known = opt.generator_is_known and opt.model['size_rule'] != 'none'
+    return catalog.size_multiple(opt['netG']) if known else 1
 
 
 def window_of(opt) -> tuple[str, int | None]:
@@ -189,11 +192,15 @@ def size_unfit_for_autoencoder(opt):
                f'of {multiple} with {settings}; use another {option} or fewer of these')
 
 
-SIZE_RULES = {'generator': size_unfit_for_generator, 'autoencoder': size_unfit_for_autoencoder}
+def nothing(opt):
+    return ()
+
+
+SIZE_RULES = {'generator': size_unfit_for_generator, 'autoencoder': size_unfit_for_autoencoder, 'none': nothing}
 
 
 def window_too_small_for_discriminator(opt):
-    if opt['netD'] not in catalog.NET_D or opt.model['own_networks']:
+    if opt['netD'] not in catalog.NET_D or opt.model['size_rule'] != 'generator':
         return      # reported by the parser, or by the size rule of the model
     _, side = window_of(opt)
     smallest = catalog.smallest_image(opt['netD'], opt['n_layers_D'])

@@ -84,9 +84,13 @@ class TestOptions(BaseOptions):
         return dict(zip(names, self.build_parser([*argv, '--model', able[0]]).peek(argv, *names), strict=True))
 
     def asked_for(self, argv) -> tuple[str, str, str]:
-        """Model, dataset mode and direction if they stand on the command line; else '', '', that of training."""
+        """Model, dataset mode and direction if they are on the command line; else '', '', that of training.
+
+        `--model_suffix` alone is a question for the model that has this option, as in the reference.
+        """
         parser = self.build_parser(argv)
-        parser.set_defaults(model='', dataset_mode='', direction=self.trained['direction'])
+        suffix = any(word.startswith('--model_suffix') for word in argv)
+        parser.set_defaults(model='test' if suffix else '', dataset_mode='', direction=self.trained['direction'])
         return parser.peek(argv, 'model', 'dataset_mode', 'direction')
 
     def filled(self, values):

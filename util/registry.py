@@ -18,7 +18,7 @@ TABLES = ('defaults', 'test_defaults', 'options', 'train_options', 'test_options
 # what the command line must know about a class; the meaning of each is explained in BaseModel and BaseDataset
 FACTS = {'two_way': False, 'twin': False, 'own_networks': False, 'size_rule': 'generator', 'dataset_modes': (),
          'translates_only': False, 'translates_single': False, 'generator_alone': True, 'one_domain': False,
-         'image_channels': (), 'fixed': (), 'older_names': ()}
+         'image_channels': (), 'fixed': (), 'older_names': (), 'older': False}
 # what a class written for the reference has, and none of ours
 OLDER_METHODS = {'modify_commandline_options', 'initialize', 'optimize_parameters', '__getitem__', 'backward',
                  'backward_G', 'backward_D', 'backward_D_basic', 'backward_D_A', 'backward_D_B', 'compute_visuals',
@@ -162,7 +162,10 @@ class Registry:
         tables = {**{table: {} for table in TABLES}, **FACTS}
         if found is None:
             return tables
-        for base in [] if self.is_older(name) else self.bases_of(found):     # older classes add options themselves
+        if self.is_older(name):     # it adds options itself
+            own_networks = 'define_G(' not in ast.unparse(found) and not set(self.bases_of(found)) & set(self.ours)
+            return {**tables, 'older': True, 'size_rule': 'none' if own_networks else 'generator'}
+        for base in self.bases_of(found):
             self._inherit(tables, base)
         for node in found.body:
             name = getattr(node.targets[0], 'id', None) if isinstance(node, ast.Assign) else None

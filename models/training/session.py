@@ -70,8 +70,12 @@ class Session:
     # ---- starts that train nothing
 
     def say_finished(self):
-        say(f'nothing left to train: {self.folder.absolute()} is finished (epoch {self.progress.epoch - 1}, '
-            f'total_iters {self.progress.total_iters}); raise --n_epochs, --n_epochs_decay or --max_iters to continue')
+        folder = self.folder.absolute()
+        finetune = (f'; to fine-tune on {self.opt.dataroot} as a run of its own, copy {folder / self.label}_net_*.pth '
+                    f'into the folder of another --name, and add --epoch_count 1')
+        say(f'nothing left to train: {folder} is finished (epoch {self.progress.epoch - 1}, total_iters '
+            f'{self.progress.total_iters}); raise --n_epochs, --n_epochs_decay or --max_iters to continue'
+            f'{finetune if "dataroot" in self.opt.given else ""}')
 
     def dry_run(self):
         batches = (batch for epoch in itertools.count(1) for batch in self.batches(epoch))
