@@ -6,7 +6,7 @@ from util.registry import Registry
 
 registry = Registry(package='models', kind='model', option='model',
                     ours=('colorization', 'cyclegan', 'munit', 'pix2pix', 'template', 'test'),
-                    renamed={'pix2pix_colorization': 'colorization'})
+                    renamed={'pix2pix_colorization': 'colorization', 'one_direction_test': 'test'})
 
 
 def create_model(opt, runtime=None):

@@ -26,6 +26,7 @@ REPLACED = {
     '--no_lsgan': ['--gan_mode', 'vanilla'], '--skip_bad_images': ['--bad_images', 'skip'],
     '--align_data': ['--dataset_mode', 'aligned'], '--use_dropout': ['--dropout'],
 }
+OLDER_VALUES = {('--lr_policy', 'lambda'): 'linear'}
 
 
 def modernised(argv: list[str]) -> list[str]:
@@ -33,8 +34,12 @@ def modernised(argv: list[str]) -> list[str]:
     tokens = []
     for token in argv:
         name, equals, value = token.partition('=')
+        previous = tokens[-1] if tokens else ''
         if name in REPLACED:
             tokens += REPLACED[name]
+        elif (previous, token) in OLDER_VALUES:
+            tokens.append(OLDER_VALUES[previous, token])
+            note(f'{previous} {token} is an older name of {previous} {tokens[-1]}')
         else:
             tokens.append(ALIASES.get(name, name) + equals + value)
     old = {token.partition('=')[0] for token in argv} & {*ALIASES, *REPLACED}

@@ -51,7 +51,7 @@ class TestOptions(BaseOptions):
         if trained['preprocess'] not in CROPPED:
             stored['load_size'] = trained['load_size']
         model, dataset_mode, direction = self.asked_for(argv)
-        if model == 'test' or (not model and dataset_mode == 'single'):
+        if (model and models.registry.resolve(model) == 'test') or (not model and dataset_mode == 'single'):
             stored.update(one_sided(trained))
             del stored['dataroot']      # of training: pairs, or both domains
         if 'dataroot' not in stored or self.given_places(argv):
