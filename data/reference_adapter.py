@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from data import base_dataset, reference_api, reference_datasets
+from data.image_folder import is_image
 from util.images import as_numbers, swap_domains
 from util.registry import replaced_modules
 
@@ -55,8 +56,9 @@ class OlderDataset(base_dataset.BaseDataset):
     def load(self, index, rng):
         with seeded(rng.getrandbits(63)):
             sample = dict(self.client[index])
-        paths = next((value for key, value in sample.items() if key.endswith('_paths')), f'{index:05d}')
-        sample.setdefault('A_paths', sample.get('path', paths))
+        texts = {key: value for key, value in sample.items() if isinstance(value, str)}
+        names = [value for key, value in texts.items() if key.endswith('_paths') or is_image(value)]
+        sample.setdefault('A_paths', texts.get('path', [*names, f'{index:05d}'][0]))
         return swap_domains(sample) if self.reversed else sample
 
 

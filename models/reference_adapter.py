@@ -15,6 +15,7 @@ from util.console import note
 from util.errors import UserError
 from util.image_pool import ImagePool
 from util.images import as_numbers, swap_domains
+from util.machine.memory import memory_explained
 from util.registry import replaced_modules
 
 MODULES = {'base_model': reference_api, 'networks': reference_networks, **dict.fromkeys(
@@ -154,16 +155,10 @@ class OlderModel(base_model.BaseModel):
         else:
             self.client.test()
 
-    def translate_batch(self, batch):
-        """Not in inference mode, because a file may compute gradients in `test`."""
-        with torch.inference_mode(False), torch.no_grad():
-            return super().translate_batch(batch)
-
     def translate(self, batch):
-        if 'A' in batch:
-            return super().translate(batch)
-        image = next(value for value in batch.values() if torch.is_tensor(value) and value.ndim == 4)
-        return super().translate({**batch, 'A': image})     # the sizes of a batch are those of A
+        """Not in inference mode, because a file may compute gradients in `test`."""
+        with torch.no_grad(), self.runtime.autocast(), memory_explained(self.device, batch_size=len(batch['A_paths'])):
+            return self.translate_batch(batch)
 
     def preview_batch(self, batch):
         self.client = copy.copy(self.client)    # `self` is a copy already

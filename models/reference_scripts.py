@@ -106,7 +106,7 @@ class ScriptModel:
     def set_input(self, input):
         """A batch of `create_dataset(opt)`, or one made by hand; domains are those of the files."""
         batch = {key: value for key, value in input.items()}
-        images = next(value for value in batch.values() if torch.is_tensor(value))
+        images = next((value for value in batch.values() if torch.is_tensor(value)), [None])
         batch.setdefault('A_paths', [''] * len(images))
         self.batch = swap_domains(batch) if self.opt.direction == 'BtoA' else batch
         self.visuals = None

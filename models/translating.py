@@ -35,7 +35,7 @@ class Translating:
         singles = []
         for index, path in enumerate(batch['A_paths']):
             torch.manual_seed(derive_seed(self.opt.seed, Path(path).name))
-            self.set_input({key: value[index:index + 1] for key, value in batch.items() if key != 'failed'})
+            self.set_input({key: part_of(value, index) for key, value in batch.items() if key != 'failed'})
             self.forward()
             singles.append(self.get_current_visuals())
         return {name: torch.cat([single[name] for single in singles]) for name in singles[0]}
@@ -71,6 +71,15 @@ class Translating:
         """Switch to evaluation mode (--eval): batch norms use their running statistics, and dropout is off."""
         for net in self.nets.values():
             net.eval()
+
+
+def part_of(value, index: int):
+    """Sample `index` of a batch, as a batch of one: of tensors and lists of strings, also in dicts and lists."""
+    if isinstance(value, dict):
+        return {key: part_of(item, index) for key, item in value.items()}
+    if isinstance(value, list) and value and not isinstance(value[0], str):
+        return [part_of(item, index) for item in value]
+    return value[index:index + 1]
 
 
 @contextmanager

@@ -152,12 +152,19 @@ class BaseOptions:
         group.add_argument('--epoch', type=file_name, default='latest', help='checkpoint to load: latest or the number of an epoch')
         group.add_argument('--load_iter', type=whole(0), default=0, help='load checkpoint iter_N instead')
 
+    def initialize(self, parser):
+        """Scripts written for the reference override this to add options of their own."""
+        self.add_options(parser)
+        if type(self).initialize is not BaseOptions.initialize:
+            parser.resolve_conflicts()
+        return parser
+
     def build_parser(self, argv, stored: dict | None = None) -> OptionParser:
         """The full parser for this command line: shared options, then the model's, then the dataset's."""
         stored = stored or {}
         parser = OptionParser(prog=f'python {self.program}', usage=f'python {self.program} --dataroot DIR --name NAME [options]')
         parser.argv = argv
-        self.add_options(parser)
+        self.initialize(parser)
         parser.set_defaults(**stored)
         for option, registry in (('model', models.registry), ('dataset_mode', data.registry)):
             name, = parser.peek(argv, option)
@@ -224,7 +231,7 @@ class BaseOptions:
             sys.exit(error.exit_code)
         say(save_options(options, self.defaults))
         gpu_ids = [int(number) for number in options.gpu_ids.split(',') if int(number) >= 0]
-        limits = {} if self.is_train or 'num_test' in options.given else {'num_test': NUM_TEST}
+        limits = {'num_test': NUM_TEST} if options.as_dict().get('num_test') == float('inf') else {}
         return options.replace(gpu_ids=gpu_ids, **limits).writable()
 
     def stored_options(self, argv) -> dict:
@@ -296,8 +303,7 @@ def note_older_names(argv: list[str], model: str):
 def add_older_options(parser, kind: type, is_train: bool):
     """Let a class written for the reference add its options and defaults."""
     if hasattr(kind, 'modify_commandline_options'):
-        for group in (parser, *parser._action_groups):
-            group.conflict_handler = 'resolve'  # an option of its own may have the name of one of ours
+        parser.resolve_conflicts()
         kind.modify_commandline_options(parser, is_train)
 
 

@@ -117,6 +117,11 @@ class OptionParser(argparse.ArgumentParser):
         if action:
             self._option_string_actions[f'--{old}'] = action    # only here, so that it is not in the help
 
+    def resolve_conflicts(self):
+        """Options that are added from now on may have the name of one of ours, and replace it."""
+        for group in (self, *self._action_groups):
+            group.conflict_handler = 'resolve'
+
     def accept_any_value(self, *names: str):
         for action in self._actions:
             if action.dest in names:

@@ -59,12 +59,12 @@ def contradictions(values: dict, given: set, stored: dict, source: Path) -> list
     names = [name for name in (*ARCHITECTURE, 'direction') if name in given and name in stored]
     return [f'{as_flag(name, values[name])} contradicts {source.absolute()}, which was trained with '
             f'{as_flag(name, stored[name])}; drop the option'
-            for name in names if not compatible(name, values[name], stored)]
+            for name in names if not compatible(name, values[name], stored, not values['isTrain'])]
 
 
-def compatible(name: str, value, stored: dict) -> bool:
-    if name == 'model':
-        return registry.resolve(value) == registry.resolve(stored[name])
+def compatible(name: str, value, stored: dict, testing: bool = False) -> bool:
+    if name == 'model':     # a file written for the reference may test the weights of any model
+        return registry.resolve(value) == registry.resolve(stored[name]) or (testing and registry.is_older(value))
     if name == 'no_dropout' and not stored['netG'].startswith('resnet'):
         return True         # dropout does not change the keys of a U-Net
     if name == 'norm':      # synchronized statistics do not change the weights

@@ -54,6 +54,9 @@ class TestOptions(BaseOptions):
         if (model and models.registry.resolve(model) == 'test') or (not model and dataset_mode == 'single'):
             stored.update(one_sided(trained))
             del stored['dataroot']      # of training: pairs, or both domains
+        elif model and models.registry.is_older(model) and model != trained['model']:     # it has defaults of its own
+            for name in ('model', 'dataset_mode', 'dataroot'):
+                del stored[name]
         if 'dataroot' not in stored or self.given_places(argv):
             stored = {name: value for name, value in stored.items() if name not in PLACES}
         if direction != trained['direction'] and works_both_ways(trained['model']):
