@@ -120,7 +120,8 @@ class ScriptModel:
         self.model.forward()
 
     def test(self):
-        self.visuals = self.model.translate(self.batch)
+        with torch.no_grad(), self.model.runtime.autocast():    # a script may compute gradients from the result
+            self.visuals = self.model.translate_batch(self.batch)
         vars(self.model).update(self.visuals)
 
     def compute_visuals(self):

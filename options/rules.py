@@ -101,7 +101,7 @@ def missing_data_folder(opt):
 
 def wrong_dataset_mode(opt):
     modes = opt.model['dataset_modes']
-    if modes and data.registry.resolve(opt['dataset_mode']) not in modes:
+    if modes and not opt.dataset['older'] and data.registry.resolve(opt['dataset_mode']) not in modes:
         yield (f'--model {opt["model"]} needs --dataset_mode {" or ".join(modes)}, not {opt["dataset_mode"]}; drop the '
                f'option')
 

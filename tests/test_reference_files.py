@@ -21,6 +21,7 @@ import test as test_program
 import train as train_program
 from data import create_dataset, create_loader
 from models.reference_adapter import OlderModel
+from models.training.progress import Progress
 from options import TestOptions, TrainOptions
 from util.cli import run as run_program
 from util.console import Console
@@ -36,15 +37,19 @@ RUNS = {    # what a run of each file needs: its images, and options
     'plain_pix': ('aligned', ['--netG', 'unet_32', '--norm', 'instance', *SMALL_D]),
     'cycle_gray': ('unaligned', ['--netG', 'resnet_1blocks', '--pool_size', '2', *SMALL_D]),
     'first_form': ('aligned', ['--netG', 'resnet_1blocks', '--pool_size', '2', *SMALL_D]),
+    'own_hooks': ('aligned', []), 'own_networks': ('unaligned', ['--gan_mode', 'hinge']), 'frames': ('template', []),
 }
 NETWORKS = {
     'two_critics': {'G', 'Mask', 'D_1', 'D_2'}, 'pix_smooth': {'G', 'D'}, 'plain_pix': {'G', 'D'},
-    'cycle_gray': {'G_A', 'G_B', 'D_A', 'D_B'}, 'first_form': {'G', 'D'},
+    'cycle_gray': {'G_A', 'G_B', 'D_A', 'D_B'}, 'first_form': {'G', 'D'}, 'own_hooks': {'G'},
+    'own_networks': {'G', 'D'}, 'frames': {'G'},
 }
 RESULTS = {
     'two_critics': {'real_A', 'fake_B', 'real_B', 'mask', 'difference'}, 'pix_smooth': {'real_A', 'fake_B', 'real_B'},
     'plain_pix': {'real_A', 'fake_B', 'real_B'}, 'first_form': {'real_A', 'fake_B', 'real_B', 'fake_again'},
     'cycle_gray': {'real_A', 'fake_B', 'rec_A', 'real_B', 'fake_A', 'rec_B'},
+    'own_hooks': {'real_A', 'fake_B', 'real_B'}, 'own_networks': {'real_A', 'fake_B'},
+    'frames': {'first', 'second', 'both'},
 }
 
 
@@ -153,6 +158,137 @@ def test_20_steps_of_an_older_model_give_the_weights_of_the_native_one(older, na
             assert torch.allclose(trained[0].nets[name].state_dict()[key], value, atol=1e-5), (name, key)
     ours, theirs = trained[1].get_current_losses(), trained[0].get_current_losses()
     assert {name: theirs[name] for name in ours} == pytest.approx(ours, abs=1e-4)
+
+
+def test_what_a_file_overrides_is_called(add, run, capsys, tmp_path, images):
+    def said():
+        return [line for line in capsys.readouterr().out.splitlines() if line.startswith('own ')]
+    folder = run('own_hooks', '--n_epochs_decay', '0', '--n_epochs', '2')
+    assert said() == ['own setup', 'own print_networks', 'own update_learning_rate [1e-05, 0.0001]',
+                      'own update_learning_rate [5e-06, 5e-05]', 'own save_networks latest', 'own save_networks 2']
+    run('own_hooks', '--continue_train', '--n_epochs', '3', '--n_epochs_decay', '0')
+    assert said()[:2] == ['own load_networks latest', 'own setup']
+    assert torch.load(folder / 'latest_extra.pth', weights_only=True)[0] == 0.125
+    argv = ['--name', 'own_hooks', '--dataroot', images['aligned'], '--checkpoints_dir', tmp_path / 'runs', '--eval',
+            '--gpu_ids', -1, '--results_dir', tmp_path / 'results', '--num_threads', 0]
+    assert test_program.main([*map(str, argv)], Console()) == 0
+    assert said() == ['own load_networks latest', 'own setup', 'own eval', 'own print_networks', *['own test'] * 3]
+
+
+def test_learning_rates_are_those_of_the_file(add, words, build_model):
+    """Ratios of groups stay; a rate set in a step lasts until the epoch ends; own schedulers replace --lr_policy."""
+    def rates(name, *more):
+        model = build_model(TrainOptions().parse(words(name, *more)))
+        loader, trainer, progress = create_loader(create_dataset(model.opt), model.opt), trainer_of(model), Progress()
+        progress.last_epoch = 4
+        for epoch in range(4):
+            for batch in loader.epoch(epoch + 1):
+                trainer.set_learning_rate(progress)
+                trainer.step(batch)
+            yield [group['lr'] / model.opt.lr for group in model.parameter_groups]
+            progress.finish_epoch()
+            trainer.finish_epoch(progress)
+    halves = [1.0, 0.5, 0.25 * 2 / 3, 0.125 / 3]      # 2 + 2 epochs; the file halves its factor after each
+    found = list(rates('own_hooks'))
+    assert found[0] == pytest.approx([0.025, 0.25])
+    assert [second for _, second in found[1:]] == pytest.approx(halves[1:])
+    assert [first for first, _ in found[1:]] == pytest.approx([half / 10 for half in halves[1:]])
+    assert list(rates('own_networks')) == [pytest.approx([rate, 4 * rate]) for rate in (1, 1, 0.5, 0.5)]
+
+
+EXTENDED = {    # a dataset of the reference, and what tests of it use
+    'aligned': ('AB_paths', '--model pix2pix --netG unet_32'), 'unaligned': ('A_paths', '--netG resnet_1blocks'),
+    'colorization': ('AB_paths', '--model colorization --netG unet_32'), 'template': ('image_paths', ''),
+}
+
+
+@pytest.mark.parametrize('name', EXTENDED)
+def test_a_file_extends_a_dataset_of_the_reference(name, add, roots, train_options):
+    """It has the attributes of the reference, and gives the images of the native dataset."""
+    paths, words = EXTENDED[name]
+    kind = f'{name.capitalize()}Dataset'
+    add(data, 'my_extended_dataset.py', f"""from data.{name}_dataset import {kind}
+
+
+class MyExtendedDataset({kind}):
+    def __init__(self, opt):
+        {kind}.__init__(self, opt)
+        assert self.root == opt.dataroot
+        self.{paths} = self.{paths}[1:]
+""")
+    words = [*words.split(), '--dataroot', roots[name], '--serial_batches', '--no_flip', '--load_size', '32']
+    older = create_dataset(train_options(*words, '--dataset_mode', 'my_extended'))
+    native = create_dataset(train_options(*words, '--dataset_mode', name))
+    assert type(older).__name__ == 'OlderDataset'
+    assert older[0]['A_paths'] == native[1]['A_paths']
+    if name != 'template':
+        assert torch.equal(older[0]['A'], as_numbers(native[1]['A']))
+    if name in ('aligned', 'colorization'):
+        assert len(older) == 4 and torch.equal(older[0]['B'], as_numbers(native[1]['B']))
+
+
+@pytest.mark.parametrize('base', ['colorization', 'template'])
+def test_a_file_extends_a_model_of_the_reference(base, add, words, images, tmp_path):
+    kind = f'{base.capitalize()}Model'
+    add(models, 'my_extended_model.py', f"""from .{base}_model import {kind}
+
+
+class MyExtendedModel({kind}):
+    def __init__(self, opt):
+        {kind}.__init__(self, opt)
+        self.loss_names = list(self.loss_names)
+""")
+    root = images['colorization' if base == 'colorization' else 'aligned']
+    chosen = ['--model', 'my_extended', '--name', 'extended', '--dataroot', root, '--netG', 'unet_32', '--n_epochs', 1]
+    assert train_program.main(words('own_hooks', *chosen), Console()) == 0
+    argv = ['--name', 'extended', '--dataroot', root, '--checkpoints_dir', tmp_path / 'runs', '--gpu_ids', -1,
+            '--results_dir', tmp_path / 'results', '--num_threads', 0]
+    assert test_program.main([*map(str, argv)], Console()) == 0
+    names = {'colorization': {'real_A', 'real_B_rgb', 'fake_B_rgb'}, 'template': {'data_A', 'data_B', 'output'}}[base]
+    written = {path.name for path in (tmp_path / 'results' / 'extended' / 'test_latest' / 'images').iterdir()}
+    assert written == {f'{index}_{name}.png' for index in range(3) for name in names}
+
+
+def test_the_example_of_a_third_domain_in_the_docs(add, words, images, tmp_path):
+    text = (ROOT / 'docs' / 'extending.md').read_text('utf-8').partition('## A third domain')[2]
+    dataset, model = (block.partition('```')[0] for block in text.split('```python\n')[1:3])
+    add(data, 'three_dataset.py', dataset)
+    add(models, 'three_model.py', model)
+    chosen = ['--name', 'three', '--model', 'three', '--dataroot', images['triple'], '--netG', 'resnet_1blocks']
+    assert train_program.main(words('own_hooks', *chosen), Console()) == 0
+    argv = ['--name', 'three', '--dataroot', images['triple'], '--checkpoints_dir', tmp_path / 'runs', '--gpu_ids', -1,
+            '--results_dir', tmp_path / 'results', '--num_threads', 0]
+    assert test_program.main([*map(str, argv)], Console()) == 0
+    assert len(list((tmp_path / 'results' / 'three' / 'test_latest' / 'images').glob('*_real_C.png'))) == 3
+
+
+def test_rules_about_our_networks_do_not_bind_other_networks(add, words):
+    opt = TrainOptions().parse(words('own_networks', '--crop_size', 7, '--load_size', 9, '--netD', 'small'))
+    assert (opt.netG, opt.gan_mode, opt.size_multiple) == ('feature', 'hinge', 1)
+    with pytest.raises(UserError, match='--crop_size 30'):
+        TrainOptions().parse(words('first_form', '--netG', 'unet_32', '--crop_size', 30))
+
+
+def test_the_weights_of_a_native_run_in_a_model_of_a_file(add, words, images, tmp_path):
+    add(models, 'my_side_model.py', """from .test_model import TestModel
+
+
+class MySideModel(TestModel):
+    def forward(self):
+        TestModel.forward(self)
+        self.fake = -self.fake
+""".replace('    def forward', """    def __init__(self, opt):
+        TestModel.__init__(self, opt)
+        self.visual_names = ['fake']
+
+    def forward"""))
+    argv = ['--name', 'native', '--model', 'pix2pix', '--dataset_mode', 'aligned', '--n_epochs_decay', 0]
+    assert train_program.main(words('plain_pix', *argv), Console()) == 0
+    argv = ['--name', 'native', '--dataroot', images['single'], '--checkpoints_dir', tmp_path / 'runs', '--gpu_ids', -1,
+            '--results_dir', tmp_path / 'results', '--num_threads', 0, '--model', 'my_side']
+    assert test_program.main([*map(str, argv)], Console()) == 0
+    written = {path.name for path in (tmp_path / 'results' / 'native' / 'test_latest' / 'images').iterdir()}
+    assert written == {f'{index}_fake.png' for index in range(3)}
 
 
 def test_options_and_defaults_of_an_older_model(add, words, capsys):

@@ -11,7 +11,10 @@ from conftest import ROOT, TINY_TRAINING, draw_images, draw_root
 from PIL import Image
 from test_reference_files import RUNS, clone_with_older_files
 
+from data import create_dataset
+from models import create_model
 from util.html import HTML
+from util.machine.seeding import seed_everything
 from util.visualizer import save_images
 
 MODELS = {
@@ -95,6 +98,54 @@ def test_a_loop_written_by_hand_makes_the_checkpoints_of_train_py(hand, start, c
     assert code == 0, err
     assert out.count('End of epoch') == 1
     assert all((folder / '3_net_G_A.pth').exists() for folder in folders)
+
+
+def test_a_script_with_options_of_its_own_and_two_checkpoints(hand, start, clone):
+    assert hand('pix2pix', 'to_blend')[0] == 0
+    words = ['--name', 'to_blend', '--model', 'pix2pix', '--dataroot', 'aligned', '--gpu_ids', '-1', '--alpha', '0.25']
+    code, out, err = start('blend_epochs.py', *words)
+    assert code == 0, err
+    assert 'blended with 0.25, at most 50' in out
+    assert sorted(path.name for path in (clone / 'blended').iterdir()) == ['0.png', '1.png', '2.png']
+    assert '--alpha' in start('blend_epochs.py', '--help')[1]
+
+
+@pytest.mark.parametrize('model', ['pix2pix', 'cyclegan'])
+def test_updates_of_our_models_made_by_a_script(model, roots, train_options):
+    """`backward_G`, `optimizer_G.step()` and the like give the weights of `optimize_parameters`."""
+    names, nets = (['D', 'G'], 'D') if model == 'pix2pix' else (['G', 'D'], 'D_A D_B')
+    opt = train_options('--dataroot', roots['aligned' if model == 'pix2pix' else 'unaligned'], '--model', model,
+                        '--netG', 'unet_32' if model == 'pix2pix' else 'resnet_1blocks', '--netD', 'n_layers',
+                        '--n_layers_D', 1).writable()
+    trained = []
+    for by_hand in (False, True):
+        seed_everything(1)
+        script = create_model(opt)
+        script.setup(opt)
+        for data in create_dataset(opt):
+            script.set_input(data)
+            if not by_hand:
+                script.optimize_parameters()
+                continue
+            script.forward()
+            for name in names:
+                script.set_requires_grad([getattr(script, f'net{net}') for net in nets.split()], name == 'D')
+                getattr(script, f'optimizer_{name}').zero_grad()
+                getattr(script, f'backward_{name}')()
+                getattr(script, f'optimizer_{name}').step()
+        trained.append(script)
+    for name in script.model_names:
+        weights = [getattr(model, f'net{name}').state_dict() for model in trained]
+        assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0]), name
+    assert trained[0].get_current_losses() == trained[1].get_current_losses()
+    first = script.loss_names[0]
+    assert float(getattr(script, f'loss_{first}')) == pytest.approx(script.get_current_losses()[first])
+    assert len(script.optimizers) == 2 and 'fake_B' in script.visual_names
+    for scheduler in script.schedulers:
+        scheduler.step()
+    assert script.progress.epoch == 2
+    script.real_A = torch.zeros_like(script.real_A)
+    assert script.model.real_A.abs().max() == 0
 
 
 def test_one_image_through_one_generator(hand, start, clone):
