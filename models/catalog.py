@@ -72,7 +72,7 @@ FORKS = {
         'num_D no_ganFeat_loss no_vgg_loss lambda_feat feat_num load_features load_pretrain n_downsample_E n_clusters '
         'instance_feat label_feat tf_log export_onnx',
     'SPADE':
-        'norm_G norm_D norm_E use_vae num_upsampling_layers semantic_nc label_dir image_dir instance_dir lambda_kld '
+        'norm_G norm_E use_vae num_upsampling_layers semantic_nc label_dir image_dir instance_dir lambda_kld '
         'no_TTUR contain_dontcare_label preprocess_mode coco_no_portraits',
     'BicycleGAN':
         'nz nef nl netE netD2 where_add conditional_D use_same_D lambda_z lambda_kl lambda_GAN2 lambda_GAN_E use_L2 '

@@ -319,6 +319,54 @@ def test_older_names_of_options_and_models_are_notes(images, train_options, caps
     assert [line.removeprefix('note: ').startswith(name) for name, line in zip(names, notes, strict=True)] == [True] * 4
 
 
+def test_more_older_names(images, train_options, test_options, tmp_path):
+    opt = train_options('--dataroot', images['unaligned'], '--lr_policy', 'lambda')
+    assert opt.lr_policy == 'linear'
+    (tmp_path / 'checkpoints' / 'bare').mkdir(parents=True)
+    (tmp_path / 'checkpoints' / 'bare' / 'latest_net_G_A.pth').touch()
+    words = ['--dataroot', images['single'], '--name', 'bare']
+    assert models.registry.resolve(test_options(*words, '--model', 'one_direction_test').model) == 'test'
+    assert test_options(*words, '--model_suffix', '_A').model == 'test'
+
+
+def test_model_suffix_alone_chooses_one_side_of_a_run(add, words, images, tmp_path):
+    native = ['--model', 'cyclegan', '--name', 'sides', '--n_epochs', 1, '--n_epochs_decay', 0]
+    train_program.main(words('cycle_gray', *native), Console())
+    argv = ['--name', 'sides', '--dataroot', images['single'], '--checkpoints_dir', tmp_path / 'runs', '--gpu_ids', -1,
+            '--results_dir', tmp_path / 'results', '--num_threads', 0, '--model_suffix', '_B']
+    assert test_program.main([*map(str, argv)], Console()) == 0
+    assert len(list((tmp_path / 'results' / 'sides' / 'test_latest' / 'images').glob('*_fake.png'))) == 3
+
+
+@pytest.mark.parametrize(('option', 'program'), [
+    ('--lambda_NCE', 'CUT'), ('--label_nc', 'pix2pixHD'), ('--data_online_creation', 'joliGEN'),
+    ('--data_load_size', '--load_size'), ('--batch_sizes', '--batch_size'), ('--model_sufix', '--model_suffix')])
+def test_an_unknown_option_is_one_of_another_program_or_nearly_one_of_ours(option, program, images, train_options):
+    with pytest.raises(UserError) as error:
+        train_options('--dataroot', images['unaligned'], option, 1)
+    assert len(error.value.args) == 1 and option in str(error.value) and program in str(error.value)
+
+
+def test_no_option_of_ours_is_said_to_be_of_another_program():
+    from models.catalog import FORKS, fork_of
+    for options in (TrainOptions(), TestOptions()):
+        known = [*options.build_parser([])._option_string_actions, *options.options_of_other_programs()]
+        assert not [name for name in known if fork_of(name.removeprefix('--'))]
+    names = [name for text in FORKS.values() for name in text.split()]
+    assert len(names) == len(set(names))
+
+
+def test_a_finished_run_says_how_to_fine_tune(add, words, images, tmp_path, capsys):
+    native = ['--model', 'pix2pix', '--dataset_mode', 'aligned', '--n_epochs', 1, '--n_epochs_decay', 0]
+    train_program.main(words('plain_pix', *native, '--name', 'done'), Console())
+    capsys.readouterr()
+    for more, expected in (((), False), (('--dataroot', str(images['aligned'])), True)):
+        place = ['--name', 'done', '--checkpoints_dir', str(tmp_path / 'runs')]
+        argv = [*place, '--continue_train', '--gpu_ids', '-1', *more]
+        assert train_program.main(argv, Console()) == 0
+        assert ('--epoch_count 1' in capsys.readouterr().out) == expected
+
+
 def test_a_test_has_the_options_of_the_training(add, run, tmp_path, images):
     run('two_critics', '--n_epochs', '1', '--n_epochs_decay', '0')
     opt = TestOptions().parse(['--name', 'two_critics', '--checkpoints_dir', str(tmp_path / 'runs'), '--gpu_ids', '-1',
