@@ -114,4 +114,5 @@ class BaseModel:
         return OrderedDict((name, getattr(self, name)) for name in self.visual_names if hasattr(self, name))
 
     def get_current_losses(self):
-        return OrderedDict((name, float(getattr(self, f'loss_{name}', 0.0))) for name in self.loss_names)
+        found = ((name, torch.as_tensor(getattr(self, f'loss_{name}', 0.0))) for name in self.loss_names)
+        return OrderedDict((name, float(value.detach())) for name, value in found)
