@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageOps
 
-from data.image_folder import is_image, list_images, read_image
+from data.image_folder import is_image, list_images, read_picture
 from data.transforms import multiple_of_4
 from util.errors import UserError
 
@@ -49,7 +49,7 @@ def make_dataset(dir, max_dataset_size=float('inf')) -> list[str]:
 
 
 def default_loader(path) -> Image.Image:
-    return read_image(str(path))
+    return read_picture(str(path))
 
 
 def get_params(opt, size) -> dict:
