@@ -56,3 +56,30 @@ def create_trainer(opt, model):
     else:
         make_engine = partial(create_engine, opt.engine)
     return Trainer(model, schedule, make_engine, opt.batch_size, opt.accumulate, opt.ema)
+
+
+def load_translator(source, epoch: str = 'latest', direction: str = '', averages: bool = True, evaluate: bool = False,
+                    seed: int = 0, **networks):
+    """A trained model as a function from images to images; see `models.translation.translator.Translator`.
+
+        from models import load_translator
+        translate = load_translator('checkpoints/shoes')
+        result = translate(image)
+
+    Args:
+        source: a run folder, a `.pth` weight file (of this program or of the reference), or a folder that
+            scripts/export.py wrote.
+        epoch: label of the checkpoint.
+        direction: 'AtoB' or 'BtoA'; default: that of the training.
+        averages: use moving averages of the weights (--ema) if there are any.
+        evaluate: batch norms use their running statistics, and dropout is off; default: as in test.py without --eval.
+        seed: decides about the noise of dropout.
+        networks: netG, input_nc, output_nc, ngf, norm, no_dropout, ... for weights without the options of their
+            training. What the weights themselves show needs no option.
+
+    Raises a `UserError` that says what is missing or does not fit.
+    """
+    from models.translation.sources import source_of
+    from models.translation.translator import Translator
+    found = source_of(source, registry.declarations, epoch, averages, networks)
+    return Translator(found, direction, evaluate, seed)

@@ -34,6 +34,7 @@ class BaseModel(Translating):
     translates_only = False     # it cannot be trained
     translates_single = False   # supports --dataset_mode single, so it needs no --model test
     generator_alone = True  # the output of its generator is an image
+    translation = 'generator'   # how its generator is used alone: a name in models/translation/kinds.py
 
     owns_full_state = True  # False if this process holds only part of the state
     loss_names = ()         # order of the losses in the log

@@ -11,6 +11,7 @@ class ColorizationModel(Pix2PixModel):
     defaults = {'dataset_mode': 'colorization'}
     dataset_modes = ('colorization',)
     generator_alone = False     # the generator returns two of the three channels
+    translation = 'colors'
     target = ('fake_B_rgb', 'real_B_rgb')
 
     def get_current_visuals(self):

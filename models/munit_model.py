@@ -71,6 +71,7 @@ class MunitModel(BaseModel):
     twin = True
     own_networks = True
     size_rule = 'autoencoder'
+    translation = 'styles'
     translates_single = True
     excludes = {'gan_mode': {'wgangp': 'its discriminators have several scales'}}
     loss_names = ('D_A', 'D_B', 'recon_x_A', 'recon_x_B', 'recon_s_A', 'recon_s_B', 'recon_c_A', 'recon_c_B',

@@ -18,7 +18,7 @@ TABLES = ('defaults', 'test_defaults', 'options', 'train_options', 'test_options
 # what the command line must know about a class; the meaning of each is explained in BaseModel and BaseDataset
 FACTS = {'two_way': False, 'twin': False, 'own_networks': False, 'size_rule': 'generator', 'dataset_modes': (),
          'translates_only': False, 'translates_single': False, 'generator_alone': True, 'one_domain': False,
-         'image_channels': (), 'fixed': (), 'older_names': (), 'older': False}
+         'image_channels': (), 'fixed': (), 'older_names': (), 'older': False, 'translation': 'generator'}
 # what a class written for the reference has, and none of ours
 OLDER_METHODS = {'modify_commandline_options', 'initialize', 'optimize_parameters', '__getitem__', 'backward',
                  'backward_G', 'backward_D', 'backward_D_basic', 'backward_D_A', 'backward_D_B', 'compute_visuals',

@@ -64,9 +64,10 @@ class ReflectedByRows(torch.autograd.Function):
 def reflection_pad(x, padding: int):
     """Add `padding` pixels of reflection on each side, in the dtype of x if autocast is off.
 
-    PyTorch's own gradient works pixel by pixel on a CPU, and is not deterministic on a GPU.
+    PyTorch's own gradient works pixel by pixel on a CPU, and is not deterministic on a GPU. Without a gradient this is
+    a plain operation, which can be exported.
     """
-    if x.device.type == 'cpu' or torch.are_deterministic_algorithms_enabled():
+    if x.requires_grad and (x.device.type == 'cpu' or torch.are_deterministic_algorithms_enabled()):
         return ReflectedByRows.apply(x, padding)
     return F.pad(x, (padding,) * 4, mode='reflect')
 

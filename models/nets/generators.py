@@ -23,6 +23,9 @@ class ResnetGenerator(nn.Module):
     the input if both sides are multiples of 4.
     """
 
+    multiple = 4
+    smallest = 8        # at a quarter of the size, the blocks pad by reflection, and norms need more than one value
+
     def __init__(self, input_nc: int, output_nc: int, ngf: int = 64, norm: str = 'instance',
                  dropout: bool = False, n_blocks: int = 9):
         super().__init__()
@@ -72,7 +75,7 @@ class UnetGenerator(nn.Module):
     def __init__(self, input_nc: int, output_nc: int, ngf: int = 64, norm: str = 'batch',
                  dropout: bool = False, n_levels: int = 8, skips: bool = True):
         super().__init__()
-        self.multiple = 2**n_levels
+        self.multiple = self.smallest = 2**n_levels
         widths = [ngf * min(2**level, 8) for level in range(n_levels)]
         inner = None
         for level in reversed(range(1, n_levels)):

@@ -8,7 +8,7 @@ from torch import nn
 from util.machine.distributed import Group
 
 from .convolutions import PaddedConv2d
-from .norms import SLOPES, DecoderLayerNorm, Fusible, InstanceNorm2d, adain, full_precision
+from .norms import SLOPES, AdaptiveNorm2d, DecoderLayerNorm, InstanceNorm2d, full_precision
 from .recompute import Recomputable
 
 ALONE = Group()
@@ -107,7 +107,7 @@ def leaky() -> nn.Module:
     return nn.LeakyReLU(0.2)
 
 
-class ConvBlock(Recomputable, Fusible):
+class ConvBlock(Recomputable):
     """Padded convolution, norm, activation. The norm is registered first, as in the keys of the original code."""
 
     def __init__(self, input_nc: int, output_nc: int, kernel: int, stride: int = 1, padding: int = 0,
@@ -116,7 +116,7 @@ class ConvBlock(Recomputable, Fusible):
         super().__init__()
         self.norm = {'none': nn.Identity, 'instance': lambda: InstanceNorm2d(output_nc),
                      'layer': lambda: DecoderLayerNorm(output_nc), 'batch': lambda: BatchNorm2d(output_nc),
-                     'adain': nn.Identity}[norm]()
+                     'adain': AdaptiveNorm2d}[norm]()
         self.adaptive = norm == 'adain'
         self.activation = activation or nn.Identity()
         self.slope = SLOPES[type(activation)](activation) if type(activation) in SLOPES else 1.0
@@ -127,7 +127,7 @@ class ConvBlock(Recomputable, Fusible):
         """`style` for an adaptive norm: (shift, scale), (N, C) each; `residual` is added after an instance norm."""
         x = self.conv(x)
         if self.adaptive:
-            return adain(x, *style, self.slope, residual, self.kernel)
+            return self.norm(x, *style, self.slope, residual)
         if isinstance(self.norm, InstanceNorm2d):
             return self.norm(x, self.slope, residual)
         return self.activation(self.norm(x))

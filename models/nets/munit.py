@@ -1,6 +1,8 @@
 """MUNIT (Huang et al. 2018, appendix B.2): an autoencoder with a content code and a style code for each domain."""
 from torch import nn
 
+from models.catalog import smallest_autoencoder
+
 from .convolutions import OutputConv2d
 from .layers import ConvBlock
 from .norms import full_precision
@@ -120,6 +122,8 @@ class MunitGenerator(nn.Module):
     def __init__(self, nc: int = 3, ngf: int = 64, style_dim: int = 8, mlp_dim: int = 256, n_downsample: int = 2,
                  n_downsample_style: int = 4, n_res: int = 4, pad_type: str = 'reflect'):
         super().__init__()
+        self.multiple = 2**n_downsample
+        self.smallest = max(4, smallest_autoencoder(n_downsample, n_downsample_style))    # 4: the first layers pad 3
         width = ngf * 2**n_downsample
         self.enc_style = StyleEncoder(nc, ngf, style_dim, n_downsample_style, pad_type)
         self.enc_content = ContentEncoder(nc, ngf, n_downsample, n_res, pad_type)

@@ -35,7 +35,7 @@ def instance_norm(x, scale=None, shift=None, slope=1.0, residual=None, padding=0
     if fusible(x, kernel):
         return kernel(x, scale, shift, slope, residual, padding, eps)
     with full_precision(x.device):
-        y = F.group_norm(x, x.shape[1], eps=eps)
+        y = F.group_norm(x, int(x.shape[1]), eps=eps)      # int: a trace has a tensor here
     if scale is not None:
         y = (y * scale[..., None, None] + shift[..., None, None]).to(x.dtype)
     if slope != 1:
@@ -89,6 +89,13 @@ class InstanceNorm2d(nn.InstanceNorm2d, Fusible):
 def adain(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor, slope: float = 1.0, residual=None, kernel=None):
     """Adaptive instance norm (eq. 7): each channel of (N, C, H, W) gets mean `shift` and standard deviation `scale`."""
     return instance_norm(x, scale, shift, slope, residual, kernel=kernel)
+
+
+class AdaptiveNorm2d(Fusible):
+    """`adain` as a layer, with its kernel; it has no keys."""
+
+    def forward(self, x, shift, scale, slope=1.0, residual=None):
+        return adain(x, shift, scale, slope, residual, self.kernel)
 
 
 class DecoderLayerNorm(nn.Module):

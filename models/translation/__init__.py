@@ -1,0 +1,4 @@
+"""Trained networks as a function: any image in, the same size out, whole or in tiles; loading and exporting them.
+
+`models.load_translator` is the door. Nothing here reads a command line, a dataset or global state.
+"""

@@ -1,0 +1,94 @@
+"""How networks translate an image: (N, C, H, W) in [-1, 1] to the same, of any size.
+
+A model names its kind in `translation`. A translation holds one network, whose state dict is what is exported.
+"""
+import torch
+from torch import nn
+
+from models.nets.factory import create_generator
+from models.nets.munit import MunitGenerator
+
+from . import lab
+from .fitting import fitted
+
+
+class Translation(nn.Module):
+    """One generator from image to image."""
+
+    styled = False      # does it need a style code?
+
+    def __init__(self, net: nn.Module, channels: tuple[int, int]):
+        super().__init__()
+        self.net = net
+        self.channels_in, self.channels_out = channels
+
+    def forward(self, image, style=None):
+        """The translation in the size of the image; `style` is a code (N, style_dim, 1, 1) if it is `styled`."""
+        height, width = image.shape[-2:]
+        image = fitted(image, self.net.multiple, self.net.smallest)
+        return self.translate(image, style).narrow(2, 0, height).narrow(3, 0, width)
+
+    def translate(self, image, style):
+        """The translation of an image whose size fits the network."""
+        return self.net(image)
+
+
+class Colorization(Translation):
+    """RGB to RGB of the same lightness, with the colors of a generator."""
+
+    def translate(self, image, style):
+        lightness = lab.lightness(image).contiguous(memory_format=memory_format(image))
+        return lab.rgb(lightness, self.net(lightness))
+
+
+class StyledTranslation(Translation):
+    """Content of one domain, decoded with a style of the other.
+
+    The network has the content encoder of the source domain, and everything else of the target domain.
+    """
+
+    styled = True
+
+    def translate(self, image, style):
+        return self.net.decode(self.net.enc_content(image), style)
+
+    def encode_style(self, image):
+        """The style code (N, style_dim, 1, 1) of images of the target domain."""
+        return self.net.enc_style(fitted(image, self.net.multiple, self.net.smallest))
+
+    @property
+    def style_dim(self) -> int:
+        return self.net.mlp.model[0].fc.in_features
+
+
+def memory_format(image: torch.Tensor) -> torch.memory_format:
+    """The memory format of the tensors that a network gets: channels_last is faster on a CPU."""
+    return torch.channels_last if image.device.type == 'cpu' else torch.contiguous_format
+
+
+def build_generator(options: dict) -> Translation:
+    net = create_generator(options['netG'], options['input_nc'], options['output_nc'], options['ngf'], options['norm'],
+                           not options['no_dropout'])
+    return Translation(net, (options['input_nc'], options['output_nc']))
+
+
+def build_colorization(options: dict) -> Translation:
+    return Colorization(build_generator({**options, 'input_nc': 1, 'output_nc': 2}).net, (3, 3))
+
+
+def build_styled(options: dict) -> Translation:
+    """A network whose encoder reads images of `input_nc` and whose decoder makes images of `output_nc` channels."""
+    def autoencoder(nc):
+        return MunitGenerator(nc, *(options[name] for name in STYLED_OPTIONS))
+    net = autoencoder(options['output_nc'])
+    if options['input_nc'] != options['output_nc']:
+        net.enc_content = autoencoder(options['input_nc']).enc_content
+    return StyledTranslation(net, (options['input_nc'], options['output_nc']))
+
+
+STYLED_OPTIONS = ('ngf', 'style_dim', 'mlp_dim', 'n_downsample', 'n_downsample_style', 'n_res', 'pad_type')
+CLASSES = {'generator': Translation, 'colors': Colorization, 'styles': StyledTranslation}
+BUILDERS = {'generator': build_generator, 'colors': build_colorization, 'styles': build_styled}
+OPTIONS = {'generator': ('netG', 'input_nc', 'output_nc', 'ngf', 'norm', 'no_dropout'),
+           'colors': ('netG', 'ngf', 'norm', 'no_dropout'),
+           'styles': ('input_nc', 'output_nc', *STYLED_OPTIONS)}

@@ -1,0 +1,199 @@
+"""Where a translator gets its networks: a run folder, weight files of the reference, or an exported folder."""
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from models.nets.factory import describe_generator
+from util.checkpoint import layout, store, transaction
+from util.errors import UserError
+
+from . import kinds
+
+CONFIG = 'config.json'
+WEIGHTS = 'model.safetensors'
+FORMAT = 'pixmorph-translator'
+DEFAULTS = {'input_nc': 3, 'output_nc': 3, 'ngf': 64, 'netG': 'resnet_9blocks', 'norm': 'instance',
+            'no_dropout': False, 'style_dim': 8, 'mlp_dim': 256, 'n_downsample': 2, 'n_downsample_style': 4, 'n_res': 4, 'pad_type': 'reflect'}
+STYLED_KEY = 'enc_content.model.0.conv.weight'      # of an autoencoder with styles
+DIRECTIONS = ('AtoB', 'BtoA')
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that is needed to build one translation and to describe it; plain values.
+
+    Attributes:
+        kind: a name in `kinds.BUILDERS`.
+        options: those that the network is built from, in this direction.
+        direction: 'AtoB' or 'BtoA', of the dataset that the run was trained on.
+        training: all options of the training; {} if they are not known.
+        label: the checkpoint, such as 'latest'.
+        name: of the run.
+    """
+
+    kind: str
+    options: dict
+    direction: str = 'AtoB'
+    training: dict = field(default_factory=dict)
+    label: str = 'latest'
+    name: str = ''
+
+
+class Source:
+    """Translations in one or both directions. `trained_direction` is the default."""
+
+    trained_direction = 'AtoB'
+    two_way = False
+
+    def check_direction(self, direction: str):
+        if direction not in DIRECTIONS:
+            raise UserError(f'direction {direction} does not exist; use AtoB or BtoA')
+        if direction != self.trained_direction and not self.two_way:
+            raise UserError(f'{self.place} translates {self.trained_direction} only, not {direction}; drop '
+                            f'the direction')
+
+    def load(self, direction: str) -> tuple[kinds.Translation, Recipe]:
+        raise NotImplementedError
+
+
+class RunFolder(Source):
+    """A folder of checkpoints, of this program or of the reference, or one weight file of it.
+
+    Args:
+        declarations: function from the name of a model to the facts of its class.
+        averages: use moving averages of the weights if there are any.
+        given: options of the networks, for files without the options of their training.
+    """
+
+    def __init__(self, place: Path, declarations, label: str, averages: bool, given: dict):
+        self.place = place
+        folder = place if place.is_dir() else place.parent
+        transaction.complete_sets(folder)
+        self.folder = folder
+        self.averages, self.given = averages, given
+        self.label = label if place.is_dir() else layout.label_of(place)
+        found = layout.labels(folder).get(self.label, [])
+        self.found = found if place.is_dir() else [place.stem.partition('_net_')[2]]
+        if not any(name.partition('_')[0] == 'G' for name in self.found):
+            raise UserError(f'no generator of checkpoint {label} in {place.absolute()}: '
+                            f'{layout.describe_checkpoints(folder)}')
+        state = store.load_state(folder, self.label)
+        self.training = state['options'] if state else {}
+        if self.training and given:
+            raise UserError(f'{folder.absolute()} has the options of its training; drop {", ".join(sorted(given))}')
+        facts = declarations(self.training['model']) if self.training else {}
+        self.kind = facts.get('translation', '')
+        self.trained_direction = self.training.get('direction', 'AtoB')
+        self.two_way = facts.get('two_way', {'G_A', 'G_B'} <= set(self.found))
+
+    def load(self, direction):
+        self.check_direction(direction)
+        ours = 'A' if direction == self.trained_direction else 'B'
+        if not self.kind:
+            styled = STYLED_KEY in self.weights_of(self.name_of(ours))
+            self.kind = 'styles' if styled else 'generator'
+        if self.kind == 'styles':
+            translation, options = self.load_styled(ours)
+        else:
+            translation, options = self.load_generator(self.name_of(ours), ours)
+        kind = next(name for name, kind in kinds.CLASSES.items() if type(translation) is kind)
+        return translation, Recipe(kind, options, direction, self.training, self.label, self.folder.absolute().name)
+
+    def name_of(self, domain: str) -> str:
+        """The name of the generator that translates images of `domain`."""
+        single = [name for name in self.found if name == 'G' or len(self.found) == 1]
+        return single[0] if single else f'G_{domain}'
+
+    def path_of(self, name: str) -> Path:
+        average = layout.network_path(self.folder, self.label, f'{name}_ema')
+        return average if self.averages and average.exists() else layout.network_path(self.folder, self.label, name)
+
+    def weights_of(self, name: str) -> dict:
+        return store.upgrade_keys(store.read(self.path_of(name)), torch.nn.Module())
+
+    def load_generator(self, name: str, domain: str):
+        options = self.options(domain)
+        kind = self.kind
+        if not self.training:
+            options = {**DEFAULTS, **(describe_generator(self.weights_of(name)) or {}), **self.given}
+            kind = 'colors' if (options['input_nc'], options['output_nc']) == (1, 2) else 'generator'
+        options = {option: options[option] for option in kinds.OPTIONS[kind]}
+        translation = built(kind, options)
+        store.load_weights(self.path_of(name), translation.net, describe_generator)
+        return translation, options
+
+    def load_styled(self, domain: str):
+        """The content encoder of one domain in the autoencoder of the other."""
+        options = {option: self.options(domain)[option] for option in kinds.OPTIONS['styles']}
+        nc_in, nc_out = options['input_nc'], options['output_nc']
+        source, target = (built('styles', {**options, 'input_nc': nc, 'output_nc': nc}) for nc in (nc_in, nc_out))
+        store.load_weights(self.path_of(f'G_{domain}'), source.net)
+        store.load_weights(self.path_of(f'G_{"B" if domain == "A" else "A"}'), target.net)
+        target.net.enc_content = source.net.enc_content
+        target.channels_in = nc_in
+        return target, options
+
+    def options(self, domain: str) -> dict:
+        options = {**DEFAULTS, **self.training, **self.given}
+        if domain == 'B':
+            options.update(input_nc=options['output_nc'], output_nc=options['input_nc'])
+        return options
+
+
+class ExportedFolder(Source):
+    """A folder that `scripts/export.py --format safetensors` wrote."""
+
+    def __init__(self, place: Path):
+        self.place = place
+        try:
+            config = json.loads((place / CONFIG).read_text(encoding='utf-8'))
+        except ValueError as error:
+            raise UserError(f'{(place / CONFIG).absolute()} is damaged ({error}); export it again') from error
+        if config.get('format') != FORMAT or config.get('kind') not in kinds.BUILDERS:
+            raise UserError(f'{(place / CONFIG).absolute()} is not of a translator of this program; export it again')
+        self.recipe = Recipe(**{name: config[name] for name in Recipe.__dataclass_fields__})
+        self.trained_direction = self.recipe.direction
+
+    def load(self, direction):
+        self.check_direction(direction)
+        try:
+            from safetensors.torch import load_file
+        except ImportError as error:
+            raise UserError(f'{self.place.absolute()} needs safetensors ({error}); pip install safetensors') from error
+        translation = built(self.recipe.kind, self.recipe.options)
+        try:
+            weights = load_file(self.place / WEIGHTS)
+        except Exception as error:
+            raise UserError(f'{(self.place / WEIGHTS).absolute()} cannot be read ({error}); export it again') from error
+        problem = store.mismatch(weights, translation.net)
+        if problem:
+            raise UserError(f'{(self.place / WEIGHTS).absolute()} does not fit {CONFIG}: {problem}; export it again')
+        translation.net.load_state_dict({key: value.float() if value.is_floating_point() else value
+                                         for key, value in weights.items()})
+        return translation, self.recipe
+
+
+def built(kind: str, options: dict) -> kinds.Translation:
+    """A translation with weights that are not set; no random number is drawn."""
+    with torch.device('meta'):
+        translation = kinds.BUILDERS[kind](options)
+    translation.to_empty(device='cpu')
+    for buffer in translation.buffers():
+        buffer.zero_()
+    return translation
+
+
+def source_of(place, declarations, label: str, averages: bool, given: dict) -> Source:
+    """The source that a path is; a `UserError` if there is nothing."""
+    unknown = sorted(given.keys() - DEFAULTS.keys())
+    if unknown:
+        raise UserError(f'unknown option {unknown[0]}; networks have {", ".join(DEFAULTS)}')
+    place = Path(place)
+    if not place.exists():
+        raise UserError(f'there is no folder or file {place.absolute()}; give a run folder, a .pth file or an export')
+    if (place / CONFIG).is_file():
+        return ExportedFolder(place)
+    return RunFolder(place, declarations, label, averages, given)
+

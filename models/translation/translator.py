@@ -1,0 +1,182 @@
+"""A trained model as a function from images to images."""
+import threading
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+
+from util.errors import UserError
+from util.machine.memory import memory_explained
+from util.machine.seeding import derive_seed
+
+from . import kinds, pixels
+from .copies import with_noise
+from .sources import Source
+
+
+class Translator:
+    """Translates images of any size to images of the same size and kind.
+
+    `t(image)` takes a Pillow image, a NumPy array (H, W) or (H, W, C) of type uint8, uint16 or float in [0, 1], a
+    tensor (N, C, H, W) in [-1, 1], or a list of these. It may be called from several threads at once, and changes no
+    global state: no random generator, no default device. Sides that the network cannot take are extended by reflection,
+    and the result is cropped.
+
+    As in test.py, batch norms use the statistics of the image, and dropout is on if the training had it; its noise
+    depends on `seed` and the file name of the image only. `evaluate=True` uses running statistics and no dropout.
+
+    Attributes:
+        direction: 'AtoB' or 'BtoA', the default for calls.
+        directions: those that there are.
+    """
+
+    def __init__(self, source: Source, direction: str = '', evaluate: bool = False, seed: int = 0):
+        self.source = source
+        self.direction = direction or source.trained_direction
+        self.evaluate, self.seed = evaluate, seed
+        self.device = torch.device('cpu')
+        self.dtype = torch.float32      # of convolutions; weights stay in float32
+        self.lock = threading.Lock()    # while networks are loaded or moved
+        self.loaded = {}                # {direction: (translation, recipe)}
+        self.translation()              # so that all errors are raised here
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        return ('AtoB', 'BtoA') if self.source.two_way else (self.source.trained_direction,)
+
+    def __call__(self, image, style=None, tile=None, direction: str = '', name: str = ''):
+        """The translation of an image, or a list of them for a list.
+
+        Args:
+            style: for models with styles: an image of the target domain, a style code (style_dim numbers), or the seed
+                of a random style; default: a random style that `seed` and `name` decide.
+            tile: side of the tiles, or 'auto'; default: the whole image at once.
+            direction: 'AtoB' or 'BtoA'; default: `self.direction`.
+            name: decides about noise and random style, as the file name does in test.py. Default: the file name of a
+                Pillow image that was opened from a file.
+        """
+        if isinstance(image, (list, tuple)):
+            return [self(one, style, tile, direction, name) for one in image]
+        translation = self.translation(direction)
+        name = name or Path(getattr(image, 'filename', '') or '').name
+        picture = pixels.opened(image, translation.channels_in)
+        code = self.style_code(style, translation, name)
+        picture.start(translation.channels_out)
+        with torch.inference_mode(), self.precision():
+            if tile is None:
+                picture.write(slice(None), slice(None), self.whole(translation, picture.read(), code, name))
+            else:
+                from .tiles import translate_in_tiles
+                translate_in_tiles(translation, picture, code, tile, self.device)
+            return picture.finish()
+
+    def whole(self, translation, image: torch.Tensor, code, name: str) -> torch.Tensor:
+        """The translation of (N, C, H, W); on a CPU one by one, as in test.py, so that batches change nothing."""
+        height, width = image.shape[-2:]
+        with memory_explained(self.device, size=f'{width}x{height}'):
+            if self.device.type == 'cpu' and len(image) > 1:
+                return torch.cat([self.whole(translation, one[None], code, name) for one in image])
+            net = with_noise(translation, derive_seed(self.seed, name), self.device)
+            image = image.to(self.device)
+            image = image.contiguous(memory_format=kinds.memory_format(image))
+            return net(image, None if code is None else code.expand(len(image), -1, -1, -1))
+
+    # ---- networks
+
+    def translation(self, direction: str = '') -> kinds.Translation:
+        """The networks of a direction, loaded when they are first used."""
+        direction = direction or self.direction
+        with self.lock:
+            if direction not in self.loaded:
+                translation, recipe = self.source.load(direction)
+                self.loaded[direction] = self.prepared(translation), recipe
+            return self.loaded[direction][0]
+
+    def recipe(self, direction: str = ''):
+        """What the networks of a direction are built from, and how they were trained."""
+        self.translation(direction)
+        return self.loaded[direction or self.direction][1]
+
+    def prepared(self, translation):
+        translation.requires_grad_(False).train(not self.evaluate)
+        if not self.evaluate:
+            for module in translation.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    module.track_running_stats = False      # statistics of the image, and none are changed
+        return self.moved(translation)
+
+    def moved(self, translation):
+        layout = torch.channels_last if self.device.type == 'cpu' else torch.contiguous_format
+        return translation.to(self.device, memory_format=layout)
+
+    def to(self, device) -> 'Translator':
+        """Move to a device: 'cuda', 'cuda:1', 'mps', 'xpu', 'cpu'."""
+        with self.lock:
+            self.device = torch.device(device)
+            for translation, _ in self.loaded.values():
+                self.moved(translation)
+        return self
+
+    def half(self) -> 'Translator':
+        """Compute convolutions in float16, on a GPU; images and statistics stay in float32."""
+        return self.compute_in(torch.float16)
+
+    def bfloat16(self) -> 'Translator':
+        """Compute convolutions in bfloat16, as --precision bf16 does."""
+        return self.compute_in(torch.bfloat16)
+
+    def float(self) -> 'Translator':
+        return self.compute_in(torch.float32)
+
+    def compute_in(self, dtype: torch.dtype) -> 'Translator':
+        self.dtype = dtype
+        return self
+
+    def precision(self):
+        """The context of all computations."""
+        return nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device.type, self.dtype)
+
+    # ---- styles
+
+    @property
+    def styled(self) -> bool:
+        """Does a call need a style?"""
+        return self.translation().styled
+
+    def random_styles(self, count: int, seed: int = 10, name: str = '', direction: str = '') -> torch.Tensor:
+        """Style codes (count, style_dim) from N(0, I); those of test.py with --style_seed for the file `name`."""
+        generator = torch.Generator().manual_seed(derive_seed(seed, name) if name else derive_seed(seed))
+        dim = self.need_styles(self.translation(direction)).style_dim
+        return torch.randn(count, dim, 1, 1, generator=generator).flatten(1)
+
+    def interpolated_styles(self, count: int, start, end) -> torch.Tensor:
+        """`count` style codes from `start` to `end`, which are codes, images or seeds, in equal steps."""
+        translation = self.need_styles(self.translation())
+        first, last = (self.style_code(style, translation, '').cpu() for style in (start, end))
+        return torch.cat([torch.lerp(first, last, step) for step in torch.linspace(0, 1, count)]).flatten(1)
+
+    def encode_style(self, image, direction: str = '') -> torch.Tensor:
+        """The style code (style_dim) of an image of the target domain."""
+        translation = self.need_styles(self.translation(direction))
+        unit = pixels.opened(image, translation.channels_out).read().to(self.device)
+        with torch.inference_mode(), self.precision():
+            code = translation.encode_style(unit.contiguous(memory_format=kinds.memory_format(unit)))
+        return code.float().flatten().cpu()
+
+    def style_code(self, style, translation, name: str) -> torch.Tensor | None:
+        """A style of a call as a code (1, style_dim, 1, 1) on the device."""
+        if not translation.styled:
+            if style is not None:
+                raise UserError('this model has no styles; drop style')
+            return None
+        if style is None or isinstance(style, int):
+            style = self.random_styles(1, 10 if style is None else style, name)
+        elif not (isinstance(style, torch.Tensor) and style.numel() == translation.style_dim):
+            style = self.encode_style(style)
+        return style.reshape(1, -1, 1, 1).to(self.device, torch.float32)
+
+    @staticmethod
+    def need_styles(translation):
+        if not translation.styled:
+            raise UserError('this model has no styles')
+        return translation

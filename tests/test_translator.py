@@ -1,0 +1,259 @@
+"""`load_translator`: the pixels of test.py, any size, every kind of image, several threads."""
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY_TRAINING, draw_root
+from PIL import Image
+from test_cli_train import PROGRAMS, ROOT
+
+from models import load_translator
+from models.networks import create_generator
+from util.cli import run
+from util.errors import UserError
+
+# at --crop_size 64, test.py resizes nothing; unet_64 is the smallest U-Net with dropout
+RUNS = {
+    'pix2pix': ['--dataroot', 'aligned', '--model', 'pix2pix', '--netG', 'unet_64'],
+    'cyclegan': ['--dataroot', 'unaligned', '--netG', 'resnet_1blocks', '--direction', 'BtoA', '--ema', '0.9'],
+    'colorization': ['--dataroot', 'photos', '--model', 'colorization', '--netG', 'unet_64'],
+    'munit': ['--dataroot', 'unaligned', '--model', 'munit', '--num_scales_D', '1', '--n_layers_D', '1', '--style_dim',
+              '3', '--mlp_dim', '4', '--n_res', '1', '--max_iters', '2'],
+    'template': ['--dataroot', 'aligned', '--model', 'template', '--netG', 'encdec_32', '--norm', 'none'],
+}
+SOURCES = {'cyclegan': 'unaligned/testB', 'colorization': 'photos/test', 'munit': 'unaligned/testA'}
+FAKES = {'colorization': 'fake_B_rgb', 'munit': 'fake_B_0'}
+
+
+@pytest.fixture(scope='module')
+def home(tmp_path_factory) -> Path:
+    """Images and runs of all models, and the results of test.py."""
+    folder = tmp_path_factory.mktemp('home')
+    draw_root(folder / 'aligned', ('',), (128, 64))
+    draw_root(folder / 'unaligned', ('A', 'B'), (64, 64))
+    draw_root(folder / 'photos', ('',), (64, 64))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, words in RUNS.items():
+            sizes = ['--load_size', '64', '--crop_size', '64', '--max_dataset_size', '2', '--no_html']
+            epochs = [] if name == 'munit' else ['--n_epochs', '1', '--n_epochs_decay', '0']
+            assert run(PROGRAMS['train'], [*TINY_TRAINING, *sizes, *epochs, *words, '--name', name]) == 0
+            assert run(PROGRAMS['test'], ['--name', name, '--num_threads', '0', '--gpu_ids', '-1']) == 0
+    return folder
+
+
+def run_folder(home: Path, name: str) -> Path:
+    return home / 'checkpoints' / name
+
+
+def photo(home: Path, index: int = 0, size: tuple[int, int] = (64, 64)) -> np.ndarray:
+    return np.asarray(Image.open(home / 'photos' / 'test' / f'{index}.png').resize(size, Image.Resampling.BICUBIC))
+
+
+@pytest.mark.parametrize('name', RUNS)
+def test_pixels_are_those_of_test_py(name, home):
+    """Bit for bit, with the noise of dropout, moving averages, the direction of training, and random styles."""
+    translate = load_translator(run_folder(home, name))
+    results = home / 'results' / name / 'test_latest' / 'images'
+    for index in range(3):
+        if name in SOURCES:
+            image = Image.open(home / SOURCES[name] / f'{index}.png')
+        else:
+            image = Image.open(results / f'{index}_real_A.png')
+        found = translate(image, name=f'{index}.png')
+        expected = np.asarray(Image.open(results / f'{index}_{FAKES.get(name, "fake_B")}.png'))
+        if name == 'munit':     # test.py draws the codes of all styles at once
+            style = translate.random_styles(10, name=f'{index}.png')[0]
+            found = translate(image, style=style)
+        assert np.array_equal(np.asarray(found), expected)
+
+
+@pytest.mark.parametrize('name', RUNS)
+@pytest.mark.parametrize('size', [(1, 1), (1, 9), (7, 3), (65, 64), (101, 70)])
+def test_every_size_comes_out_as_it_went_in(name, size, home):
+    translate = load_translator(run_folder(home, name))
+    found = translate(photo(home, size=size))
+    assert found.shape == (size[1], size[0], 3) and found.dtype == np.uint8
+
+
+@pytest.mark.parametrize('netG', ['resnet_1blocks', 'unet_32', 'encdec_32'])
+@pytest.mark.parametrize('norm', ['instance', 'batch', 'none'])
+def test_padding_is_reflection_to_the_multiple_of_the_network(netG, norm, tmp_path):
+    net = create_generator(netG, 3, 3, 2, norm)
+    torch.save(net.state_dict(), tmp_path / 'latest_net_G.pth')
+    translate = load_translator(tmp_path / 'latest_net_G.pth', no_dropout=True)     # the rest is seen in the weights
+    image = torch.rand(1, 3, 61, 38) * 2 - 1
+    height, width = (-(-side // net.multiple) * net.multiple for side in (61, 38))
+    padded = torch.nn.functional.pad(image, (0, width - 38, 0, height - 61), mode='reflect')
+    with torch.no_grad():
+        expected = net(padded)[..., :61, :38]
+    assert torch.allclose(translate(image), expected, atol=1e-5)
+
+
+# ---- kinds of images
+
+KINDS = {
+    'PIL': lambda pixels: Image.fromarray(pixels),
+    'uint8': lambda pixels: pixels,
+    'uint16': lambda pixels: pixels.astype(np.uint16) * 257,
+    'float32': lambda pixels: (pixels / 255).astype(np.float32),
+    'float64': lambda pixels: pixels / 255,
+    'tensor': lambda pixels: torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 127.5 - 1,
+    'tensor without batch': lambda pixels: torch.from_numpy(pixels.copy()).permute(2, 0, 1).double() / 127.5 - 1,
+}
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_what_comes_out_is_of_the_kind_that_went_in(kind, home):
+    translate = load_translator(run_folder(home, 'cyclegan'))
+    image = KINDS[kind](photo(home))
+    found = translate(image)
+    assert type(found) is type(image) or kind == 'PIL' and found.mode == 'RGB'
+    if kind != 'PIL':
+        assert (found.dtype, found.shape) == (image.dtype, image.shape)
+    levels = KINDS['tensor'](translate(photo(home)))
+    same = {'PIL': lambda x: KINDS['tensor'](np.asarray(x)), 'tensor': lambda x: x,
+            'tensor without batch': lambda x: x[None].float()}.get(kind)
+    unit = same(found) if same else torch.from_numpy(found.astype(np.float32)).permute(2, 0, 1)[None]
+    if kind in ('uint8', 'uint16', 'float32', 'float64'):
+        unit = unit / ({'uint8': 127.5, 'uint16': 32767.5}.get(kind, 0.5)) - 1
+    assert (unit - levels).abs().max() < 1 / 127.5      # of one level, by rounding
+
+
+def test_lists_and_batches_are_the_single_results(home):
+    translate = load_translator(run_folder(home, 'pix2pix'))
+    images = [photo(home, index) for index in range(2)]
+    assert all(np.array_equal(one, translate(image)) for one, image in zip(translate(images), images, strict=True))
+    batch = torch.cat([KINDS['tensor'](image) for image in images])
+    assert torch.equal(translate(batch), torch.cat([translate(image[None]) for image in batch]))
+
+
+def test_gray_and_transparent_images_are_read_as_test_py_reads_files(home):
+    translate = load_translator(run_folder(home, 'cyclegan'))
+    pixels = photo(home)
+    gray = Image.fromarray(pixels).convert('L')
+    assert np.array_equal(translate(np.asarray(gray)), translate(np.asarray(gray.convert('RGB'))))
+    opaque = np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
+    assert np.array_equal(translate(opaque), translate(pixels))
+    clear = Image.fromarray(np.dstack([pixels, np.zeros(pixels.shape[:2], np.uint8)]))
+    assert np.array_equal(np.asarray(translate(clear)), translate(np.full_like(pixels, 255)))
+
+
+@pytest.mark.parametrize('image', [
+    None, 'photo.png', np.zeros((4, 4, 5), np.uint8), np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 3), np.int64),
+    torch.zeros(1, 4, 8, 8), torch.zeros(1, 3, 8, 8).int()])
+def test_what_is_no_image_is_refused_with_a_sentence(image, home):
+    with pytest.raises(UserError):
+        load_translator(run_folder(home, 'cyclegan'))(image)
+
+
+# ---- directions, styles, noise
+
+def test_each_direction_has_its_generator(home):
+    translate = load_translator(run_folder(home, 'cyclegan'), averages=False)
+    weights = {name: torch.load(run_folder(home, 'cyclegan') / f'latest_net_{name}.pth', weights_only=True)
+               for name in ('G_A', 'G_B')}
+    assert (translate.direction, set(translate.directions)) == ('BtoA', {'AtoB', 'BtoA'})
+    for direction, name in (('BtoA', 'G_A'), ('AtoB', 'G_B')):      # A is the source of training, here domain B
+        found = translate.translation(direction).net.state_dict()
+        assert all(torch.equal(found[key], value) for key, value in weights[name].items())
+    image = photo(home)
+    assert not np.array_equal(translate(image, direction='AtoB'), translate(image))
+    with pytest.raises(UserError):
+        load_translator(run_folder(home, 'pix2pix'))(image, direction='BtoA')
+    with pytest.raises(UserError):
+        translate(image, direction='backwards')
+
+
+def test_styles_come_from_images_codes_and_seeds(home):
+    translate = load_translator(run_folder(home, 'munit'))
+    image, example = photo(home), Image.open(home / 'unaligned' / 'testB' / '1.png')
+    code = translate.encode_style(example)
+    assert code.shape == (3,) and np.array_equal(translate(image, style=example), translate(image, style=code))
+    first, second = translate.random_styles(2, seed=4)
+    assert np.array_equal(translate(image, style=4), translate(image, style=first))
+    assert not np.array_equal(translate(image, style=first), translate(image, style=second))
+    between = translate.interpolated_styles(3, first, second)
+    assert torch.equal(between[0], first) and torch.allclose(between[1], (first + second) / 2)
+    with pytest.raises(UserError):
+        load_translator(run_folder(home, 'cyclegan'))(image, style=example)
+
+
+def test_noise_depends_on_seed_and_name_alone(home):
+    translate = load_translator(run_folder(home, 'pix2pix'))
+    image = photo(home)
+    first = translate(image, name='a.png')
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    assert np.array_equal(translate(image, name='a.png'), first)
+    assert torch.equal(torch.get_rng_state(), before), 'the random generator of the user is left alone'
+    assert not np.array_equal(translate(image, name='b.png'), first)
+    assert not np.array_equal(load_translator(run_folder(home, 'pix2pix'), seed=1)(image, name='a.png'), first)
+    quiet = load_translator(run_folder(home, 'pix2pix'), evaluate=True)
+    assert np.array_equal(quiet(image, name='a.png'), quiet(image, name='b.png'))
+
+
+def test_threads_do_not_disturb_each_other(home):
+    translate = load_translator(run_folder(home, 'pix2pix'))
+    images = [photo(home, index % 3, (64 + index, 64)) for index in range(8)]
+    expected, found = [translate(image, name=f'{index}') for index, image in enumerate(images)], {}
+
+    def work(index):
+        found[index] = translate(images[index], name=f'{index}')
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(np.array_equal(found[index], image) for index, image in enumerate(expected))
+
+
+def test_half_precision_is_near(home):
+    translate = load_translator(run_folder(home, 'cyclegan'))
+    image = photo(home)
+    full = translate(image).astype(int)
+    assert 0 < abs(translate.bfloat16()(image) - full).max() < 20
+    assert np.array_equal(translate.float()(image), full)
+
+
+# ---- where it comes from
+
+def test_reference_files_need_only_what_their_weights_do_not_show(home, tmp_path):
+    for name in ('G_A', 'G_B'):
+        source = run_folder(home, 'cyclegan') / f'latest_net_{name}.pth'
+        (tmp_path / source.name).write_bytes(source.read_bytes())
+    native = load_translator(run_folder(home, 'cyclegan'), averages=False)
+    image = photo(home)
+    bare = load_translator(tmp_path)
+    assert np.array_equal(bare(image), native(image))
+    assert np.array_equal(bare(image, direction='BtoA'), native(image, direction='AtoB'))
+    assert np.array_equal(load_translator(tmp_path / 'latest_net_G_B.pth')(image), native(image, direction='AtoB'))
+
+
+@pytest.mark.parametrize('name, options', [
+    ('nothing', {}), ('cyclegan', {'epoch': '7'}), ('cyclegan', {'netG': 'unet_64'}), ('cyclegan', {'colour': 1}),
+    ('cyclegan', {'direction': 'sideways'})])
+def test_what_cannot_be_loaded_is_refused_with_a_sentence(name, options, home):
+    with pytest.raises(UserError):
+        load_translator(run_folder(home, name), **options)
+
+
+def test_weights_of_another_network_are_refused(home, tmp_path):
+    source = run_folder(home, 'cyclegan') / 'latest_net_G_A.pth'
+    (tmp_path / 'latest_net_G.pth').write_bytes(source.read_bytes())
+    with pytest.raises(UserError):
+        load_translator(tmp_path, ngf=32)
+    torch.save({'a': torch.zeros(1)}, tmp_path / 'latest_net_G.pth')
+    with pytest.raises(UserError):
+        load_translator(tmp_path)
+
+
+def test_models_is_imported_without_torch():
+    script = 'import sys, models; print("torch" in sys.modules, models.load_translator)'
+    done = subprocess.run([sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True,
+                          timeout=60)
+    assert done.stdout.startswith('False') and done.stderr == ''
