@@ -21,6 +21,7 @@ class Translation(nn.Module):
         super().__init__()
         self.net = net
         self.channels_in, self.channels_out = channels
+        self.channels_seen = self.channels_in       # by the network
 
     def forward(self, image, style=None):
         """The translation in the size of the image; `style` is a code (N, style_dim, 1, 1) if it is `styled`."""
@@ -30,15 +31,33 @@ class Translation(nn.Module):
 
     def translate(self, image, style):
         """The translation of an image whose size fits the network."""
-        return self.net(image)
+        seen = self.prepared(image)
+        return self.completed(seen, self.apply_net(seen, style))
+
+    def prepared(self, image):
+        """What the network sees of an image."""
+        return image
+
+    def apply_net(self, seen, style):
+        return self.net(seen)
+
+    def completed(self, seen, made):
+        """The image for what the network has seen and made."""
+        return made
 
 
 class Colorization(Translation):
     """RGB to RGB of the same lightness, with the colors of a generator."""
 
-    def translate(self, image, style):
-        lightness = lab.lightness(image).contiguous(memory_format=memory_format(image))
-        return lab.rgb(lightness, self.net(lightness))
+    def __init__(self, net, channels):
+        super().__init__(net, channels)
+        self.channels_seen = 1
+
+    def prepared(self, image):
+        return lab.lightness(image).contiguous(memory_format=memory_format(image))
+
+    def completed(self, seen, made):
+        return lab.rgb(seen, made)
 
 
 class StyledTranslation(Translation):
@@ -49,8 +68,8 @@ class StyledTranslation(Translation):
 
     styled = True
 
-    def translate(self, image, style):
-        return self.net.decode(self.net.enc_content(image), style)
+    def apply_net(self, seen, style):
+        return self.net.decode(self.net.enc_content(seen), style)
 
     def encode_style(self, image):
         """The style code (N, style_dim, 1, 1) of images of the target domain."""

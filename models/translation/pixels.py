@@ -53,14 +53,20 @@ class ArrayImage:
         """A window as (1, C, h, w) in [-1, 1] on the CPU."""
         return to_unit(as_channels(self.pixels[rows, columns], self.channels))
 
-    def start(self, channels: int):
-        self.result = np.empty((*self.size, channels), self.pixels.dtype)
+    def start(self, channels: int, out: np.ndarray | None = None):
+        shape, dtype = (*self.size, channels), self.pixels.dtype
+        if out is not None and (out.shape, out.dtype) != (shape, dtype):
+            raise UserError(f'out is {out.shape} {out.dtype}, but the result is {shape} {dtype}')
+        self.given = out
+        self.result = np.empty(shape, dtype) if out is None else out
 
     def write(self, rows: slice, columns: slice, image: torch.Tensor):
         """Set a window of the result to (1, C, h, w) in [-1, 1]."""
         self.result[rows, columns] = from_unit(image[0], self.pixels.dtype)
 
     def finish(self) -> np.ndarray:
+        if self.given is not None:
+            return self.given
         return self.result[:, :, 0] if self.is_flat and self.result.shape[2] == 1 else self.result
 
 
@@ -103,7 +109,9 @@ class TensorImage:
     def read(self, rows=slice(None), columns=slice(None)):
         return self.image[..., rows, columns].detach().float()
 
-    def start(self, channels: int):
+    def start(self, channels: int, out=None):
+        if out is not None:
+            raise UserError('out is for NumPy arrays')
         self.result = self.image.new_empty(len(self.image), channels, *self.size)
 
     def write(self, rows, columns, image):

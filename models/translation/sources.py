@@ -15,7 +15,8 @@ CONFIG = 'config.json'
 WEIGHTS = 'model.safetensors'
 FORMAT = 'pixmorph-translator'
 DEFAULTS = {'input_nc': 3, 'output_nc': 3, 'ngf': 64, 'netG': 'resnet_9blocks', 'norm': 'instance',
-            'no_dropout': False, 'style_dim': 8, 'mlp_dim': 256, 'n_downsample': 2, 'n_downsample_style': 4, 'n_res': 4, 'pad_type': 'reflect'}
+            'no_dropout': False, 'style_dim': 8, 'mlp_dim': 256, 'n_downsample': 2, 'n_downsample_style': 4, 'n_res': 4,
+            'pad_type': 'reflect'}
 STYLED_KEY = 'enc_content.model.0.conv.weight'      # of an autoencoder with styles
 DIRECTIONS = ('AtoB', 'BtoA')
 

@@ -12,6 +12,7 @@ from util.machine.seeding import derive_seed
 from . import kinds, pixels
 from .copies import with_noise
 from .sources import Source
+from .tiles import translate_in_tiles
 
 
 class Translator:
@@ -44,7 +45,7 @@ class Translator:
     def directions(self) -> tuple[str, ...]:
         return ('AtoB', 'BtoA') if self.source.two_way else (self.source.trained_direction,)
 
-    def __call__(self, image, style=None, tile=None, direction: str = '', name: str = ''):
+    def __call__(self, image, style=None, tile=None, direction: str = '', name: str = '', out=None):
         """The translation of an image, or a list of them for a list.
 
         Args:
@@ -54,20 +55,22 @@ class Translator:
             direction: 'AtoB' or 'BtoA'; default: `self.direction`.
             name: decides about noise and random style, as the file name does in test.py. Default: the file name of a
                 Pillow image that was opened from a file.
+            out: for an array, the array (H, W, C) of the same type to write to, which may be a file in memory.
         """
         if isinstance(image, (list, tuple)):
             return [self(one, style, tile, direction, name) for one in image]
         translation = self.translation(direction)
         name = name or Path(getattr(image, 'filename', '') or '').name
+        if tile is not None and isinstance(image, torch.Tensor) and image.ndim == 4 and len(image) > 1:
+            return torch.cat([self(one[None], style, tile, direction, name) for one in image])
         picture = pixels.opened(image, translation.channels_in)
         code = self.style_code(style, translation, name)
-        picture.start(translation.channels_out)
+        picture.start(translation.channels_out, out)
         with torch.inference_mode(), self.precision():
             if tile is None:
                 picture.write(slice(None), slice(None), self.whole(translation, picture.read(), code, name))
             else:
-                from .tiles import translate_in_tiles
-                translate_in_tiles(translation, picture, code, tile, self.device)
+                translate_in_tiles(translation, picture, code, tile, self.device, derive_seed(self.seed, name))
             return picture.finish()
 
     def whole(self, translation, image: torch.Tensor, code, name: str) -> torch.Tensor:

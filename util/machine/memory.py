@@ -24,6 +24,21 @@ def peak_memory(device: torch.device) -> int:
     return peak if sys.platform == 'darwin' else peak * 1024
 
 
+def free_memory(device: torch.device) -> int:
+    """Bytes that can be allocated now, on a device or, for a CPU, in this machine; a guess of 4 GiB where none says."""
+    try:
+        if device.type != 'cpu':
+            return torch.get_device_module(device).mem_get_info(device)[0]
+        with open('/proc/meminfo', encoding='ascii') as file:
+            return 1024 * int(re.search(r'MemAvailable:\s*(\d+)', file.read())[1])
+    except (AttributeError, OSError, RuntimeError, TypeError):
+        return 4 * 2**30
+
+
+def out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or CPU_MESSAGE.search(str(error)) is not None
+
+
 def gigabytes(count: int) -> str:
     return f'{count / 2**30:.2f} GiB'
 
@@ -41,7 +56,7 @@ def memory_explained(device: torch.device, **sizes):
             operation = str(error).partition(' does not have')[0]
             raise UserError(f'--deterministic: {operation} has no deterministic implementation on {device}; '
                             f'remove --deterministic') from error
-        if not (isinstance(error, (torch.OutOfMemoryError, MemoryError)) or CPU_MESSAGE.search(str(error))):
+        if not out_of_memory(error):
             raise
         settings = ', '.join(f'{name} {value}' for name, value in sizes.items())
         raise ResourceError(f'out of memory on {device} with {settings}; peak memory was '
