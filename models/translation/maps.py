@@ -141,7 +141,7 @@ class Moments:
         exact = x.float() if x.device.type == 'mps' else x.double()
         self.count += exact[0, 0].numel() if len(self.axes) == 2 else exact[0].numel()
         self.sum = self.sum + exact.sum(self.axes, keepdim=True)
-        self.squares = self.squares + exact.square().sum(self.axes, keepdim=True)
+        self.squares = self.squares + (exact * exact).sum(self.axes, keepdim=True)     # faster than square()
 
     def result(self) -> tuple:
         """(mean, variance, number of values)."""
