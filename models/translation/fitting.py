@@ -5,8 +5,10 @@ import torch
 def fitting(side, multiple: int, smallest: int):
     """The smallest multiple of `multiple` that is at least `side` and `smallest`."""
     least = -(-smallest // multiple)
-    beyond = (side + multiple - 1) // multiple - least      # the maximum, in arithmetic that every exporter knows
-    return (least + (beyond + abs(beyond)) // 2) * multiple
+    count = (side + multiple - 1) // multiple
+    if isinstance(count, torch.Tensor):     # while a trace is recorded
+        return count.clamp(min=least) * multiple
+    return torch.sym_max(count, least) * multiple
 
 
 def fitted(image: torch.Tensor, multiple: int, smallest: int) -> torch.Tensor:

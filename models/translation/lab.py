@@ -2,9 +2,11 @@
 
 In float64 the numbers are those of scikit-image, which prepares the images for training.
 """
+import numpy as np
 import torch
 
 XYZ_OF_RGB = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))  # sRGB
+RGB_OF_XYZ = np.linalg.inv(XYZ_OF_RGB).tolist()
 WHITE = (0.95047, 1.0, 1.08883)
 NEARLY_A_LEVEL = 1e-3       # of 255: float32 has the 256 levels with errors up to 1e-5
 
@@ -25,8 +27,7 @@ def rgb(lightness: torch.Tensor, ab: torch.Tensor) -> torch.Tensor:
     roots = torch.cat([a / 500 + y, y, (y - b / 200).clamp(min=0)], 1)
     xyz = torch.where(roots > 0.2068966, roots.pow(3), (roots - 16 / 116) / 7.787)
     xyz = xyz * torch.tensor(WHITE, dtype=dtype, device=xyz.device)[:, None, None]
-    inverse = torch.linalg.inv(torch.tensor(XYZ_OF_RGB, dtype=torch.float64)).tolist()
-    channels = [sum(weight * xyz[:, k:k + 1] for k, weight in enumerate(row)) for row in inverse]
+    channels = [sum(weight * xyz[:, k:k + 1] for k, weight in enumerate(row)) for row in RGB_OF_XYZ]
     return (gamma(torch.cat(channels, 1)).clamp(0, 1) * 2 - 1).to(lightness.dtype)
 
 

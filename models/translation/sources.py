@@ -152,6 +152,9 @@ class ExportedFolder(Source):
             config = json.loads((place / CONFIG).read_text(encoding='utf-8'))
         except ValueError as error:
             raise UserError(f'{(place / CONFIG).absolute()} is damaged ({error}); export it again') from error
+        if config.get('format') == FORMAT and config.get('file_format') != 'safetensors':
+            raise UserError(f'{place.absolute()} is an export for other programs ({config["file_format"]}); use the '
+                            f'run, or an export with --format safetensors')
         if config.get('format') != FORMAT or config.get('kind') not in kinds.BUILDERS:
             raise UserError(f'{(place / CONFIG).absolute()} is not of a translator of this program; export it again')
         self.recipe = Recipe(**{name: config[name] for name in Recipe.__dataclass_fields__})
@@ -184,6 +187,12 @@ def built(kind: str, options: dict) -> kinds.Translation:
     for buffer in translation.buffers():
         buffer.zero_()
     return translation
+
+
+def place_of(name: str, checkpoints: Path) -> Path:
+    """The folder or file that a name on a command line means: a run in `checkpoints`, or a path."""
+    run = Path(checkpoints) / name
+    return run if run.is_dir() or not Path(name).exists() else Path(name)
 
 
 def source_of(place, declarations, label: str, averages: bool, given: dict) -> Source:
