@@ -234,6 +234,16 @@ def test_reference_files_need_only_what_their_weights_do_not_show(home, tmp_path
     assert np.array_equal(load_translator(tmp_path / 'latest_net_G_B.pth')(image), native(image, direction='AtoB'))
 
 
+def test_weights_with_styles_need_no_options(home, tmp_path):
+    for name in ('G_A', 'G_B'):
+        source = run_folder(home, 'munit') / f'latest_net_{name}.pth'
+        (tmp_path / source.name).write_bytes(source.read_bytes())
+    native, bare = load_translator(run_folder(home, 'munit')), load_translator(tmp_path)
+    code, image = native.random_styles(1)[0], photo(home)
+    assert np.array_equal(bare(image, style=code), native(image, style=code))
+    assert np.array_equal(bare(image, style=code, direction='BtoA'), native(image, style=code, direction='BtoA'))
+
+
 @pytest.mark.parametrize('name, options', [
     ('nothing', {}), ('cyclegan', {'epoch': '7'}), ('cyclegan', {'netG': 'unet_64'}), ('cyclegan', {'colour': 1}),
     ('cyclegan', {'direction': 'sideways'})])

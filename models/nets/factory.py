@@ -86,3 +86,18 @@ def describe_generator(weights: dict) -> dict | None:
         return dict(netG=f'{family}_{2 ** (len(convs) // 2)}', input_nc=first[1], output_nc=last[1],
                     ngf=first[0], norm=norm)
     return None
+
+
+def describe_autoencoder(weights: dict) -> dict | None:
+    """The arguments of the `MunitGenerator` of these weights except `pad_type`, or None if they are of another one."""
+    def count(pattern):
+        return sum(re.fullmatch(pattern, key) is not None for key in weights)
+    first = weights.get('enc_content.model.0.conv.weight')
+    codes = [value for key, value in weights.items() if re.fullmatch(r'enc_style\.model\.\d+\.weight', key)]
+    if first is None or not codes or 'mlp.model.0.fc.weight' not in weights:
+        return None
+    return dict(nc=first.shape[1], ngf=first.shape[0], style_dim=codes[0].shape[0],
+                mlp_dim=weights['mlp.model.0.fc.weight'].shape[0],
+                n_downsample=count(r'enc_content\.model\.\d+\.conv\.weight') - 1,
+                n_downsample_style=count(r'enc_style\.model\.\d+\.conv\.weight') - 1,
+                n_res=count(r'enc_content\.model\.\d+\.model\.\d+\.model\.0\.conv\.weight'))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from models.nets.factory import describe_generator
+from models.nets.factory import describe_autoencoder, describe_generator
 from util.checkpoint import layout, store, transaction
 from util.errors import UserError
 
@@ -17,7 +17,6 @@ FORMAT = 'pixmorph-translator'
 DEFAULTS = {'input_nc': 3, 'output_nc': 3, 'ngf': 64, 'netG': 'resnet_9blocks', 'norm': 'instance',
             'no_dropout': False, 'style_dim': 8, 'mlp_dim': 256, 'n_downsample': 2, 'n_downsample_style': 4, 'n_res': 4,
             'pad_type': 'reflect'}
-STYLED_KEY = 'enc_content.model.0.conv.weight'      # of an autoencoder with styles
 DIRECTIONS = ('AtoB', 'BtoA')
 
 
@@ -93,7 +92,7 @@ class RunFolder(Source):
         self.check_direction(direction)
         ours = 'A' if direction == self.trained_direction else 'B'
         if not self.kind:
-            styled = STYLED_KEY in self.weights_of(self.name_of(ours))
+            styled = describe_autoencoder(self.weights_of(self.name_of(ours)))
             self.kind = 'styles' if styled else 'generator'
         if self.kind == 'styles':
             translation, options = self.load_styled(ours)
@@ -127,11 +126,16 @@ class RunFolder(Source):
 
     def load_styled(self, domain: str):
         """The content encoder of one domain in the autoencoder of the other."""
-        options = {option: self.options(domain)[option] for option in kinds.OPTIONS['styles']}
+        other = 'B' if domain == 'A' else 'A'
+        options = self.options(domain)
+        if not self.training:
+            found, target = (describe_autoencoder(self.weights_of(f'G_{name}')) or {} for name in (domain, other))
+            options = {**DEFAULTS, **found, 'input_nc': found.get('nc'), 'output_nc': target.get('nc'), **self.given}
+        options = {option: options[option] for option in kinds.OPTIONS['styles']}
         nc_in, nc_out = options['input_nc'], options['output_nc']
         source, target = (built('styles', {**options, 'input_nc': nc, 'output_nc': nc}) for nc in (nc_in, nc_out))
         store.load_weights(self.path_of(f'G_{domain}'), source.net)
-        store.load_weights(self.path_of(f'G_{"B" if domain == "A" else "A"}'), target.net)
+        store.load_weights(self.path_of(f'G_{other}'), target.net)
         target.net.enc_content = source.net.enc_content
         target.channels_in = nc_in
         return target, options

@@ -199,7 +199,7 @@ def translate_in_tiles(translation, picture, code, tile, device: torch.device, s
     If memory runs out, the tiles are halved, down to 64 pixels.
     """
     first = side = tile_side(translation, picture.size, tile, device)
-    with memory_explained(device, tile=SMALLEST_TILE):
+    with memory_explained(device, cures='another device, or bfloat16', tile=SMALLEST_TILE):
         while True:
             try:
                 translate_with(translation, picture, code, side, device, seed)

@@ -4,7 +4,9 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
+from PIL import Image
 
+from models.nets.factory import mixes_batch
 from util.errors import UserError
 from util.machine.memory import memory_explained
 from util.machine.seeding import derive_seed
@@ -13,6 +15,8 @@ from . import kinds, pixels
 from .copies import with_noise
 from .sources import Source
 from .tiles import translate_in_tiles
+
+CURES = 'tiles (--tile auto, or tile=512 in Python)'
 
 
 class Translator:
@@ -58,7 +62,7 @@ class Translator:
             out: for an array, the array (H, W, C) of the same type to write to, which may be a file in memory.
         """
         if isinstance(image, (list, tuple)):
-            return [self(one, style, tile, direction, name) for one in image]
+            return self.many(image, [name] * len(image), style, tile, direction)
         translation = self.translation(direction)
         name = name or Path(getattr(image, 'filename', '') or '').name
         if tile is not None and isinstance(image, torch.Tensor) and image.ndim == 4 and len(image) > 1:
@@ -73,16 +77,39 @@ class Translator:
                 translate_in_tiles(translation, picture, code, tile, self.device, derive_seed(self.seed, name))
             return picture.finish()
 
+    def many(self, images, names, style=None, tile=None, direction: str = '') -> list:
+        """The translations of images with these names; `style` may be a function from a name to a style.
+
+        On a GPU, images of one size are one batch, if the result for an image does not depend on the others.
+        """
+        def style_for(name):
+            return style(name) if callable(style) else style
+        translation = self.translation(direction)
+        sizes = {getattr(image, 'size', None) for image in images}
+        alike = len(sizes) == 1 and all(isinstance(image, Image.Image) for image in images)
+        if len(images) == 1 or not alike or self.device.type == 'cpu' or tile is not None or mixes_batch(translation):
+            return [self(image, style_for(name), tile, direction, name)
+                    for image, name in zip(images, names, strict=True)]
+        pictures = [pixels.opened(image, translation.channels_in) for image in images]
+        codes = [self.style_code(style_for(name), translation, name) for name in names]
+        with torch.inference_mode(), self.precision():
+            results = self.whole(translation, torch.cat([picture.read() for picture in pictures]),
+                                 torch.cat(codes) if translation.styled else None, names[0])
+            for picture, result in zip(pictures, results, strict=True):
+                picture.start(translation.channels_out)
+                picture.write(slice(None), slice(None), result[None])
+        return [picture.finish() for picture in pictures]
+
     def whole(self, translation, image: torch.Tensor, code, name: str) -> torch.Tensor:
         """The translation of (N, C, H, W); on a CPU one by one, as in test.py, so that batches change nothing."""
         height, width = image.shape[-2:]
-        with memory_explained(self.device, size=f'{width}x{height}'):
+        with memory_explained(self.device, cures=CURES, size=f'{width}x{height}'):
             if self.device.type == 'cpu' and len(image) > 1:
                 return torch.cat([self.whole(translation, one[None], code, name) for one in image])
             net = with_noise(translation, derive_seed(self.seed, name), self.device)
             image = image.to(self.device)
             image = image.contiguous(memory_format=kinds.memory_format(image))
-            return net(image, None if code is None else code.expand(len(image), -1, -1, -1))
+            return net(image, None if code is None else code.expand(len(image), -1, -1, -1))     # one or one each
 
     # ---- networks
 

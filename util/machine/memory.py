@@ -44,8 +44,8 @@ def gigabytes(count: int) -> str:
 
 
 @contextmanager
-def memory_explained(device: torch.device, **sizes):
-    """Turn out-of-memory errors into a `ResourceError` that lists `sizes`, the peak, and the flags that help.
+def memory_explained(device: torch.device, cures: str = CURES, **sizes):
+    """Turn out-of-memory errors into a `ResourceError` that lists `sizes`, the peak, and the `cures`.
 
     An operation without a deterministic implementation (--deterministic) is a `UserError` that names it.
     """
@@ -60,4 +60,4 @@ def memory_explained(device: torch.device, **sizes):
             raise
         settings = ', '.join(f'{name} {value}' for name, value in sizes.items())
         raise ResourceError(f'out of memory on {device} with {settings}; peak memory was '
-                            f'{gigabytes(peak_memory(device))}; try {CURES}') from error
+                            f'{gigabytes(peak_memory(device))}; try {cures}') from error

@@ -110,6 +110,28 @@ def choose_device(gpu_ids: str, gpu_wanted: bool, argv: list | None = None) -> t
     return torch.device('cuda', index), f'cuda:{index} ({torch.cuda.get_device_name(index)})'
 
 
+def named_device(name: str) -> tuple[torch.device | None, str]:
+    """A --device as (device, ''), or as (None, the --gpu_ids that mean the same); (None, '') for an empty name.
+
+    `cpu`, `cuda`, `cuda:1`, or another kind that PyTorch finds here: `mps` (Apple) or `xpu` (Intel). A `UserError` for
+    others.
+    """
+    if name in ('', 'cpu', 'cuda'):
+        return None, {'cpu': '-1', 'cuda': '0'}.get(name, '')
+    kind, _, index = name.partition(':')
+    if kind == 'cuda' and index.isdigit():
+        return None, index
+    try:
+        device = torch.device(name)
+        found = torch.get_device_module(device).is_available()
+    except (AttributeError, RuntimeError):
+        found = False
+    if not found:
+        raise UserError(f'--device {name}: PyTorch {torch.__version__} finds no such device; use cpu, or what this '
+                        f'machine has of cuda, mps and xpu')
+    return device, ''
+
+
 def choose_gpu(wanted: list[int], found: int, gpu_wanted: bool, argv: list | None = None) -> int:
     """The index of this process's GPU: each process on a machine uses another one."""
     local_size = launch.local_world_size() if launch.world_size() > 1 else 1

@@ -1,0 +1,129 @@
+"""Translate images with a trained model: each result has the size and the name of its image.
+
+    python scripts/translate.py shoes photos --output translated
+    python scripts/translate.py shoes 'scans/**/*.tif' big.png --output out --tile auto --direction BtoA
+    find . -name '*.jpg' | python scripts/translate.py shoes - --output out
+
+NAME is a run in --checkpoints_dir, or the folder or .pth file of a model. INPUT is files, folders, patterns, or - for a
+list of them on stdin. Results that are already there are skipped. Exit code: 0; 6 if some images failed, which are
+listed at the end; 2 for a mistake in the command line, or if nothing could be translated.
+"""
+import argparse
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from options.parser import device_list, whole
+from util.cli import run
+from util.console import say
+from util.errors import UserError
+from util.machine.signals import stop_as_by_ctrl_c
+
+EXTENSIONS = ('png', 'jpg', 'webp', 'tif', 'bmp')
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     allow_abbrev=False)
+    parser.add_argument('name', metavar='NAME', help='run, folder or .pth file')
+    parser.add_argument('inputs', metavar='INPUT', nargs='+', help='files, folders, patterns, or - for a list on stdin')
+    parser.add_argument('--output', type=Path, required=True, metavar='DIR', help='folder of the results')
+    parser.add_argument('--overwrite', action='store_true', help='translate again what is there')
+    parser.add_argument('--save_as', default='', choices=EXTENSIONS, help='file type; default: that of the image')
+    parser.add_argument('--direction', default='', choices=('AtoB', 'BtoA'), help='default: that of the training')
+    parser.add_argument('--tile', type=whole(64, 65536, or_word='auto'), metavar='N',
+                        help='tiles of N pixels, for large images; auto: only if the image does not fit into memory')
+    parser.add_argument('--batch_size', type=whole(1), default=1, metavar='N', help='images of one size at once (GPU)')
+    group = parser.add_argument_group('models with styles')
+    group.add_argument('--style_image', nargs='+', default=[], metavar='FILE', help='take the styles of these images')
+    group.add_argument('--style_seed', type=int, default=10, metavar='N', help='seed of random styles')
+    group.add_argument('--num_styles', type=whole(1, 1000), default=1, metavar='N', help='results for each image')
+    group.add_argument('--interpolate', default='', choices=('images', 'strip', 'gif'),
+                       help='--num_styles steps between two styles, as images, one strip or an animation')
+    group = parser.add_argument_group('model')
+    group.add_argument('--epoch', default='latest', help='checkpoint')
+    group.add_argument('--eval', action='store_true', help='use running statistics in batch norms, and no dropout')
+    group.add_argument('--no_ema', action='store_true', help='raw weights even if there are moving averages')
+    group.add_argument('--checkpoints_dir', type=Path, default='./checkpoints', metavar='DIR')
+    group = parser.add_argument_group('machine')
+    group.add_argument('--device', default='', help='cpu, cuda, cuda:1, mps or xpu')
+    group.add_argument('--gpu_ids', type=device_list, default=None, help='number of the GPU, -1 for the CPU')
+    group.add_argument('--precision', default='auto', choices=('auto', 'fp32', 'tf32', 'bf16'))
+    group.add_argument('--cpu_threads', type=whole(0, 1024), default=0, help='0: half of the cores')
+    group.add_argument('--max_pixels', type=whole(1), default=50_000_000, metavar='N', help='refuse larger images')
+    group.add_argument('--verbose', action='store_true', help='show the traceback of an error')
+    return parser.parse_args(argv)
+
+
+def load(opt):
+    """The translator on its device."""
+    from models import load_translator
+    from models.translation.sources import place_of
+    from util.machine.runtime import named_device, start_runtime
+    if opt.device and opt.gpu_ids is not None:
+        raise UserError('--device and --gpu_ids both choose the device; drop one of them')
+    translator = load_translator(place_of(opt.name, opt.checkpoints_dir), opt.epoch, opt.direction,
+                                 averages=not opt.no_ema, evaluate=opt.eval)
+    device, gpu_ids = named_device(opt.device)
+    gpu_ids = opt.gpu_ids or gpu_ids
+    runtime = start_runtime(gpu_ids or '0', opt.cpu_threads, 0, bool(gpu_ids), opt.precision)
+    say(f'device: {device or runtime.description}')
+    translator.to(device or runtime.device)
+    return translator.bfloat16() if runtime.precision == 'bf16' else translator
+
+
+def styles_of(opt, translator) -> list | None:
+    """Functions from a file name to a style, one for each result of an image; [None] for a model without styles."""
+    from translation import pictures
+    if not translator.styled:
+        given = [name for name in ('style_image', 'interpolate') if getattr(opt, name)]
+        given += ['num_styles'] if opt.num_styles > 1 else []
+        if given:
+            raise UserError(f'--{given[0]} is for models with styles; drop it')
+        return [None]
+    fixed = [translator.encode_style(pictures.read(path, opt.max_pixels)) for path in opt.style_image]
+    if opt.interpolate:
+        if len(fixed) not in (0, 2):
+            raise UserError(f'--interpolate needs two style images, or none, not {len(fixed)}')
+        ends = fixed or list(translator.random_styles(2, opt.style_seed))
+        fixed = list(translator.interpolated_styles(max(2, opt.num_styles), *ends))
+    if fixed:
+        return [lambda name, style=style: style for style in fixed]
+    return [lambda name, index=index: translator.random_styles(opt.num_styles, opt.style_seed, name)[index]
+            for index in range(opt.num_styles)]
+
+
+def main(argv, console):
+    opt = parse(argv)
+    stop_as_by_ctrl_c()
+    start = time.perf_counter()
+    from translation.inputs import find_jobs
+    from translation.work import Work
+    jobs = find_jobs(opt.inputs, opt.output, opt.save_as)
+    translator = load(opt)
+    styles = styles_of(opt, translator)
+
+    def translate(images, names):
+        results = [translator.many(images, names, style, opt.tile) for style in styles]
+        return list(zip(*results, strict=True))
+    combine = opt.interpolate if opt.interpolate in ('strip', 'gif') else ''
+    work = Work(translate, len(styles), combine, opt.max_pixels)
+    remaining = [job for job in jobs if opt.overwrite or not work.is_done(job)]
+    if len(remaining) < len(jobs):
+        say(f'skipping {len(jobs) - len(remaining)} of {len(jobs)} images, whose results are in '
+            f'{opt.output.absolute()} (--overwrite translates them again)')
+    work.run(remaining, opt.batch_size)
+    seconds = time.perf_counter() - start
+    say(f'translated {work.written} of {len(remaining)} images in {seconds:.1f} s ({work.written / seconds:.2f} '
+        f'images/s, start included); results: {opt.output.absolute()}')
+    for message in work.failures:
+        console.message('error', message)
+    if not work.failures:
+        return 0
+    return 6 if work.written else 2
+
+
+if __name__ == '__main__':
+    sys.exit(run(main))

@@ -1,0 +1,86 @@
+"""Which files are translated, and where each result goes."""
+import glob
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.image_folder import list_images
+from util.errors import UserError
+
+WILD = set('*?[')
+FROM_STDIN = '-'
+WRITABLE = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff', '.ppm')
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image and the file that its result becomes, without a number for its style."""
+
+    source: Path
+    target: Path
+
+    def target_of(self, index: int, count: int) -> Path:
+        """The file of one of `count` results: photo.jpg, or photo_0.jpg, photo_1.jpg, ..."""
+        if count == 1:
+            return self.target
+        return self.target.with_name(f'{self.target.stem}_{index}{self.target.suffix}')
+
+
+def find_jobs(words: list[str], output: Path, save_as: str = '') -> list[Job]:
+    """A job for each image that the words of a command line name: files, folders, patterns, `-` for a list on stdin.
+
+    Results of a folder keep its tree, all keep their names. A `UserError` if two results would be one file, or if the
+    output folder holds inputs or is among them.
+    """
+    named = [pair for word in words for pair in named_files(word)]
+    jobs = {}
+    for source, name in named:
+        extension = f'.{save_as}' if save_as else name.suffix if name.suffix.lower() in WRITABLE else '.png'
+        job = Job(source, output / name.with_suffix(extension))
+        other = jobs.setdefault(str(job.target).casefold(), job)
+        if other.source.resolve() != source.resolve():
+            raise UserError(f'{other.source} and {source} would both be written to {job.target}; translate them into '
+                            f'two output folders')
+    check_output_folder(output, words, list(jobs.values()))
+    return list(jobs.values())
+
+
+def named_files(word: str):
+    """(file, name of its result inside the output folder) for each file that a word names."""
+    if word == FROM_STDIN:
+        for line in sys.stdin:
+            if line.strip():
+                yield from named_files(line.rstrip('\r\n'))
+    elif os.path.isdir(word):
+        for path in list_images(word):
+            yield Path(path), Path(path).relative_to(word)
+    elif os.path.lexists(word):
+        yield Path(word), Path(Path(word).name)
+    elif WILD & set(word):
+        yield from matching_files(word)
+    else:
+        raise UserError(f'there is no file or folder {os.path.abspath(word)}; correct INPUT')
+
+
+def matching_files(pattern: str):
+    parts = Path(pattern).parts
+    fixed = Path(*parts[:next(index for index, part in enumerate(parts) if WILD & set(part))])
+    found = sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
+    if not found:
+        raise UserError(f'no file matches {pattern}; correct INPUT')
+    for path in found:
+        yield Path(path), Path(path).relative_to(fixed)
+
+
+def check_output_folder(output: Path, words: list[str], jobs: list[Job]):
+    place = output.resolve()
+    if output.exists() and not output.is_dir():
+        raise UserError(f'--output {output.absolute()} is a file; give a folder')
+    for job in jobs:
+        if job.source.resolve().is_relative_to(place):
+            raise UserError(f'--output {output.absolute()} holds the input {job.source}; give another folder')
+    for word in words:
+        if word != FROM_STDIN and os.path.isdir(word) and place.is_relative_to(Path(word).resolve()):
+            raise UserError(f'--output {output.absolute()} is inside the input {word}, and would be translated, too; '
+                            f'give another folder')

@@ -1,0 +1,108 @@
+"""The loop of scripts/translate.py: images are read ahead and written behind the translation, by threads."""
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import groupby
+
+from util.console import ProgressBar
+from util.errors import UserError
+
+from . import pictures
+from .inputs import Job
+
+AHEAD = 4       # images that are read, or written, while another one is translated
+
+
+class Work:
+    """Translates jobs.
+
+    Args:
+        translate: function from (images, their names) to a list of results for each image.
+        count: results of each image.
+        combine: '' for a file for each result, or 'strip' or 'gif' for one file of all.
+
+    Attributes:
+        written: number of images whose results are complete.
+        failures: sentences about the others.
+    """
+
+    def __init__(self, translate, count: int, combine: str, max_pixels: int):
+        self.translate, self.count = translate, count
+        self.combine, self.max_pixels = combine, max_pixels
+        self.written = 0
+        self.failures = []
+
+    def run(self, jobs: list[Job], batch_size: int):
+        with ThreadPoolExecutor(2) as pool, ProgressBar(len(jobs)) as bar:
+            writing = deque()
+            for group in batches(self.read_ahead(jobs, pool, bar), batch_size):
+                for item in self.translated(group, bar):
+                    writing.append((item[0], pool.submit(self.write, *item)))
+                while len(writing) > AHEAD:
+                    self.finish(bar, *writing.popleft())
+            for item in writing:
+                self.finish(bar, *item)
+
+    def read_ahead(self, jobs, pool, bar):
+        """Yields (job, image) in order; those that cannot be read are failures."""
+        waiting, remaining = deque(), deque(jobs)
+        while waiting or remaining:
+            while remaining and len(waiting) < AHEAD:
+                job = remaining.popleft()
+                waiting.append((job, pool.submit(pictures.read, job.source, self.max_pixels)))
+            job, image = waiting.popleft()
+            try:
+                yield job, image.result()
+            except (UserError, OSError) as error:
+                self.fail(bar, job, error)
+
+    def translated(self, group: list, bar):
+        """(job, results) of each image of a batch."""
+        jobs, images = zip(*group, strict=True)
+        try:
+            return list(zip(jobs, self.translate(images, [job.source.name for job in jobs]), strict=True))
+        except UserError as error:
+            for job in jobs:
+                self.fail(bar, job, error)
+            return []
+
+    def write(self, job: Job, results: list):
+        if self.combine == 'gif':
+            pictures.write_animation(job.target.with_suffix('.gif'), results)
+        elif self.combine == 'strip':
+            pictures.write(job.target, pictures.strip(results))
+        else:
+            for index, result in enumerate(results):
+                pictures.write(job.target_of(index, len(results)), result)
+
+    def finish(self, bar, job: Job, future: Future):
+        """Wait until an image is written. A full disk ends the program, as it would fail for all others."""
+        future.result()
+        self.written += 1
+        bar.line(f'{job.source} -> {job.target}', terminal=False)
+        bar.advance(1)
+
+    def fail(self, bar, job: Job, error: Exception):
+        name = str(job.source.absolute())
+        self.failures.append(str(error) if name in str(error) else f'{name}: {error}')
+        bar.line(f'failed: {self.failures[-1]}')
+        bar.advance(1)
+
+    def is_done(self, job: Job) -> bool:
+        """Are all results of an image there? They are complete, as files appear only when they are."""
+        if self.combine == 'gif':
+            return job.target.with_suffix('.gif').exists()
+        count = 1 if self.combine else self.count
+        return all(job.target_of(index, count).exists() for index in range(count))
+
+
+def batches(pairs, size: int):
+    """Lists of up to `size` pairs in a row whose images have one size."""
+    for _, group in groupby(pairs, key=lambda pair: pair[1].size):
+        batch = []
+        for pair in group:
+            batch.append(pair)
+            if len(batch) == size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
