@@ -4,7 +4,7 @@
 
 Speed: one process translates a folder of 256x256 PNG files, start included. `plain` does what the original programs do:
 PyTorch's own layers, one image after the other, the input and the result written as PNG. Memory: the peak of a process
-that translates one square image; loading PyTorch and the network is a part of it. Each case runs in a process of its own.
+that translates one square image, with PyTorch and the network. Each case runs in a process of its own.
 """
 import argparse
 import json
