@@ -35,6 +35,8 @@ def main(argv, console):
     say(f'device: {job.model.runtime.description}')
     for line in job.dataset.notes():
         say(f'note: {line}')
+    if opt.dataset_mode == 'single':
+        say(f'images are resized by --preprocess {opt.preprocess}; scripts/translate.py keeps their size')
     if job.uses_averages:
         say('using moving averages of the weights (--no_ema uses the raw weights)')
     with ProgressBar(job.n_images) as bar, job.open_results(notify=bar.line) as results:
