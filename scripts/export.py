@@ -1,7 +1,8 @@
-"""Write a trained model for other programs: ONNX, TorchScript, torch.export or safetensors.
+"""Write a trained model for other programs: ONNX, TorchScript, torch.export, safetensors, or a page for browsers.
 
     python scripts/export.py shoes --format onnx
     python scripts/export.py shoes --format onnx --with_pre_post --output shoes_onnx
+    python scripts/export.py shoes --format web
 
 NAME is a run in --checkpoints_dir, or a folder or .pth file. The output is a folder with the model, config.json and a
 model card (README.md). The model takes images of any size. What was written is run on five images and compared with
@@ -18,7 +19,7 @@ from util.cli import run
 from util.errors import UserError
 from util.files import first_free
 
-FORMATS = ('onnx', 'torchscript', 'torchexport', 'safetensors')
+FORMATS = ('onnx', 'torchscript', 'torchexport', 'safetensors', 'web')
 
 
 def parse(argv):
@@ -36,6 +37,7 @@ def parse(argv):
     parser.add_argument('--no_ema', action='store_true', help='raw weights even if there are moving averages')
     parser.add_argument('--checkpoints_dir', type=Path, default='./checkpoints', metavar='DIR')
     parser.add_argument('--results_dir', type=Path, default='./results', metavar='DIR', help='scores for the card')
+    parser.add_argument('--runtime', type=Path, metavar='FILE.tgz', help='npm package of onnxruntime-web, for web')
     parser.add_argument('--verbose', action='store_true', help='show the traceback of an error')
     return parser.parse_args(argv)
 
@@ -66,13 +68,17 @@ def main(argv, console):
     scores = card.mean_scores(opt.results_dir / opt.name / f'test_{opt.epoch}')
     new = first_free(folder)        # complete before it replaces an export
     try:
-        differences = exporting.export(translator, opt.format, new, opt.direction, opt.half, opt.with_pre_post, scores)
+        if opt.format == 'web':
+            differences = exporting.export_page(translator, new, opt.direction, opt.half, scores, opt.runtime)
+        else:
+            differences = exporting.export(translator, opt.format, new, opt.direction, opt.half, opt.with_pre_post,
+                                           scores)
         if folder.exists():
             shutil.rmtree(folder)
         new.rename(folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
-    allowed = exporting.tolerance(opt.half, opt.with_pre_post)
+    allowed = exporting.tolerance(opt.half, opt.with_pre_post or opt.format == 'web')
     for file, difference in differences.items():
         print(f'{folder / file}: largest difference to PyTorch on 5 images {difference:.1e} (allowed: {allowed:.1e})')
     wrong = [file for file, difference in differences.items() if not difference <= allowed]

@@ -12,7 +12,7 @@ from torch import nn
 
 from util.errors import UserError
 
-from . import card, kinds
+from . import card, kinds, web
 from .copies import without_noise
 from .fitting import fitted
 from .sources import CONFIG, WEIGHTS, ExportedFolder
@@ -180,6 +180,19 @@ def largest_difference(run, module: nn.Module, all_inputs) -> float:
 
 
 # ---- a folder
+
+def export_page(translator, folder: Path, direction: str = '', half: bool = False, results: dict | None = None,
+                archive: Path | None = None) -> dict[str, float]:
+    """Write a page that translates pictures in a browser, `index.html`; see `export` and `web.write_page`."""
+    differences = export(translator, 'onnx', folder, direction, half, levels=True, results=results)
+    translation, recipe = translator.translation(direction), translator.recipe(direction)
+    config = dict(channels_in=translation.channels_in, channels_out=translation.channels_out,
+                  style_dim=translation.style_dim if translation.styled else 0)
+    web.write_page(folder, folder / FILES['onnx'], f'{recipe.name} {recipe.direction}', config, archive)
+    for file in (FILES['onnx'], STYLE_FILES['onnx']):       # the page has the model
+        (folder / file).unlink(missing_ok=True)
+    return {'index.html': differences[FILES['onnx']]}
+
 
 def export(translator, form: str, folder: Path, direction: str = '', half: bool = False, levels: bool = False,
            results: dict | None = None) -> dict[str, float]:
