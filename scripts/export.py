@@ -61,7 +61,8 @@ def main(argv, console):
     check_place(folder, opt.overwrite)
 
     from models import load_translator
-    from models.translation import card, exporting
+    from models.exporting import card
+    from models.exporting import folder as exporting
     from models.translation.sources import place_of
     translator = load_translator(place_of(opt.name, opt.checkpoints_dir), opt.epoch, averages=not opt.no_ema,
                                  evaluate=opt.eval)

@@ -12,9 +12,10 @@ from test_cli_train import ROOT
 from test_tiles import network, save
 
 from models import load_translator
+from models.exporting import folder as exporting
+from models.exporting import formats
+from models.exporting.graphs import Exported
 from models.networks import MunitGenerator, init_weights
-from models.translation import exporting
-from models.translation.exporting import Exported
 from util.cli import run
 
 sys.path.insert(0, str(ROOT / 'scripts'))
@@ -65,7 +66,7 @@ def test_exported_files_give_the_images_of_pytorch(kind, form, trained, tmp_path
 def test_a_graph_with_pixels_takes_what_files_hold(form, trained, tmp_path):
     translate = trained('resnet')
     exporting.export(translate, form, tmp_path / 'out', levels=True)
-    model = exporting.opened(tmp_path / 'out' / exporting.FILES[form])
+    model = formats.opened(tmp_path / 'out' / exporting.FILES[form])
     image = np.random.default_rng(0).integers(0, 256, (2, 37, 50, 3), dtype=np.uint8)
     found = model(torch.from_numpy(image)).numpy().astype(int)
     expected = np.stack([translate(one) for one in image])
@@ -143,7 +144,7 @@ def test_a_folder_loads_back_and_by_torch_hub(run_folder, tmp_path, monkeypatch)
 
 
 def test_a_difference_is_exit_code_1(run_folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(exporting, 'opened', lambda path: lambda image: torch.zeros_like(image))
+    monkeypatch.setattr(formats, 'opened', lambda path: lambda image: torch.zeros_like(image))
     assert call(*run_folder, '--format', 'torchscript', '--output', tmp_path / 'out') == 1
     assert capsys.readouterr().err.count('error: ') == 1
 

@@ -83,6 +83,7 @@ LAYERS = {
     'models/training': RUN | NETS,
     'models/experimental': MODELS,
     'models/translation': RUN | NETS,
+    'models/exporting': RUN | NETS | {'models/translation'},
     'models': MODELS,
     'models/__init__.py': MODELS | {'models/experimental', 'models/translation'},
     'data': DATA,

@@ -15,8 +15,8 @@ from test_cli_train import ROOT
 from test_tiles import network, save
 
 from models import load_translator
+from models.exporting import web
 from models.networks import MunitGenerator, init_weights
-from models.translation import web
 from util.cli import run
 from util.errors import UserError
 

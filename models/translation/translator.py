@@ -54,7 +54,7 @@ class Translator:
 
         Args:
             style: for models with styles: an image of the target domain, a style code (style_dim numbers), or the seed
-                of a random style; default: a random style that `seed` and `name` decide.
+                of a random style; default: the first random style of test.py for `name`.
             tile: side of the tiles, or 'auto'; default: the whole image at once.
             direction: 'AtoB' or 'BtoA'; default: `self.direction`.
             name: decides about noise and random style, as the file name does in test.py. Default: the file name of a

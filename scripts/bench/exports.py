@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 
 from models import load_translator
+from models.exporting import folder as exporting
 from models.networks import MunitGenerator, create_generator, init_weights
-from models.translation import exporting
 from util.files import atomic_write
 
 NETS = {'ResNet (CycleGAN)': ('resnet_9blocks', 'instance', 3, 3),

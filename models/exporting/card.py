@@ -4,7 +4,7 @@ import json
 import math
 from pathlib import Path
 
-from .sources import FORMAT, Recipe
+from models.translation.sources import FORMAT, Recipe
 
 VERSION = 1
 USAGE = {
