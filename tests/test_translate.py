@@ -2,6 +2,7 @@
 import io
 import shutil
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -175,3 +176,54 @@ def test_styles_of_images_and_between_them(styled):
     assert call('styled', 'photos/0.png', '--output', 'gif', '--interpolate', 'gif', '--num_styles', 5) == 0
     assert files(styled / 'gif') == ['0.gif'] and Image.open('gif/0.gif').n_frames == 5
     assert call('styled', 'photos/0.png', '--output', 'bad', '--interpolate', 'strip', *ends[:2]) == 2
+
+
+# ---- videos
+
+def draw_video(path: Path, frames: int, size: tuple[int, int]):
+    """A video with growing brightness at uneven times, and a beep."""
+    av = pytest.importorskip('av')
+    with av.open(str(path), 'w') as file:
+        stream = file.add_stream('libx264', rate=10, options={'crf': '1'})
+        stream.width, stream.height = size
+        stream.pix_fmt = 'yuv444p'
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        sound = file.add_stream('aac', rate=16000, layout='mono')
+        for index in range(frames):
+            frame = av.VideoFrame.from_ndarray(np.full((size[1], size[0], 3), 20 * index, np.uint8))
+            frame.pts, frame.time_base = 100 * index + 7 * (index % 2), Fraction(1, 1000)
+            file.mux(stream.encode(frame))
+        wave = np.sin(np.arange(16000) / 20).astype(np.float32)[None]
+        beep = av.AudioFrame.from_ndarray(wave, 'fltp', 'mono')
+        beep.sample_rate, beep.pts = 16000, 0
+        file.mux(sound.encode(beep))
+        for last in (stream, sound):
+            file.mux(last.encode(None))
+
+
+def read_video(path) -> tuple[list, list]:
+    """(times and pixels of frames, bytes of the packets of sound)."""
+    import av
+    with av.open(str(path)) as file:
+        frames = [(round(float(frame.pts * frame.time_base), 3), frame.to_ndarray(format='rgb24').astype(int))
+                  for frame in file.decode(video=0)]
+    with av.open(str(path)) as file:
+        return frames, [bytes(packet) for packet in file.demux(audio=0) if packet.size]
+
+
+@pytest.mark.parametrize('size', [(64, 48), (37, 51)])
+def test_videos_keep_order_times_size_and_sound(size, place):
+    draw_video(place / 'film.mp4', 8, size)
+    assert call('shoes', 'film.mp4', 'photos/0.png', '--output', 'out') == 0
+    assert files(place / 'out') == ['0.png', 'film.mp4']
+    (before, sound), (after, copied) = read_video('film.mp4'), read_video('out/film.mp4')
+    assert [time for time, _ in after] == [time for time, _ in before] and len(after) == 8
+    assert sound == copied and len(sound) > 5
+    assert {frame.shape for _, frame in after} == {(size[1], size[0], 3)}
+
+
+def test_a_broken_video_is_a_failure(place):
+    pytest.importorskip('av')
+    (place / 'broken.mp4').write_bytes(b'no video')
+    assert call('shoes', 'broken.mp4', 'photos/0.png', '--output', 'out') == 6
+    assert files(place / 'out') == ['0.png']

@@ -8,6 +8,8 @@ from pathlib import Path
 from data.image_folder import list_images
 from util.errors import UserError
 
+from . import video
+
 WILD = set('*?[')
 FROM_STDIN = '-'
 WRITABLE = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff', '.ppm')
@@ -36,14 +38,22 @@ def find_jobs(words: list[str], output: Path, save_as: str = '') -> list[Job]:
     named = [pair for word in words for pair in named_files(word)]
     jobs = {}
     for source, name in named:
-        extension = f'.{save_as}' if save_as else name.suffix if name.suffix.lower() in WRITABLE else '.png'
-        job = Job(source, output / name.with_suffix(extension))
+        job = Job(source, output / name.with_suffix(extension_for(source, save_as)))
         other = jobs.setdefault(str(job.target).casefold(), job)
         if other.source.resolve() != source.resolve():
             raise UserError(f'{other.source} and {source} would both be written to {job.target}; translate them into '
                             f'two output folders')
     check_output_folder(output, words, list(jobs.values()))
     return list(jobs.values())
+
+
+def extension_for(source: Path, save_as: str) -> str:
+    """The file type of a result: that of the source where it can be written."""
+    if video.is_video(source):
+        return video.extension_for(source)
+    if save_as:
+        return f'.{save_as}'
+    return source.suffix if source.suffix.lower() in WRITABLE else '.png'
 
 
 def named_files(word: str):

@@ -6,7 +6,7 @@ from itertools import groupby
 from util.console import ProgressBar
 from util.errors import UserError
 
-from . import pictures
+from . import pictures, video
 from .inputs import Job
 
 AHEAD = 4       # images that are read, or written, while another one is translated
@@ -32,15 +32,22 @@ class Work:
         self.failures = []
 
     def run(self, jobs: list[Job], batch_size: int):
+        videos = [job for job in jobs if video.is_video(job.source)]
+        if videos and (self.count > 1 or self.combine):
+            raise UserError(f'{videos[0].source} is a video, which takes one style; drop --interpolate and '
+                            f'--num_styles')
         with ThreadPoolExecutor(2) as pool, ProgressBar(len(jobs)) as bar:
             writing = deque()
-            for group in batches(self.read_ahead(jobs, pool, bar), batch_size):
+            images = [job for job in jobs if job not in videos]
+            for group in batches(self.read_ahead(images, pool, bar), batch_size):
                 for item in self.translated(group, bar):
                     writing.append((item[0], pool.submit(self.write, *item)))
                 while len(writing) > AHEAD:
                     self.finish(bar, *writing.popleft())
             for item in writing:
                 self.finish(bar, *item)
+            for job in videos:
+                self.translate_video(bar, job)
 
     def read_ahead(self, jobs, pool, bar):
         """Yields (job, image) in order; those that cannot be read are failures."""
@@ -77,6 +84,18 @@ class Work:
     def finish(self, bar, job: Job, future: Future):
         """Wait until an image is written. A full disk ends the program, as it would fail for all others."""
         future.result()
+        self.written += 1
+        bar.line(f'{job.source} -> {job.target}', terminal=False)
+        bar.advance(1)
+
+    def translate_video(self, bar, job: Job):
+        """The noise of a model, and a random style, are the same for all frames."""
+        try:
+            video.translate_video(job.source, job.target,
+                                  lambda frame: self.translate([frame], [job.source.name])[0][0])
+        except UserError as error:
+            self.fail(bar, job, error)
+            return
         self.written += 1
         bar.line(f'{job.source} -> {job.target}', terminal=False)
         bar.advance(1)
