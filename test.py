@@ -81,7 +81,7 @@ def prepare(opt):
         examples=model.prepare_test(dataset.read, list_images),
         clipped=[],
         uses_averages=any(path.stem.endswith('_ema') for path in files),
-        open_results=partial(Results, opt, dataset.folder_A, model.target, domains=dataset.domains))
+        open_results=partial(Results, opt, dataset.folder_A, model.target, domains=dataset.image_domains))
 
 
 def translate(job, results, bar, opt):

@@ -66,8 +66,8 @@ class BaseDataset(Dataset):
         # the stored A and B have the channels of the model's A and B, which --direction may have swapped
         channels = opt.input_nc, opt.output_nc
         self.channels_A, self.channels_B = reversed(channels) if self.reversed else channels
-        self.A = Domain.of_options('A', self.channels_A, opt)
-        self.B = Domain.of_options('B', self.channels_B, opt)
+        self.A = Domain.of_options('A', self.channels_A, opt.as_dict())
+        self.B = Domain.of_options('B', self.channels_B, opt.as_dict())
         self.found = {}         # options that the images of the training decide, {name: value}
         self.files_of = {'A': {}, 'B': {}}      # {path: None} in order
         self.training = opt.isTrain
@@ -99,7 +99,7 @@ class BaseDataset(Dataset):
         rng = random.Random(derive_seed(seed, 'augment'))
         moves = self.augmentation.draw(rng)
         for name in (name for name in 'AB' if name in sample):
-            domain = self.domains.get(name)
+            domain = self.image_domains.get(name)
             image = self.augmentation.apply(sample[name], moves, nearest=bool(domain and domain.palette),
                                             recolor=domain is not None)
             sample = {**sample, name: image}
@@ -269,7 +269,7 @@ class BaseDataset(Dataset):
     # ---- images
 
     @property
-    def domains(self) -> dict[str, Domain]:
+    def image_domains(self) -> dict[str, Domain]:
         """The domains of the model's A and B; {} if the files are not what the networks see."""
         return {'A': self.B, 'B': self.A} if self.reversed else {'A': self.A, 'B': self.B}
 

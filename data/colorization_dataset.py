@@ -18,7 +18,7 @@ class ColorizationDataset(BaseDataset):
         self.paths = self.list_folder(self.phase)
 
     @property
-    def domains(self):
+    def image_domains(self):
         """Files hold A and B together, in RGB."""
         return {}
 

@@ -57,8 +57,8 @@ class Domain:
         self.clipped = [0, 0]
 
     @classmethod
-    def of_options(cls, name: str, channels: int, opt) -> 'Domain':
-        values = opt.as_dict()
+    def of_options(cls, name: str, channels: int, values: dict) -> 'Domain':
+        """`values` of the options; those that are not there have their defaults."""
         texts = {argument: values[option] for argument, option in (
             ('pages', 'pages'), ('value_range', f'range_{name}'), ('label_table', f'labels_{name}'),
             ('dtype', f'dtype_{name}'), ('max_pixels', 'max_pixels')) if option in values}

@@ -50,7 +50,7 @@ class OlderDataset(base_dataset.BaseDataset):
     def __len__(self):
         return int(min(len(self.client), self.limit))
 
-    domains = {}        # its samples may be anything
+    image_domains = {}        # its samples may be anything
 
     def check(self):
         self.n_files = len(self)

@@ -8,7 +8,7 @@ class SingleDataset(BaseDataset):
 
     def __init__(self, opt):
         super().__init__(opt)
-        self.domain = self.domains['A']
+        self.domain = self.image_domains['A']
         named = self.layout.folders[self.domain.name] or self.layout.lists[self.domain.name]
         self.paths = self.list_domain(self.domain.name) if named else self.list_folder('', self.domain.name)
 

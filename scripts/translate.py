@@ -15,13 +15,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from options.image_options import band_list, joined, value_range
 from options.parser import device_list, whole
 from util.cli import run
-from util.console import say
+from util.console import say, warn
 from util.errors import UserError
 from util.machine.signals import stop_as_by_ctrl_c
 
-EXTENSIONS = ('png', 'jpg', 'webp', 'tif', 'bmp')
+EXTENSIONS = ('png', 'jpg', 'webp', 'tif', 'bmp', 'npy')
+IMAGE_OPTIONS = ('range_A', 'range_B', 'bands')     # of the images, instead of those of the training
 
 
 def parse(argv):
@@ -36,6 +38,10 @@ def parse(argv):
     parser.add_argument('--tile', type=whole(64, 65536, or_word='auto'), metavar='N',
                         help='tiles of N pixels, for large images; auto: only if the image does not fit into memory')
     parser.add_argument('--batch_size', type=whole(1), default=1, metavar='N', help='images of one size at once (GPU)')
+    for name in 'AB':
+        parser.add_argument(f'--range_{name}', type=value_range, default=None, metavar='LO,HI',
+                            help=f'values of {name} that are -1 and 1 for the networks; default: as in training')
+    parser.add_argument('--bands', type=band_list, default='', metavar='N,N', help='bands to read, counted from 1')
     group = parser.add_argument_group('models with styles')
     group.add_argument('--style_image', nargs='+', default=[], metavar='FILE', help='take the styles of these images')
     group.add_argument('--style_seed', type=int, default=10, metavar='N', help='seed of random styles')
@@ -54,7 +60,7 @@ def parse(argv):
     group.add_argument('--cpu_threads', type=whole(0, 1024), default=0, help='0: half of the cores')
     group.add_argument('--max_pixels', type=whole(1), default=50_000_000, metavar='N', help='refuse larger images')
     group.add_argument('--verbose', action='store_true', help='show the traceback of an error')
-    return parser.parse_args(argv)
+    return parser.parse_args(joined(argv))
 
 
 def load(opt):
@@ -74,16 +80,25 @@ def load(opt):
     return translator.bfloat16() if runtime.precision == 'bf16' else translator
 
 
-def styles_of(opt, translator) -> list | None:
+def files_of(opt, translator):
+    """How images are read and written: as in the training, or as the command line says."""
+    from translation.pictures import Files
+    translation, training = translator.translation(), translator.recipe().training
+    given = {name: getattr(opt, name) for name in IMAGE_OPTIONS if getattr(opt, name)}
+    options = {**training, **given, 'max_pixels': opt.max_pixels}
+    return Files.of_training(options, translator.direction, (translation.channels_in, translation.channels_out),
+                             opt.save_as)
+
+
+def styles_of(opt, translator, files) -> list | None:
     """Functions from a file name to a style, one for each result of an image; [None] for a model without styles."""
-    from translation import pictures
     if not translator.styled:
         given = [name for name in ('style_image', 'interpolate') if getattr(opt, name)]
         given += ['num_styles'] if opt.num_styles > 1 else []
         if given:
             raise UserError(f'--{given[0]} is for models with styles; drop it')
         return [None]
-    fixed = [translator.encode_style(pictures.read(path, opt.max_pixels)) for path in opt.style_image]
+    fixed = [translator.encode_style(files.read_style(path)) for path in opt.style_image]
     if opt.interpolate:
         if len(fixed) not in (0, 2):
             raise UserError(f'--interpolate needs two style images, or none, not {len(fixed)}')
@@ -101,15 +116,16 @@ def main(argv, console):
     start = time.perf_counter()
     from translation.inputs import find_jobs
     from translation.work import Work
-    jobs = find_jobs(opt.inputs, opt.output, opt.save_as)
     translator = load(opt)
-    styles = styles_of(opt, translator)
+    files = files_of(opt, translator)
+    jobs = find_jobs(opt.inputs, opt.output, files.extension)
+    styles = styles_of(opt, translator, files)
 
     def translate(images, names):
         results = [translator.many(images, names, style, opt.tile) for style in styles]
         return list(zip(*results, strict=True))
     combine = opt.interpolate if opt.interpolate in ('strip', 'gif') else ''
-    work = Work(translate, len(styles), combine, opt.max_pixels)
+    work = Work(files, translate, len(styles), combine)
     remaining = [job for job in jobs if opt.overwrite or not work.is_done(job)]
     if len(remaining) < len(jobs):
         say(f'skipping {len(jobs) - len(remaining)} of {len(jobs)} images, whose results are in '
@@ -118,6 +134,8 @@ def main(argv, console):
     seconds = time.perf_counter() - start
     say(f'translated {work.written} of {len(remaining)} images in {seconds:.1f} s ({work.written / seconds:.2f} '
         f'images/s, start included); results: {opt.output.absolute()}')
+    if files.source.clipped[0]:
+        warn(f'{files.source.clipped[0]} of {files.source.clipped[1]} values were outside the range and were clipped')
     for message in work.failures:
         console.message('error', message)
     if not work.failures:

@@ -109,7 +109,7 @@ def test_an_identity_changes_no_value(tmp_path, train_options, dtype, channels, 
                       results_dir=tmp_path / 'results', aspect_ratio=1.0, serial_batches=True)
     dataset = create_dataset(opt)
     sample = dataset[0]
-    with Results(opt, tmp_path / 'data', domains=dataset.domains) as writer:
+    with Results(opt, tmp_path / 'data', domains=dataset.image_domains) as writer:
         writer.add([sample['A_paths']], {'real': sample['A'][None]}, {})
     path, = results(tmp_path, 'a_real.*')
     assert path.suffix == extension and np.array_equal(read_pixels(str(path)), pixels)

@@ -76,8 +76,8 @@ def test_what_is_there_is_skipped(place, monkeypatch):
     assert call('shoes', 'photos', '--output', 'out') == 0
     (place / 'out' / '1.png').unlink()
     written = []
-    write = pictures.write
-    monkeypatch.setattr(pictures, 'write', lambda path, image: (written.append(path.name), write(path, image)))
+    write = pictures.write_pixels
+    monkeypatch.setattr(pictures, 'write_pixels', lambda path, *args: (written.append(path.name), write(path, *args)))
     assert call('shoes', 'photos', '--output', 'out') == 0 and written == ['1.png']
     assert call('shoes', 'photos', '--output', 'out', '--overwrite') == 0 and len(written) == 6
 

@@ -1,12 +1,13 @@
 """Images between files, tensors and arrays."""
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
+
+from util import lab
 
 LABEL_HEIGHT, PADDING = 14, 2   # pixels, of `image_grid`
 
@@ -74,39 +75,12 @@ def rgb_to_lab(rgb: np.ndarray) -> np.ndarray:
 
 
 def lab_to_rgb(scaled: torch.Tensor) -> torch.Tensor:
-    """Channels L / 50 - 1, a / 110, b / 110, (N, 3, H, W), as RGB in [-1, 1] on the CPU.
+    """Channels L / 50 - 1, a / 110, b / 110, (N, 3, H, W), as RGB in [-1, 1], float64 on the CPU.
 
-    Colors that no screen has keep their lightness and hue, and become less saturated; clipping would change all three.
+    Colors that no screen has keep their lightness and become less saturated.
     """
-    lab = scaled.double().cpu().permute(0, 2, 3, 1).numpy() * [50.0, 110.0, 110.0] + [50.0, 0.0, 0.0]
-    outside = ~in_gamut(lab)
-    lab[outside] = desaturated(lab[outside])
-    return torch.from_numpy(to_rgb(lab)).permute(0, 3, 1, 2) * 2 - 1
-
-
-def to_rgb(lab: np.ndarray) -> np.ndarray:
-    from skimage.color import lab2rgb
-    with warnings.catch_warnings():     # about colors outside the gamut, which it clips
-        warnings.simplefilter('ignore', UserWarning)
-        return lab2rgb(lab)
-
-
-def in_gamut(lab: np.ndarray) -> np.ndarray:
-    """True for the colors (..., 3) that sRGB has: the way to RGB and back changes them by less than 0.1."""
-    from skimage.color import rgb2lab
-    return (np.abs(rgb2lab(to_rgb(lab)) - lab) < 0.1).all(-1)
-
-
-def desaturated(lab: np.ndarray) -> np.ndarray:
-    """Colors (N, 3) with a and b scaled by the largest factor, to 1/1000, at which sRGB has the color."""
-    low = np.zeros((len(lab), 1))
-    high = np.ones((len(lab), 1))
-    for _ in range(10):
-        middle = (low + high) / 2
-        fits = in_gamut(np.concatenate([lab[:, :1], middle * lab[:, 1:]], 1))[:, None]
-        low = np.where(fits, middle, low)
-        high = np.where(fits, high, middle)
-    return np.concatenate([lab[:, :1], low * lab[:, 1:]], 1)
+    scaled = scaled.double().cpu()
+    return lab.rgb(scaled[:, :1], scaled[:, 1:])
 
 
 @cache

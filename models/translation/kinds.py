@@ -7,8 +7,8 @@ from torch import nn
 
 from models.nets.factory import create_generator
 from models.nets.munit import MunitGenerator
+from util import lab
 
-from . import lab
 from .fitting import fitted
 
 

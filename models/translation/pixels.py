@@ -1,20 +1,44 @@
 """Images of users as tensors in [-1, 1] and back: Pillow images, NumPy arrays, torch tensors.
 
-Range of values: 0..255 for uint8, 0..65535 for uint16, 0..1 for NumPy's floats and booleans; -1..1 for tensors.
+Range of values of arrays: that of the training where it is stored (--range_A); else 0..255 for uint8, 0..65535 for
+uint16, 0..1 for floats and booleans. Tensors are in -1..1.
 """
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 
 from util.errors import UserError
 from util.images import as_numbers
+from util.raster import ranges
+from util.raster.ranges import Range
 
 HIGHEST = {'bool': 1.0, 'uint8': 255.0, 'uint16': 65535.0, 'float16': 1.0, 'float32': 1.0, 'float64': 1.0}
 GRAY = (0.299, 0.587, 0.114)        # ITU-R 601
 
 
-def to_unit(pixels: np.ndarray) -> torch.Tensor:
+@dataclass(frozen=True)
+class Values:
+    """What the values of arrays mean, as in the training: ranges, and the type of a result ('': as the input)."""
+
+    source: Range | None = None
+    target: Range | None = None
+    dtype: str = ''
+
+
+def values_of(training: dict, direction: str) -> Values:
+    """From the options of a training, for a direction of its dataset."""
+    names = ('B', 'A') if direction == 'BtoA' else ('A', 'B')
+    texts = [training.get(f'range_{name}', 'auto') for name in names]
+    source, target = (ranges.parse(text) if ':' not in text else None for text in texts)
+    return Values(source, target, training.get(f'dtype_{names[1]}', '').partition(',')[0])
+
+
+def to_unit(pixels: np.ndarray, value_range: Range | None = None) -> torch.Tensor:
     """Pixels (H, W, C) as float32 (1, C, H, W) in [-1, 1]."""
+    if value_range:
+        return torch.from_numpy(np.ascontiguousarray(value_range.to_unit(pixels).transpose(2, 0, 1)))[None]
     if pixels.dtype == np.uint8:
         return as_numbers(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None])
     highest = HIGHEST[pixels.dtype.name]
@@ -32,15 +56,16 @@ def from_unit(image: torch.Tensor, dtype: np.dtype) -> np.ndarray:
 
 
 class ArrayImage:
-    """An array (H, W, C) as source, and an array of the same type as target."""
+    """An array (H, W, C) as source, and an array as target, of the same type unless the training says otherwise."""
 
-    def __init__(self, pixels: np.ndarray, channels: int):
+    def __init__(self, pixels: np.ndarray, channels: int, values: Values = Values()):
+        self.values = values
         self.pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
         self.is_flat = pixels.ndim == 2
         self.channels = channels
         if pixels.ndim not in (2, 3) or 0 in pixels.shape:
             raise UserError(f'an array of shape {pixels.shape} is no image; give (H, W) or (H, W, C)')
-        if pixels.dtype.name not in HIGHEST:
+        if pixels.dtype.name not in HIGHEST and not (values.source and pixels.dtype.kind in 'iuf'):
             raise UserError(f'images of type {pixels.dtype} have no usual range; use one of {", ".join(HIGHEST)}')
         as_channels(self.pixels[:1, :1], channels)     # refuses other numbers of channels before any work
 
@@ -51,10 +76,10 @@ class ArrayImage:
 
     def read(self, rows=slice(None), columns=slice(None)) -> torch.Tensor:
         """A window as (1, C, h, w) in [-1, 1] on the CPU."""
-        return to_unit(as_channels(self.pixels[rows, columns], self.channels))
+        return to_unit(as_channels(self.pixels[rows, columns], self.channels), self.values.source)
 
     def start(self, channels: int, out: np.ndarray | None = None):
-        shape, dtype = (*self.size, channels), self.pixels.dtype
+        shape, dtype = (*self.size, channels), np.dtype(self.values.dtype or self.pixels.dtype)
         if out is not None and (out.shape, out.dtype) != (shape, dtype):
             raise UserError(f'out is {out.shape} {out.dtype}, but the result is {shape} {dtype}')
         self.given = out
@@ -62,7 +87,11 @@ class ArrayImage:
 
     def write(self, rows: slice, columns: slice, image: torch.Tensor):
         """Set a window of the result to (1, C, h, w) in [-1, 1]."""
-        self.result[rows, columns] = from_unit(image[0], self.pixels.dtype)
+        if self.values.target:
+            unit = image[0].detach().float().cpu().permute(1, 2, 0).numpy()
+            self.result[rows, columns] = self.values.target.to_stored(unit, self.result.dtype.name)
+        else:
+            self.result[rows, columns] = from_unit(image[0], self.result.dtype)
 
     def finish(self) -> np.ndarray:
         if self.given is not None:
@@ -121,9 +150,11 @@ class TensorImage:
         return self.result[0] if self.single else self.result
 
 
-def opened(image, channels: int):
+def opened(image, channels: int, values: Values = Values()):
     """The source and target for an image of a user; a `UserError` if it cannot be one of `channels` channels."""
-    for kind, source in ((torch.Tensor, TensorImage), (np.ndarray, ArrayImage), (Image.Image, PillowImage)):
+    if isinstance(image, np.ndarray):
+        return ArrayImage(image, channels, values)
+    for kind, source in ((torch.Tensor, TensorImage), (Image.Image, PillowImage)):
         if isinstance(image, kind):
             return source(image, channels)
     raise UserError(f'{type(image).__name__} is no image; give a Pillow image, a NumPy array or a tensor')

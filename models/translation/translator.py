@@ -22,10 +22,10 @@ CURES = 'tiles (--tile auto, or tile=512 in Python)'
 class Translator:
     """Translates images of any size to images of the same size and kind.
 
-    `t(image)` takes a Pillow image, a NumPy array (H, W) or (H, W, C) of type uint8, uint16 or float in [0, 1], a
-    tensor (N, C, H, W) in [-1, 1], or a list of these. It may be called from several threads at once, and changes no
-    global state: no random generator, no default device. Sides that the network cannot take are extended by reflection,
-    and the result is cropped.
+    `t(image)` takes a Pillow image, a NumPy array (H, W) or (H, W, C) of type uint8, uint16 or float in [0, 1], or with
+    the values of the training, a tensor (N, C, H, W) in [-1, 1], or a list of these. It may be called from several
+    threads at once, and changes no global state: no random generator, no default device. Sides that the network cannot
+    take are extended by reflection, and the result is cropped.
 
     As in test.py, batch norms use the statistics of the image, and dropout is on if the training had it; its noise
     depends on `seed` and the file name of the image only. `evaluate=True` uses running statistics and no dropout.
@@ -67,7 +67,7 @@ class Translator:
         name = name or Path(getattr(image, 'filename', '') or '').name
         if tile is not None and isinstance(image, torch.Tensor) and image.ndim == 4 and len(image) > 1:
             return torch.cat([self(one[None], style, tile, direction, name) for one in image])
-        picture = pixels.opened(image, translation.channels_in)
+        picture = pixels.opened(image, translation.channels_in, self.values(direction))
         code = self.style_code(style, translation, name)
         picture.start(translation.channels_out, out)
         with torch.inference_mode(), self.precision():
@@ -121,6 +121,10 @@ class Translator:
                 translation, recipe = self.source.load(direction)
                 self.loaded[direction] = self.prepared(translation), recipe
             return self.loaded[direction][0]
+
+    def values(self, direction: str = '') -> pixels.Values:
+        """What the values of arrays mean, as in the training."""
+        return pixels.values_of(self.recipe(direction).training, direction or self.direction)
 
     def recipe(self, direction: str = ''):
         """What the networks of a direction are built from, and how they were trained."""

@@ -12,7 +12,6 @@ from . import video
 
 WILD = set('*?[')
 FROM_STDIN = '-'
-WRITABLE = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff', '.ppm')
 
 
 @dataclass(frozen=True)
@@ -29,16 +28,16 @@ class Job:
         return self.target.with_name(f'{self.target.stem}_{index}{self.target.suffix}')
 
 
-def find_jobs(words: list[str], output: Path, save_as: str = '') -> list[Job]:
+def find_jobs(words: list[str], output: Path, extension) -> list[Job]:
     """A job for each image that the words of a command line name: files, folders, patterns, `-` for a list on stdin.
 
-    Results of a folder keep its tree, all keep their names. A `UserError` if two results would be one file, or if the
-    output folder holds inputs or is among them.
+    `extension(path)` is the file type of a result. Results of a folder keep its tree, all keep their names. A
+    `UserError` if two results would be one file, or if the output folder holds inputs or is among them.
     """
     named = [pair for word in words for pair in named_files(word)]
     jobs = {}
     for source, name in named:
-        job = Job(source, output / name.with_suffix(extension_for(source, save_as)))
+        job = Job(source, output / name.with_suffix(extension_for(source, extension)))
         other = jobs.setdefault(str(job.target).casefold(), job)
         if other.source.resolve() != source.resolve():
             raise UserError(f'{other.source} and {source} would both be written to {job.target}; translate them into '
@@ -47,13 +46,8 @@ def find_jobs(words: list[str], output: Path, save_as: str = '') -> list[Job]:
     return list(jobs.values())
 
 
-def extension_for(source: Path, save_as: str) -> str:
-    """The file type of a result: that of the source where it can be written."""
-    if video.is_video(source):
-        return video.extension_for(source)
-    if save_as:
-        return f'.{save_as}'
-    return source.suffix if source.suffix.lower() in WRITABLE else '.png'
+def extension_for(source: Path, extension) -> str:
+    return video.extension_for(source) if video.is_video(source) else extension(source)
 
 
 def named_files(word: str):

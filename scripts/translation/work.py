@@ -3,6 +3,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 
+from data.transforms import size_of
 from util.console import ProgressBar
 from util.errors import UserError
 
@@ -16,6 +17,7 @@ class Work:
     """Translates jobs.
 
     Args:
+        files: reads and writes images.
         translate: function from (images, their names) to a list of results for each image.
         count: results of each image.
         combine: '' for a file for each result, or 'strip' or 'gif' for one file of all.
@@ -25,9 +27,9 @@ class Work:
         failures: sentences about the others.
     """
 
-    def __init__(self, translate, count: int, combine: str, max_pixels: int):
+    def __init__(self, files: pictures.Files, translate, count: int, combine: str):
+        self.files, self.combine = files, combine
         self.translate, self.count = translate, count
-        self.combine, self.max_pixels = combine, max_pixels
         self.written = 0
         self.failures = []
 
@@ -55,7 +57,7 @@ class Work:
         while waiting or remaining:
             while remaining and len(waiting) < AHEAD:
                 job = remaining.popleft()
-                waiting.append((job, pool.submit(pictures.read, job.source, self.max_pixels)))
+                waiting.append((job, pool.submit(self.files.read, job.source)))
             job, image = waiting.popleft()
             try:
                 yield job, image.result()
@@ -76,10 +78,10 @@ class Work:
         if self.combine == 'gif':
             pictures.write_animation(job.target.with_suffix('.gif'), results)
         elif self.combine == 'strip':
-            pictures.write(job.target, pictures.strip(results))
+            self.files.write(job.target, pictures.strip(results), job.source)
         else:
             for index, result in enumerate(results):
-                pictures.write(job.target_of(index, len(results)), result)
+                self.files.write(job.target_of(index, len(results)), result, job.source)
 
     def finish(self, bar, job: Job, future: Future):
         """Wait until an image is written. A full disk ends the program, as it would fail for all others."""
@@ -116,7 +118,7 @@ class Work:
 
 def batches(pairs, size: int):
     """Lists of up to `size` pairs in a row whose images have one size."""
-    for _, group in groupby(pairs, key=lambda pair: pair[1].size):
+    for _, group in groupby(pairs, key=lambda pair: size_of(pair[1])):
         batch = []
         for pair in group:
             batch.append(pair)

@@ -16,7 +16,6 @@ GEOTAGS = (33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113)     # GeoTIFF
 ICC = 34675
 EIGHT_BIT = {'.jpg': (1, 3), '.jpeg': (1, 3), '.jfif': (1, 3), '.webp': (3, 4), '.bmp': (1, 3), '.ppm': (3,),
              '.pgm': (1,)}
-FOR_SAVE_AS = {'png': '.png', 'jpg': '.jpg', 'tif': '.tif', 'npy': '.npy'}
 
 
 def can_hold(extension: str, dtype: str, channels: int) -> bool:
@@ -36,7 +35,7 @@ def extension_for(source: str, dtype: str, channels: int, save_as: str = '') -> 
 
     Raises a `UserError` if `save_as` cannot hold the values.
     """
-    wanted = FOR_SAVE_AS.get(save_as) or Path(source).suffix
+    wanted = f'.{save_as}' if save_as else Path(source).suffix
     if can_hold(wanted, dtype, channels):
         return wanted
     fallback = '.png' if can_hold('.png', dtype, channels) else '.tif'

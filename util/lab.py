@@ -20,7 +20,10 @@ def lightness(image: torch.Tensor) -> torch.Tensor:
 
 
 def rgb(lightness: torch.Tensor, ab: torch.Tensor) -> torch.Tensor:
-    """RGB (N, 3, H, W) in [-1, 1] of L / 50 - 1 and (a, b) / 110; colors that do not exist are clipped."""
+    """RGB (N, 3, H, W) in [-1, 1] of L / 50 - 1 and (a, b) / 110.
+
+    Colors that sRGB does not have keep their lightness and become less saturated; clipping would change both.
+    """
     dtype = exact(lightness)
     y = (lightness.to(dtype) * 50 + 50 + 16) / 116
     a, b = (ab.to(dtype) * 110).split(1, dim=1)
@@ -28,7 +31,16 @@ def rgb(lightness: torch.Tensor, ab: torch.Tensor) -> torch.Tensor:
     xyz = torch.where(roots > 0.2068966, roots.pow(3), (roots - 16 / 116) / 7.787)
     xyz = xyz * torch.tensor(WHITE, dtype=dtype, device=xyz.device)[:, None, None]
     channels = [sum(weight * xyz[:, k:k + 1] for k, weight in enumerate(row)) for row in RGB_OF_XYZ]
-    return (gamma(torch.cat(channels, 1)).clamp(0, 1) * 2 - 1).to(lightness.dtype)
+    colors = desaturated(torch.cat(channels, 1), xyz[:, 1:2].clamp(0, 1))
+    return (gamma(colors).clamp(0, 1) * 2 - 1).to(lightness.dtype)
+
+
+def desaturated(colors: torch.Tensor, luminance: torch.Tensor) -> torch.Tensor:
+    """Linear RGB mixed with the gray of the same luminance, just enough that all channels are in [0, 1]."""
+    distance = colors - luminance
+    room = torch.where(distance > 0, 1 - luminance, luminance)
+    share = (room / distance.abs().clamp(min=1e-9)).amin(1, keepdim=True).clamp(max=1)
+    return luminance + share * distance
 
 
 def as_shares(image: torch.Tensor) -> torch.Tensor:
