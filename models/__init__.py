@@ -36,12 +36,13 @@ def create_trainer(opt, model):
     """The trainer of a model, with the schedule and engine that the options ask for."""
     from functools import partial
 
-    from models import experimental
+    from models import experimental, starting
     from models.nets.recompute import recompute
     from models.training.accumulate import Accumulated
     from models.training.engine import create_engine
     from models.training.schedule import Schedule
     from models.training.trainer import Trainer
+    start_lines = starting.start(model, opt)
     if opt.grad_checkpoint:
         for net in model.nets.values():
             recompute(net)
@@ -55,4 +56,6 @@ def create_trainer(opt, model):
         make_engine = experimental.create_graph_engine
     else:
         make_engine = partial(create_engine, opt.engine)
-    return Trainer(model, schedule, make_engine, opt.batch_size, opt.accumulate, opt.ema)
+    trainer = Trainer(model, schedule, make_engine, opt.batch_size, opt.accumulate, opt.ema)
+    trainer.start_lines = start_lines
+    return trainer

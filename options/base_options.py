@@ -192,10 +192,9 @@ class BaseOptions:
         note_older_names(argv, values['model'])
         self.defaults = {name: parser.get_default(name) for name in values}
         values = self.complete(values, given, stored)
-        source = Path(values['checkpoints_dir']) / values['name']
         # an option that must be dropped causes no further problems, nor does the default used for a wrong value
         refused = {problem.split()[0] for problem in parser.problems}   # '--crop_size 0: needs ...'
-        further = (contradictions(values, given, stored, source) or rules.problems_of(values, self.is_train))
+        further = (self.contradictions(values, given, stored) or rules.problems_of(values, self.is_train))
         problems = parser.problems + [line for line in further if refused.isdisjoint(re.findall(r'--\w+', line))]
         if problems:
             raise UserError(*problems)
@@ -217,6 +216,10 @@ class BaseOptions:
         say(save_options(options, self.defaults))
         gpu_ids = [int(number) for number in options.gpu_ids.split(',') if int(number) >= 0]
         return options.replace(gpu_ids=gpu_ids).writable()
+
+    def contradictions(self, values: dict, given: set, stored: dict) -> list[str]:
+        """A sentence for each given option that the networks of a checkpoint cannot have."""
+        return contradictions(values, given, stored, (Path(values['checkpoints_dir']) / values['name']).absolute())
 
     def stored_options(self, argv) -> dict:
         """Options that come from a checkpoint."""

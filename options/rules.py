@@ -10,6 +10,8 @@ from pathlib import Path
 import data
 import models
 from models import catalog
+from util.checkpoint import layout
+from util.errors import UserError
 from util.registry import nearest
 
 from .parser import file_name
@@ -45,9 +47,10 @@ def problems_of(values: dict, is_train: bool) -> list[str]:
     rules = [missing_data_folder, wrong_dataset_mode, changed_fixed_option, one_domain_only, unknown_generator,
              load_smaller_than_crop, SIZE_RULES[opt.model['size_rule']], wrong_channels]
     if is_train:
-        rules += [resume_and_overwrite, model_that_only_translates, nothing_to_train, useless_grad_checkpoint,
-                  accumulate_with_engine, window_too_small_for_discriminator, excluded_value,
-                  identity_of_other_channels, missing_vgg_weights, twin_of_others, twin_with_mixed_batches]
+        rules += [resume_and_overwrite, missing_start, freeze_of_others, model_that_only_translates,
+                  nothing_to_train, useless_grad_checkpoint, accumulate_with_engine,
+                  window_too_small_for_discriminator, excluded_value, identity_of_other_channels, missing_vgg_weights,
+                  twin_of_others, twin_with_mixed_batches]
     else:
         rules += [examples_and_random_styles, missing_examples, bad_model_suffix]
     return [problem for rule in rules for problem in rule(opt)]
@@ -68,6 +71,11 @@ def options_without_effect(values: dict, given) -> list[str]:
     if opt.model['own_networks']:
         warnings += [f'--{name} {opt[name]} has no effect: --model {opt["model"]} has networks of its own'
                      for name in ('netG', 'netD', 'norm') if name in given]
+    if opt['isTrain'] and opt['continue_train'] and 'init_from' in given:
+        warnings.append(f'--init_from {opt["init_from"]} has no effect: the run is resumed with its own weights')
+    if opt['isTrain'] and not opt['init_from']:
+        warnings += [f'--{name} has no effect without --init_from' for name in ('init_epoch', 'init_partial')
+                     if name in given]
     if opt['isTrain'] and not opt['continue_train']:
         warnings += [f'--{name} {opt[name]} has no effect without --continue_train'
                      for name, default in (('epoch', 'latest'), ('load_iter', 0)) if opt[name] != default]
@@ -197,6 +205,21 @@ def window_too_small_for_discriminator(opt):
 def resume_and_overwrite(opt):
     if opt.get('continue_train') and opt.get('overwrite'):
         yield '--continue_train resumes a run, and --overwrite discards it; drop one of them'
+
+
+def missing_start(opt):
+    if opt['init_from'] and not opt['continue_train']:
+        try:
+            layout.named_weights(opt['init_from'], opt['init_epoch'], opt['checkpoints_dir'])
+        except UserError as error:
+            yield from error.args
+
+
+def freeze_of_others(opt):
+    if opt['freeze'] and opt['parallel'] == 'twin':
+        yield '--freeze does not work with --parallel twin; drop one of them'
+    if opt['freeze'] and models.registry.is_older(opt['model']):
+        yield f'--freeze needs a model with `updates`, which --model {opt["model"]} is not; drop it'
 
 
 def model_that_only_translates(opt):

@@ -41,6 +41,7 @@ CASES = {
     'pix2pix instance': ['--model', 'pix2pix', '--norm', 'instance'],
     'colorization': ['--model', 'colorization', '--norm', 'instance'],
     'template': ['--model', 'template', '--dropout'],
+    'pix2pix frozen': ['--model', 'pix2pix', '--norm', 'instance', '--freeze', 'D', 'G.model.model.0'],
     'munit': ['--model', 'munit'],
 }
 ROUNDING = {'cyclegan wgangp': 1e-6}    # biases before instance norms: Adam amplifies the rounding of zero gradients

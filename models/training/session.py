@@ -44,6 +44,8 @@ class Session:
             self.resume()
         self.progress.epoch_size, self.progress.max_iters = len(self.dataset), opt.max_iters
         self.progress.last_epoch = opt.n_epochs + opt.n_epochs_decay
+        if self.is_copy and not self.progress.finished:
+            self.warn_of_small_rate()
 
     def resume(self):
         opt = self.opt
@@ -52,6 +54,25 @@ class Session:
         if 1 < self.progress.epoch_size != len(self.dataset):
             warn(f'the dataset now has {len(self.dataset)} images; it had {self.progress.epoch_size} when '
                  f'{self.label} was saved')
+
+    @property
+    def is_copy(self) -> bool:
+        """Was this run trained under another name, or with another dataset, until now?"""
+        before, opt = self.state.resumed_options, self.opt
+        return bool(before) and (before['name'] != opt.name or Path(before['dataroot']).name != Path(opt.dataroot).name)
+
+    def warn_of_small_rate(self):
+        """Copying a run to train it on other images continues its schedule, where little is left to learn with."""
+        opt = self.opt
+        part = self.trainer.schedule.learning_rate(self.progress) / opt.lr
+        if part < 0.1:
+            warn(f'{self.folder.absolute()} continues at epoch {self.progress.epoch} with {100 * part:.1f} % of --lr '
+                 f'{opt.lr:g}; {self.command_to_start}')
+
+    @property
+    def command_to_start(self) -> str:
+        return (f'to train its weights on other images, start a new run: python train.py --dataroot DIR --name NEW '
+                f'--init_from {self.opt.name}')
 
     @property
     def images_to_go(self) -> int:
@@ -69,7 +90,8 @@ class Session:
 
     def say_finished(self):
         say(f'nothing left to train: {self.folder.absolute()} is finished (epoch {self.progress.epoch - 1}, '
-            f'total_iters {self.progress.total_iters}); raise --n_epochs, --n_epochs_decay or --max_iters to continue')
+            f'total_iters {self.progress.total_iters}); raise --n_epochs, --n_epochs_decay or --max_iters to continue'
+            + (f'; {self.command_to_start}' if self.is_copy else ''))
 
     def dry_run(self):
         batches = (batch for epoch in itertools.count(1) for batch in self.batches(epoch))
@@ -120,7 +142,8 @@ class Session:
         with visualizer:
             self.visualizer = visualizer
             known = [f'The number of training images = {len(self.dataset)}', self.model.describe_networks(opt.verbose),
-                     f'device: {runtime.description}, seed {opt.seed}', *update_lines(self.trainer)]
+                     f'device: {runtime.description}, seed {opt.seed}', *self.trainer.start_lines,
+                     *update_lines(self.trainer)]
             for line in filter(None, [*lines, *known]):
                 visualizer.line(line)
             checkpoints = NoCheckpoints(self.trainer, policy, self.progress)

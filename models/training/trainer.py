@@ -35,6 +35,7 @@ class Trainer:
         self.guard = FiniteGuard(wait_for_all=model.runtime.group.size > 1)
         self.undo = StepUndo(model)
         self.saved_world_size = model.runtime.group.size
+        self.start_lines = []       # for the log: what the weights are before the first step
 
     @property
     def update_size(self) -> int:
@@ -83,7 +84,8 @@ class Trainer:
         for name, term in model.noted.items():
             term = self.group.weighted(term)
             model.losses[name] = model.losses[name] + term if accumulate else term
-        loss.backward()
+        if loss.requires_grad:      # not if all that it depends on is frozen (--freeze)
+            loss.backward()
         return loss.detach()
 
     def whole_batch(self, index: int, update: Update):
