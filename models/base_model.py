@@ -28,6 +28,9 @@ class BaseModel(Translating):
     twin = False            # supports --parallel twin
     own_networks = False    # --netG, --netD and --norm have no effect
     size_rule = 'generator'     # which image sizes are allowed: a rule in options/rules.py
+    netG_families = ()      # the kinds of --netG that it supports: resnet, unet, encdec; () for all
+    same_channels = False   # --input_nc and --output_nc must be equal
+    preset_option = 'preset'    # the option whose value chooses defaults from `presets`, {value: {option: default}}
     dataset_modes = ()      # the dataset modes that it supports; () for all
     older_names = ()        # pairs (old, new) of option names that are older ones for this model alone
     excludes = {}           # {option: {value: reason}}: values that it does not support
@@ -55,15 +58,17 @@ class BaseModel(Translating):
     # ---- networks and optimizers
 
     def define_G(self, input_nc: int, output_nc: int) -> nn.Module:
-        """The generator that --netG, --ngf, --norm and --no_dropout describe."""
+        """The generator that --netG, --ngf, --norm, --no_dropout and --antialias describe."""
         opt = self.opt
-        net = networks.create_generator(opt.netG, input_nc, output_nc, opt.ngf, opt.norm, not opt.no_dropout)
+        net = networks.create_generator(opt.netG, input_nc, output_nc, opt.ngf, opt.norm, not opt.no_dropout,
+                                        opt.antialias)
         return self.prepare(net)
 
     def define_D(self, input_nc: int) -> nn.Module:
-        """The discriminator that --netD, --ndf, --n_layers_D and --norm describe."""
+        """The discriminator that --netD, --ndf, --n_layers_D, --norm and --antialias describe."""
         opt = self.opt
-        return self.prepare(networks.create_discriminator(opt.netD, input_nc, opt.ndf, opt.n_layers_D, opt.norm))
+        net = networks.create_discriminator(opt.netD, input_nc, opt.ndf, opt.n_layers_D, opt.norm, opt.antialias)
+        return self.prepare(net)
 
     def prepare(self, net: nn.Module, init_type: str = '') -> nn.Module:
         """Initialize the weights of `net` and move it to the device."""

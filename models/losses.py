@@ -50,6 +50,17 @@ def gradient_penalty(netD, real: torch.Tensor, fake: torch.Tensor, lambda_gp: fl
     return lambda_gp * (norm - 1).square().mean()
 
 
+def patch_nce(queries: torch.Tensor, keys: torch.Tensor, temperature: float = 0.07) -> torch.Tensor:
+    """Cross-entropy of finding, among the keys of an image, the one at the place of the query (CUT, eq. 3).
+
+    `queries` and `keys` are (N, P, C): P patches of each image, as vectors of length 1.
+    """
+    with full_precision(queries.device):
+        similarity = exact(queries) @ exact(keys).transpose(1, 2) / temperature     # (N, P, P)
+    places = torch.arange(similarity.shape[1], device=queries.device).expand(similarity.shape[:2])
+    return F.cross_entropy(similarity.flatten(0, 1), places.flatten())
+
+
 def perceptual_loss(vgg: VggFeatures, image: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
     """Mean squared difference of instance-normalized VGG features (MUNIT, section 5.1)."""
     return F.mse_loss(instance_norm(exact(vgg(image))), instance_norm(exact(vgg(source))))

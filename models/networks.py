@@ -2,6 +2,7 @@
 
 They know no options, only explicit arguments, and work in a notebook. The code is in models/nets/.
 """
+from models.nets.cut import PatchSampler
 from models.nets.discriminators import (
     MultiscaleDiscriminator,
     PatchDiscriminator,
@@ -59,6 +60,7 @@ __all__ = [
     'MunitGenerator',
     'NORM_LAYERS',
     'PatchDiscriminator',
+    'PatchSampler',
     'PixelDiscriminator',
     'ResnetBlock',
     'ResnetGenerator',

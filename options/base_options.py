@@ -125,6 +125,8 @@ class BaseOptions:
         group.add_argument('--init_gain', type=number(0), default=0.02, help='scale of the initial weights for normal, xavier and orthogonal')
         group.add_argument('--no_dropout', action='store_true', help='no dropout in the generator')
         group.add_argument('--dropout', dest='no_dropout', action='store_false', default=False, help='dropout in the generator, for models that have none by default')
+        group.add_argument('--antialias', action='store_true', help='filter the features of ResNet generators and PatchGANs where their size changes')
+        group.add_argument('--no_antialias', dest='antialias', action='store_false', default=False, help='do not filter, for models that do by default')
 
         group = parser.add_argument_group('data')
         group.add_argument('--dataset_mode', default='unaligned', help=f'one of {", ".join(data.registry.names())}')
@@ -169,8 +171,8 @@ class BaseOptions:
         for old, new in tables['older_names']:
             parser.add_older_name(old, new)
         parser.set_defaults(**tables['defaults'])
-        if 'preset' in tables[f'{phase}_options']:
-            preset, = parser.peek(argv, 'preset')
+        if tables['preset_option'] in tables[f'{phase}_options']:
+            preset, = parser.peek(argv, tables['preset_option'])
             parser.set_defaults(**tables['presets'].get(preset, {}))
         if registry.is_older(name):
             add_older_options(parser, registry.load_older(name), self.is_train)

@@ -8,7 +8,7 @@ from util.console import note, warn
 from util.errors import UserError
 
 ARCHITECTURE = ('model', 'input_nc', 'output_nc', 'ngf', 'ndf', 'netG', 'netD', 'n_layers_D', 'norm', 'no_dropout',
-                'unconditional_D', 'num_scales_D', 'norm_D')
+                'unconditional_D', 'num_scales_D', 'norm_D', 'antialias')
 
 
 def newest_good(folder: Path, new_if_none: bool = False) -> str:
@@ -104,6 +104,8 @@ def compatible(name: str, value, stored: dict) -> bool:
 def as_flag(name: str, value) -> str:
     if name == 'no_dropout':
         return '--no_dropout' if value else '--dropout'
+    if name == 'antialias':
+        return '--antialias' if value else '--no_antialias'
     return f'--{name}' if value is True else f'no --{name}' if value is False else f'--{name} {value}'
 
 

@@ -45,12 +45,12 @@ def problems_of(values: dict, is_train: bool) -> list[str]:
     """A sentence for each mistake; an empty list if there is none."""
     opt = choice_of(values)
     rules = [missing_data_folder, wrong_dataset_mode, changed_fixed_option, one_domain_only, unknown_generator,
-             load_smaller_than_crop, SIZE_RULES[opt.model['size_rule']], wrong_channels]
+             unfit_family, load_smaller_than_crop, SIZE_RULES[opt.model['size_rule']], wrong_channels]
     if is_train:
         rules += [resume_and_overwrite, missing_start, freeze_of_others, model_that_only_translates,
                   nothing_to_train, useless_grad_checkpoint, accumulate_with_engine,
-                  window_too_small_for_discriminator, excluded_value, identity_of_other_channels, missing_vgg_weights,
-                  twin_of_others, twin_with_mixed_batches]
+                  window_too_small_for_discriminator, excluded_value, different_channels, identity_of_other_channels,
+                  missing_vgg_weights, twin_of_others, twin_with_mixed_batches]
     else:
         rules += [examples_and_random_styles, missing_examples, bad_model_suffix]
     return [problem for rule in rules for problem in rule(opt)]
@@ -70,7 +70,7 @@ def options_without_effect(values: dict, given) -> list[str]:
     opt, warnings = choice_of(values), []
     if opt.model['own_networks']:
         warnings += [f'--{name} {opt[name]} has no effect: --model {opt["model"]} has networks of its own'
-                     for name in ('netG', 'netD', 'norm') if name in given]
+                     for name in ('netG', 'netD', 'norm', 'antialias') if name in given]
     if opt['isTrain'] and opt['continue_train'] and 'init_from' in given:
         warnings.append(f'--init_from {opt["init_from"]} has no effect: the run is resumed with its own weights')
     if opt['isTrain'] and not opt['init_from']:
@@ -131,6 +131,13 @@ def unknown_generator(opt):
         catalog.parse_netG(opt['netG'])
     except ValueError as error:
         yield f'--netG {error}{nearest(opt["netG"], ("resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128"))}'
+
+
+def unfit_family(opt):
+    families = opt.model['netG_families']
+    if families and opt.generator_is_known and catalog.parse_netG(opt['netG'])[0] not in families:
+        yield (f'--netG {opt["netG"]} is not for --model {opt["model"]}, which needs a {" or ".join(families)} '
+               f'generator; drop the option')
 
 
 def size_multiple(values: dict) -> int:
@@ -253,6 +260,12 @@ def excluded_value(opt):
     for name, reasons in opt.model['excludes'].items():
         if opt[name] in reasons:
             yield f'--{name} {opt[name]} is not for --model {opt["model"]}: {reasons[opt[name]]}; drop the option'
+
+
+def different_channels(opt):
+    if opt.model['same_channels'] and opt['input_nc'] != opt['output_nc']:
+        yield (f'--model {opt["model"]} needs --input_nc equal to --output_nc, not {opt["input_nc"]} and '
+               f'{opt["output_nc"]}, because its generator sees its own results')
 
 
 def identity_of_other_channels(opt):

@@ -8,8 +8,8 @@ from .parser import OptionParser, file_name, number, whole
 from .restore import load_run, warn_of_lost_options
 
 # what test.py takes over from training; its other options are about testing
-RESTORED = ('dataroot', 'model', 'input_nc', 'output_nc', 'ngf', 'netG', 'norm', 'no_dropout', 'dataset_mode',
-            'direction', 'preprocess', 'crop_size', 'max_pixels', 'display_winsize')
+RESTORED = ('dataroot', 'model', 'input_nc', 'output_nc', 'ngf', 'netG', 'norm', 'no_dropout', 'antialias',
+            'dataset_mode', 'direction', 'preprocess', 'crop_size', 'max_pixels', 'display_winsize')
 
 
 # after training on crops an image is tested in the size of a crop; else in the size of training

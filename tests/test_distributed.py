@@ -36,6 +36,8 @@ IMAGES = 5          # the last update of an epoch is smaller than the others
 CASES = {
     'cyclegan': ['--model', 'cyclegan', '--pool_size', '2'],
     'cyclegan wgangp': ['--model', 'cyclegan', '--gan_mode', 'wgangp', '--lambda_identity', '0', '--ema', '0.9'],
+    'cut': ['--model', 'cut'],
+    'fastcut': ['--model', 'cut', '--CUT_mode', 'FastCUT', '--gan_mode', 'wgangp'],
     'pix2pix': ['--model', 'pix2pix'],
     'pix2pix wgangp': ['--model', 'pix2pix', '--gan_mode', 'wgangp', '--lr_policy', 'plateau'],
     'pix2pix instance': ['--model', 'pix2pix', '--norm', 'instance'],
@@ -44,12 +46,13 @@ CASES = {
     'pix2pix frozen': ['--model', 'pix2pix', '--norm', 'instance', '--freeze', 'D', 'G.model.model.0'],
     'munit': ['--model', 'munit'],
 }
-ROUNDING = {'cyclegan wgangp': 1e-6}    # biases before instance norms: Adam amplifies the rounding of zero gradients
+# biases before instance norms: Adam amplifies the rounding of zero gradients
+ROUNDING = {'cyclegan wgangp': 1e-6, 'cut': 1e-6, 'fastcut': 1e-6}
 WITH_BATCH_NORM = {'pix2pix', 'pix2pix wgangp'}
 
 
 def options_of(case: str, folder, *more):
-    model = case.split()[0]
+    model = case.split()[0].replace('fast', '')
     words = [*tiny_runs.MODELS[model], *CASES[case], '--dataroot', str(folder), '--checkpoints_dir', str(folder),
              *tiny_runs.SHARED]
     given = words[words.index('--pool_size'):][:2] if '--pool_size' in CASES[case] else []

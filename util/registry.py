@@ -17,6 +17,7 @@ from util.errors import UserError
 TABLES = ('defaults', 'test_defaults', 'options', 'train_options', 'test_options', 'presets', 'excludes')
 # what the command line must know about a class; the meaning of each is explained in BaseModel and BaseDataset
 FACTS = {'two_way': False, 'twin': False, 'own_networks': False, 'size_rule': 'generator', 'dataset_modes': (),
+         'netG_families': (), 'same_channels': False, 'preset_option': 'preset',
          'translates_only': False, 'translates_single': False, 'generator_alone': True, 'one_domain': False,
          'image_channels': (), 'fixed': (), 'older_names': ()}
 # what a class written for the reference has, and none of ours

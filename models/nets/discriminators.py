@@ -4,7 +4,7 @@ They return logits, in float32 even under autocast. Biases before norms follow t
 """
 from torch import nn
 
-from .convolutions import OutputConv2d
+from .convolutions import Downsample, OutputConv2d
 from .layers import NORM_LAYERS, ConvBlock, leaky
 from .norms import Chain
 
@@ -13,17 +13,22 @@ class PatchDiscriminator(nn.Module):
     """PatchGAN: one logit for each overlapping patch (pix2pix, section 3.3).
 
     The receptive field of 1, 3 and 5 layers is 16, 70 and 286 px; a side of 256 px gives 126, 30 and 6 patches.
+    `antialias` filters before sizes are halved (CUT, appendix C).
     """
 
-    def __init__(self, input_nc: int, ndf: int = 64, n_layers: int = 3, norm: str = 'instance'):
+    def __init__(self, input_nc: int, ndf: int = 64, n_layers: int = 3, norm: str = 'instance',
+                 antialias: bool = False):
         super().__init__()
         bias, norm_layer = norm == 'instance', NORM_LAYERS[norm]
-        layers = [nn.Conv2d(input_nc, ndf, 4, 2, 1), leaky()]
+        halving = 1 if antialias else 2
+        layers = [nn.Conv2d(input_nc, ndf, 4, halving, 1), leaky(), *([Downsample(ndf)] if antialias else [])]
         width = ndf
         for n in range(1, n_layers + 1):
             before, width = width, ndf * min(2**n, 8)
-            stride = 2 if n < n_layers else 1
+            stride = halving if n < n_layers else 1
             layers += [nn.Conv2d(before, width, 4, stride, 1, bias=bias), norm_layer(width), leaky()]
+            if antialias and n < n_layers:
+                layers.append(Downsample(width))
         self.model = Chain(*layers, OutputConv2d(width, 1, 4, 1, 1))
 
     def forward(self, image):

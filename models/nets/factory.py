@@ -11,20 +11,23 @@ from .generators import ResnetGenerator, UnetGenerator
 
 
 def create_generator(netG: str, input_nc: int, output_nc: int, ngf: int = 64, norm: str = 'instance',
-                     dropout: bool = False) -> nn.Module:
-    """A generator by name, such as 'resnet_9blocks', 'unet_256' or 'encdec_256'; ValueError for other names."""
+                     dropout: bool = False, antialias: bool = False) -> nn.Module:
+    """A generator by name, such as 'resnet_9blocks', 'unet_256' or 'encdec_256'; ValueError for other names.
+
+    `antialias` is for a ResNet.
+    """
     family, depth = parse_netG(netG)
     if family == 'resnet':
-        return ResnetGenerator(input_nc, output_nc, ngf, norm, dropout, n_blocks=depth)
+        return ResnetGenerator(input_nc, output_nc, ngf, norm, dropout, depth, antialias)
     return UnetGenerator(input_nc, output_nc, ngf, norm, dropout, n_levels=depth, skips=family == 'unet')
 
 
 def create_discriminator(netD: str, input_nc: int, ndf: int = 64, n_layers_D: int = 3,
-                         norm: str = 'instance') -> nn.Module:
+                         norm: str = 'instance', antialias: bool = False) -> nn.Module:
     """A discriminator by name: 'pixel', 'n_layers' with `n_layers_D`, or a name in `catalog.PATCH_LAYERS`."""
     if netD == 'pixel':
         return PixelDiscriminator(input_nc, ndf, norm)
-    return PatchDiscriminator(input_nc, ndf, patch_layers(netD, n_layers_D), norm)
+    return PatchDiscriminator(input_nc, ndf, patch_layers(netD, n_layers_D), norm, antialias)
 
 
 INITIALISERS = {
@@ -69,7 +72,7 @@ def together(net: nn.Module, *inputs: torch.Tensor) -> list:
 def describe_generator(weights: dict) -> dict | None:
     """The options that build the generator of these weights, or None if it is not one of ours.
 
-    Returns netG, input_nc, output_nc, ngf, norm and, for a ResNet, no_dropout.
+    Returns netG, input_nc, output_nc, ngf, norm and, for a ResNet, no_dropout and antialias.
     """
     convs = {key: value.shape for key, value in weights.items() if key.endswith('.weight') and value.ndim == 4}
     blocks = {key.split('.')[1] for key in convs if '.conv_block.' in key}
@@ -77,7 +80,8 @@ def describe_generator(weights: dict) -> dict | None:
         first, last = convs['model.1.weight'], list(convs.values())[-1]
         norm = 'batch' if 'model.2.weight' in weights else 'instance' if 'model.1.bias' in weights else 'none'
         return dict(netG=f'resnet_{len(blocks)}blocks', input_nc=first[1], output_nc=last[0], ngf=first[0],
-                    norm=norm, no_dropout=not any(re.search(r'conv_block\.6\.weight', key) for key in convs))
+                    norm=norm, no_dropout=not any(re.search(r'conv_block\.6\.weight', key) for key in convs),
+                    antialias='model.7.filt' in weights)
     if {'model.model.0.weight', 'model.model.3.weight'} <= convs.keys():
         first, last = convs['model.model.0.weight'], convs['model.model.3.weight']
         norms = any(value.ndim == 1 and key.endswith('.weight') for key, value in weights.items())
