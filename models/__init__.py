@@ -56,6 +56,7 @@ def create_trainer(opt, model):
         make_engine = experimental.create_graph_engine
     else:
         make_engine = partial(create_engine, opt.engine)
-    trainer = Trainer(model, schedule, make_engine, opt.batch_size, opt.accumulate, opt.ema)
+    trainer = Trainer(model, schedule, make_engine, opt.batch_size, opt.accumulate, opt.ema,
+                      opt.n_critic)
     trainer.start_lines = start_lines
     return trainer

@@ -3,16 +3,17 @@ import torch
 from torch import nn
 
 from models import catalog, networks
-from models.losses import gradient_penalty
 from models.nets.layers import share_batches
+from models.objectives import Objectives
 from models.training.optimizer import Adam, Update
 from models.translating import Translating
 from util.errors import SizeError
 from util.image_pool import ImagePool
 from util.images import as_numbers
+from util.machine.runtime import memory_format
 
 
-class BaseModel(Translating):
+class BaseModel(Objectives, Translating):
     """A model is one file: option tables, `__init__`, `forward`, `updates`, `get_current_visuals`.
 
     Attributes named `net*` are networks: `self.netG_A` is saved as `<label>_net_G_A.pth`. Attributes named
@@ -54,6 +55,8 @@ class BaseModel(Translating):
         self.losses = {}            # {name: tensor on the device} of the last step
         self.noted = {}             # terms of the loss computed last
         self.style_sources = {}     # {visual: path of the image that its style comes from}
+        if opt.isTrain:
+            self.prepare_objectives()
 
     # ---- networks and optimizers
 
@@ -68,7 +71,7 @@ class BaseModel(Translating):
         """The discriminator that --netD, --ndf, --n_layers_D, --norm and --antialias describe."""
         opt = self.opt
         net = networks.create_discriminator(opt.netD, input_nc, opt.ndf, opt.n_layers_D, opt.norm, opt.antialias)
-        return self.prepare(net)
+        return self.regularized(self.prepare(net))
 
     def prepare(self, net: nn.Module, init_type: str = '') -> nn.Module:
         """Initialize the weights of `net` and move it to the device."""
@@ -99,17 +102,6 @@ class BaseModel(Translating):
     @property
     def pools(self) -> dict[str, ImagePool]:
         return self.named('', ImagePool)
-
-    def saved_names(self, found: list[str]) -> dict[str, str]:
-        """The name in the checkpoint of each network: {'G_A': 'G_B', ...}; the checkpoint has the names `found`.
-
-        The networks of A and B are swapped if --direction is the opposite of that in training.
-        """
-        opt = self.opt
-        if not self.two_way or opt.isTrain or opt.trained_direction in ('', opt.direction):
-            return {name: name for name in self.nets}
-        other = str.maketrans('AB', 'BA')
-        return {name: name[:-1] + name[-1].translate(other) for name in self.nets}
 
     # ---- one step
 
@@ -175,13 +167,6 @@ class BaseModel(Translating):
         """Log losses. They stay on the device until they are printed."""
         self.noted.update({name: term.detach() for name, term in terms.items()})
 
-    def critic_penalty(self, netD, real, fake):
-        """The gradient penalty of --gan_mode wgangp; 0 for other losses."""
-        if self.opt.gan_mode != 'wgangp' or self.opt.lambda_gp == 0:
-            return 0.0
-        position = self.group.rows(lambda n: torch.rand(n, 1, 1, 1, device=real.device, dtype=real.dtype), len(real))
-        return gradient_penalty(netD, real, fake, self.opt.lambda_gp, position)
-
     def gather_state(self, averages: dict[str, nn.Module]):
         """Collect the full state, including the `averages` of networks, in the main process.
 
@@ -189,8 +174,8 @@ class BaseModel(Translating):
         """
 
     def get_current_losses(self) -> dict[str, float]:
-        """The losses of the last step, in the order of `loss_names`. Synchronizes with the device and all processes."""
-        known = {name: self.losses.get(name) for name in self.loss_names}
+        """The losses of the last step, those of `loss_names` first. Synchronizes with the device and all processes."""
+        known = {name: self.losses.get(name) for name in dict.fromkeys([*self.loss_names, *self.losses])}
         tensors = [value for value in known.values() if value is not None]
         together = self.group.sum(torch.stack([tensor.float() for tensor in tensors])) if tensors else torch.zeros(0)
         values = iter(together.tolist())
@@ -205,12 +190,3 @@ class BaseModel(Translating):
                 lines.append(str(net))
             lines.append(f'[Network {name}] Total number of parameters : {count / 1e6:.3f} M')
         return '\n'.join([*lines, '-----------------------------------------------'])
-
-
-def memory_format(runtime, training: bool, norm: str, fused_norms: bool) -> torch.memory_format:
-    """channels_last where it is faster; docs/performance.md has the measurements."""
-    if runtime.device.type == 'cpu':
-        faster = not training
-    else:
-        faster = runtime.precision != 'fp32' and (norm != 'instance' or fused_norms)
-    return torch.channels_last if faster else torch.contiguous_format

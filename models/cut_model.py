@@ -8,7 +8,7 @@ import torch
 
 from models import networks
 from models.base_model import BaseModel
-from models.losses import GAN_LOSSES, patch_nce
+from models.feature_losses import patch_nce
 from models.networks import together
 from models.training.optimizer import Update
 from util.errors import UserError
@@ -48,7 +48,6 @@ class CUTModel(BaseModel):
         self.layers = layers_of(self.netG, opt.nce_layers)
         self.netD = self.define_D(opt.output_nc)
         self.netF = self.prepare(networks.PatchSampler(self.netG.channels(self.layers), opt.netF_nc))
-        self.gan_loss = GAN_LOSSES[opt.gan_mode]
         self.loss_names = [name for name in self.loss_names if name != 'NCE_Y' or opt.nce_idt]
         self.optimizer_D = self.define_optimizer(self.netD)
         self.optimizer_G = self.define_optimizer(self.netG, self.netF)
@@ -81,14 +80,16 @@ class CUTModel(BaseModel):
     def loss_D(self):
         fake = self.fake_B.detach()
         on_fake, on_real = together(self.netD, fake, self.real_B)
-        D_fake, D_real = self.gan_loss(on_fake, False), self.gan_loss(on_real, True)
+        D_real, D_fake = self.gan_terms_of_D(on_real, on_fake)
         self.note(D_real=D_real, D_fake=D_fake)
         return 0.5 * (D_fake + D_real) + self.critic_penalty(self.netD, self.real_B, fake)
 
     def loss_G(self):
         """GAN loss, and NCE loss of inputs and, for CUT, of images of B (eq. 5)."""
         opt = self.opt
-        loss = self.total(G_GAN=opt.lambda_GAN * self.gan_loss(self.netD(self.fake_B), True))
+        copy = self.idt_B if opt.nce_idt else self.fake_B
+        loss = self.total(G_GAN=opt.lambda_GAN * self.gan_term_of_G(self.netD, self.fake_B, self.real_B),
+                          **self.image_terms(self.fake_B, copy, self.real_B, self.netD.features))
         NCE = opt.lambda_NCE * self.loss_NCE(self.real_A, self.fake_B)
         self.note(NCE=NCE)
         if opt.nce_idt:

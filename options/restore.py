@@ -8,7 +8,8 @@ from util.console import note, warn
 from util.errors import UserError
 
 ARCHITECTURE = ('model', 'input_nc', 'output_nc', 'ngf', 'ndf', 'netG', 'netD', 'n_layers_D', 'norm', 'no_dropout',
-                'unconditional_D', 'num_scales_D', 'norm_D', 'antialias')
+                'unconditional_D', 'num_scales_D', 'norm_D', 'antialias',
+                'spectral_norm_D')
 
 
 def newest_good(folder: Path, new_if_none: bool = False) -> str:

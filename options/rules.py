@@ -16,6 +16,10 @@ from util.registry import nearest
 
 from .parser import file_name
 
+# options of the losses that the models here share
+OBJECTIVE = ('relativistic', 'label_smoothing', 'lambda_r1', 'spectral_norm_D', 'diffaug', 'lambda_feat',
+             'lambda_perceptual', 'lambda_tv', 'lambda_gdl', 'lr_D', 'n_critic')
+
 
 @dataclass
 class Choice:
@@ -50,7 +54,7 @@ def problems_of(values: dict, is_train: bool) -> list[str]:
         rules += [resume_and_overwrite, missing_start, freeze_of_others, model_that_only_translates,
                   nothing_to_train, useless_grad_checkpoint, accumulate_with_engine,
                   window_too_small_for_discriminator, excluded_value, different_channels, identity_of_other_channels,
-                  missing_vgg_weights, twin_of_others, twin_with_mixed_batches]
+                  unfit_objective, missing_vgg_weights, graph_of_other_steps, twin_of_others, twin_with_mixed_batches]
     else:
         rules += [examples_and_random_styles, missing_examples, bad_model_suffix]
     return [problem for rule in rules for problem in rule(opt)]
@@ -71,6 +75,9 @@ def options_without_effect(values: dict, given) -> list[str]:
     if opt.model['own_networks']:
         warnings += [f'--{name} {opt[name]} has no effect: --model {opt["model"]} has networks of its own'
                      for name in ('netG', 'netD', 'norm', 'antialias') if name in given]
+    if opt['isTrain'] and models.registry.is_older(opt['model']):
+        warnings += [f'--{name} has no effect: --model {opt["model"]} computes its losses itself'
+                     for name in OBJECTIVE if name in given]
     if opt['isTrain'] and opt['continue_train'] and 'init_from' in given:
         warnings.append(f'--init_from {opt["init_from"]} has no effect: the run is resumed with its own weights')
     if opt['isTrain'] and not opt['init_from']:
@@ -275,18 +282,40 @@ def identity_of_other_channels(opt):
                f'{opt["output_nc"]}; set --lambda_identity 0')
 
 
+def unfit_objective(opt):
+    mode = opt['gan_mode']
+    if opt['relativistic'] and mode == 'wgangp':
+        yield '--relativistic does not work with --gan_mode wgangp; drop one of them'
+    if opt['label_smoothing'] and mode not in ('vanilla', 'lsgan'):
+        yield f'--label_smoothing needs --gan_mode vanilla or lsgan, not {mode}; drop one of them'
+    if opt['lambda_perceptual'] and not opt['perceptual_weights']:
+        yield '--lambda_perceptual needs a file with the weights of VGG19 or VGG16; add --perceptual_weights FILE'
+    if opt['lambda_perceptual'] and opt['output_nc'] not in (1, 3):
+        yield f'--lambda_perceptual needs images of 1 or 3 channels, not {opt["output_nc"]}; drop it'
+
+
+def graph_of_other_steps(opt):
+    """A captured step is the same each time."""
+    for name, plain in (('n_critic', 1), ('ema', 0)):
+        if opt['engine'] == 'graph' and opt[name] != plain:
+            yield f'--{name} does not work with --engine graph; drop one of them'
+
+
 def missing_vgg_weights(opt):
-    path = opt.get('vgg_weights')
-    if path and not Path(path).is_file():
-        yield f'there is no file {Path(path).absolute()}; correct --vgg_weights'
+    for name in ('vgg_weights', 'perceptual_weights'):
+        path = opt.get(name)
+        if path and not Path(path).is_file():
+            yield f'there is no file {Path(path).absolute()}; correct --{name}'
 
 
 def twin_of_others(opt):
     if opt['parallel'] != 'twin':
         return
-    if not opt.model['twin'] or opt['accumulate'] > 1 or opt['engine'] in ('compile', 'graph'):
+    plain = opt['accumulate'] == opt['n_critic'] == 1 and opt['engine'] not in ('compile', 'graph')
+    if not opt.model['twin'] or not plain:
         able = [name for name in models.registry.readable_names() if models.registry.declarations(name)['twin']]
-        yield f'--parallel twin is for --model {" and ".join(able)}, without --accumulate and with --engine eager'
+        yield (f'--parallel twin is for --model {" and ".join(able)}, without --accumulate or --n_critic and '
+               f'with --engine eager')
 
 
 def twin_with_mixed_batches(opt):

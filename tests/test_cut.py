@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from training import trainer_of
 
-from models.losses import patch_nce
+from models.feature_losses import patch_nce
 from models.nets.convolutions import Downsample, Upsample
 from models.networks import PatchSampler, create_discriminator, create_generator
 from options import TrainOptions

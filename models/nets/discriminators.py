@@ -34,6 +34,19 @@ class PatchDiscriminator(nn.Module):
     def forward(self, image):
         return self.model(image)
 
+    def features(self, image) -> list[list]:
+        """The features after each activation, for feature matching."""
+        return [activations(self.model, image)]
+
+
+def activations(layers: nn.Sequential, x) -> list:
+    found = []
+    for layer in layers:
+        x = layer(x)
+        if isinstance(layer, (nn.LeakyReLU, ConvBlock)):
+            found.append(x)
+    return found
+
 
 class PixelDiscriminator(nn.Module):
     """One logit for each pixel, from 1x1 convolutions (PixelGAN; pix2pix, section 4.4)."""
@@ -48,6 +61,9 @@ class PixelDiscriminator(nn.Module):
 
     def forward(self, image):
         return self.net(image)
+
+    def features(self, image) -> list[list]:
+        return [activations(self.net, image)]
 
 
 class MultiscaleDiscriminator(nn.Module):
@@ -76,3 +92,11 @@ class MultiscaleDiscriminator(nn.Module):
             maps.append(cnn(image))
             image = self.downsample(image)
         return maps
+
+    def features(self, image) -> list[list]:
+        """The features after each activation, of each scale."""
+        found = []
+        for cnn in self.cnns:
+            found.append(activations(cnn, image))
+            image = self.downsample(image)
+        return found

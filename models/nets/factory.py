@@ -6,6 +6,7 @@ from torch import nn
 
 from models.catalog import parse_netG, patch_layers
 
+from .convolutions import PaddedConv2d
 from .discriminators import PatchDiscriminator, PixelDiscriminator
 from .generators import ResnetGenerator, UnetGenerator
 
@@ -50,6 +51,15 @@ def init_weights(net: nn.Module, init_type: str = 'normal', init_gain: float = 0
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     return net.apply(init)
+
+
+def spectral_norms(net: nn.Module):
+    """Divide the weight of every convolution by its largest singular value (Miyato et al. 2018)."""
+    for module in list(net.modules()):
+        if isinstance(module, nn.Conv2d) and not nn.utils.parametrize.is_parametrized(module):
+            if type(module) is nn.Conv2d:       # under autocast, the weight is computed in full precision
+                module.__class__ = PaddedConv2d
+            nn.utils.parametrizations.spectral_norm(module)
 
 
 def mixes_batch(net: nn.Module) -> bool:
