@@ -5,7 +5,7 @@
 from util.registry import Registry
 
 registry = Registry(package='models', kind='model', option='model',
-                    ours=('colorization', 'cut', 'cyclegan', 'munit', 'pix2pix', 'template', 'test'),
+                    ours=('bicyclegan', 'colorization', 'cut', 'cyclegan', 'munit', 'pix2pix', 'template', 'test'),
                     renamed={'pix2pix_colorization': 'colorization'})
 
 

@@ -64,14 +64,18 @@ class BaseModel(Objectives, Translating):
         """The generator that --netG, --ngf, --norm, --no_dropout and --antialias describe."""
         opt = self.opt
         net = networks.create_generator(opt.netG, input_nc, output_nc, opt.ngf, opt.norm, not opt.no_dropout,
-                                        opt.antialias)
+                                        opt.antialias, **self.options_of_net(opt.netG))
         return self.prepare(net)
 
     def define_D(self, input_nc: int) -> nn.Module:
         """The discriminator that --netD, --ndf, --n_layers_D, --norm and --antialias describe."""
         opt = self.opt
-        net = networks.create_discriminator(opt.netD, input_nc, opt.ndf, opt.n_layers_D, opt.norm, opt.antialias)
+        net = networks.create_discriminator(opt.netD, input_nc, opt.ndf, opt.n_layers_D, opt.norm, opt.antialias,
+                                            **self.options_of_net(opt.netD))
         return self.regularized(self.prepare(net))
+
+    def options_of_net(self, name: str) -> dict:
+        return {option: getattr(self.opt, option) for option in catalog.options_of_net(name)}
 
     def prepare(self, net: nn.Module, init_type: str = '') -> nn.Module:
         """Initialize the weights of `net` and move it to the device."""
@@ -118,16 +122,17 @@ class BaseModel(Objectives, Translating):
     def check_sizes(self):
         """Raise a `SizeError` for images that the networks cannot process, or would return in another size."""
         opt = self.opt
-        multiple = catalog.size_multiple(opt.netG)
+        own = type(self).define_G is not BaseModel.define_G     # it says itself what it cannot take
+        multiple = 1 if own else catalog.size_multiple(opt.netG)
         needed = multiple if opt.isTrain or multiple > 4 else 1
         height, width = self.real_A.shape[-2:]
         if height % needed or width % needed:
             raise SizeError(self.image_paths[0], f'is {width}x{height} after --preprocess {opt.preprocess}, but '
                             f'--netG {opt.netG} needs multiples of {needed}; use --preprocess resize_and_crop '
                             f'or another --netG')
-        smallest = catalog.smallest_input(opt.netG, opt.norm)
+        smallest = 1 if own else catalog.smallest_input(opt.netG, opt.norm)
         if opt.isTrain:
-            smallest = max(smallest, catalog.smallest_image(opt.netD, opt.n_layers_D))
+            smallest = max(smallest, catalog.smallest_image(opt.netD, opt.n_layers_D, getattr(opt, 'num_scales_D', 1)))
         for domain, path in zip('AB', self.first_paths, strict=False):
             height, width = getattr(self, f'real_{domain}').shape[-2:]
             if min(height, width) < smallest:
@@ -183,10 +188,4 @@ class BaseModel(Objectives, Translating):
 
     def describe_networks(self, verbose: bool = False) -> str:
         """Names and sizes of the networks, with their structure if `verbose`."""
-        lines = ['---------- Networks initialized -------------']
-        for name, net in self.nets.items():
-            count = sum(parameter.numel() for parameter in net.parameters())
-            if verbose:
-                lines.append(str(net))
-            lines.append(f'[Network {name}] Total number of parameters : {count / 1e6:.3f} M')
-        return '\n'.join([*lines, '-----------------------------------------------'])
+        return networks.describe(self.nets, verbose)

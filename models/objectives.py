@@ -72,18 +72,23 @@ class Objectives:
 
     def regularized(self, netD):
         """A discriminator with spectral norms and changed inputs, if --spectral_norm_D and --diffaug ask for them."""
+        if not hasattr(netD, 'features'):
+            netD.features = None
+        if self.opt.lambda_feat > 0 and not netD.features:
+            raise UserError(f'--lambda_feat needs a method `features`, which {type(netD).__name__} does not have; drop '
+                            f'the option')
         if self.opt.spectral_norm_D:
             spectral_norms(netD)
-        return self.augment_inputs(netD, self.opt.output_nc) if self.opt.diffaug != 'none' else netD
-
-    def augment_inputs(self, netD, image_nc: int):
-        """Let `netD` see images changed at random (--diffaug), real and generated ones alike."""
-        def augment(_, inputs):
-            def draw(n):
-                return torch.rand(n, 7, device=inputs[0].device, dtype=torch.float32)
-            return (augmented(inputs[0], self.opt.diffaug, self.group.rows(draw, len(inputs[0])), image_nc),)
-        netD.register_forward_pre_hook(augment)
+        if self.opt.diffaug != 'none':
+            netD.register_forward_pre_hook(lambda _, inputs: (self.augment(*inputs),))
         return netD
+
+    def augment(self, x):
+        """What D sees of images, real and generated, or of pairs of input and image (--diffaug)."""
+        opt = self.opt
+        random = self.group.rows(lambda n: torch.rand(n, 7, device=x.device, dtype=torch.float32), len(x))
+        is_pair = x.shape[1] == opt.input_nc + opt.output_nc
+        return augmented(x, opt.diffaug, random, opt.output_nc if is_pair else x.shape[1])
 
     def image_terms(self, image, copy, target, features=None, domain: str = '') -> dict[str, torch.Tensor]:
         """Further terms of G's loss by name, for the log: of a generated `image`, and of a `copy` and its `target`.

@@ -118,7 +118,7 @@ class BaseOptions:
         group.add_argument('--ngf', type=whole(1, 16384), default=64, help='channels after the first layer of the generator')
         group.add_argument('--ndf', type=whole(1, 16384), default=64, help='channels after the first layer of the discriminator')
         group.add_argument('--netG', default='resnet_9blocks', help=catalog.NET_G_HELP)
-        group.add_argument('--netD', default='basic', choices=catalog.NET_D, metavar='NET', help=f'one of {", ".join(catalog.NET_D)}; basic is a 70x70 PatchGAN')
+        group.add_argument('--netD', default='basic', choices=(*catalog.NET_D, *catalog.own_nets.names()), metavar='NET', help=f'one of {", ".join(catalog.NET_D)}; basic is a 70x70 PatchGAN')
         group.add_argument('--n_layers_D', type=whole(1, 30), default=3, help='layers of the discriminator for --netD n_layers')
         group.add_argument('--norm', default='instance', choices=(*catalog.NORMS, 'sync_batch', 'sync_instance'), metavar='NORM', help='instance, batch, none, or syncbatch (statistics over all processes)')
         group.add_argument('--init_type', default='normal', choices=catalog.INIT_TYPES, metavar='TYPE', help=f'initial weights: {", ".join(catalog.INIT_TYPES)}')
@@ -157,6 +157,10 @@ class BaseOptions:
         for option, registry in (('model', models.registry), ('dataset_mode', data.registry)):
             name, = parser.peek(argv, option)
             stored = self.extend(parser, argv, registry, name, stored)
+        for option in ('netG', 'netD'):
+            name, = parser.peek(argv, option)
+            parser.add_table(f'of --{option} {name}', catalog.options_of_net(name))
+        parser.set_defaults(**stored)
         parser.add_argument('-h', '--help', action='help', help='show this and exit; with --model M also the options of M')
         return parser
 

@@ -158,6 +158,8 @@ class OptionParser(argparse.ArgumentParser):
         """
         group = self.add_argument_group(title)
         for name, (default, meaning, *valid) in table.items():
+            if f'--{name}' in self._option_string_actions:
+                raise UserError(f'the options {title} have a --{name}, but there is such an option already; rename it')
             if default is False:
                 group.add_argument(f'--{name}', action='store_true', help=meaning)
             elif default is True:

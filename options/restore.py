@@ -67,7 +67,8 @@ def networks_to_start_from(source: str, label: str, checkpoints_dir: str, model:
     same = not model or registry.resolve(model) == registry.resolve(trained['model'])
     if not same and (facts['own_networks'] or registry.declarations(model)['own_networks']):
         return trained['direction'], {}
-    names = {*ARCHITECTURE, *facts['options']} if same else {*ARCHITECTURE} - {'model'}
+    nets = {**catalog.options_of_net(trained['netG']), **catalog.options_of_net(trained['netD'])}
+    names = {*ARCHITECTURE, *facts['options'], *nets} if same else {*ARCHITECTURE} - {'model'}
     options = {name: trained[name] for name in names if name in trained}
     if direction != trained['direction'] and facts['two_way']:
         options.update(input_nc=trained['output_nc'], output_nc=trained['input_nc'])

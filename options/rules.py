@@ -37,7 +37,9 @@ class Choice:
 
     @property
     def generator_is_known(self) -> bool:
-        return self.model['own_networks'] or not any(unknown_generator(self))
+        """Do the rules of --netG apply?"""
+        facts = self.model
+        return not facts['own_generator'] and (facts['own_networks'] or not any(unknown_generator(self)))
 
 
 def choice_of(values: dict) -> Choice:
@@ -54,7 +56,8 @@ def problems_of(values: dict, is_train: bool) -> list[str]:
         rules += [resume_and_overwrite, missing_start, freeze_of_others, model_that_only_translates,
                   nothing_to_train, useless_grad_checkpoint, accumulate_with_engine,
                   window_too_small_for_discriminator, excluded_value, different_channels, identity_of_other_channels,
-                  unfit_objective, missing_vgg_weights, graph_of_other_steps, twin_of_others, twin_with_mixed_batches]
+                  own_discriminator_of_scales, unfit_objective, missing_vgg_weights, graph_of_other_steps,
+                  twin_of_others, twin_with_mixed_batches]
     else:
         rules += [examples_and_random_styles, missing_examples, bad_model_suffix]
     return [problem for rule in rules for problem in rule(opt)]
@@ -134,6 +137,8 @@ def wrong_channels(opt):
 # ---- networks and sizes
 
 def unknown_generator(opt):
+    if opt.model['own_generator']:
+        return
     try:
         catalog.parse_netG(opt['netG'])
     except ValueError as error:
@@ -201,14 +206,26 @@ def size_unfit_for_autoencoder(opt):
                f'of {multiple} with {settings}; use another {option} or fewer of these')
 
 
-SIZE_RULES = {'generator': size_unfit_for_generator, 'autoencoder': size_unfit_for_autoencoder}
+def size_unfit_for_encoder(opt):
+    """For a generator next to an encoder of latent codes."""
+    yield from size_unfit_for_generator(opt)
+    option, side = window_of(opt)
+    smallest = catalog.smallest_encoded(opt['n_blocks_E'])
+    if side is not None and 8 <= side < smallest:
+        yield (f'{option} {side} is too small for --n_blocks_E {opt["n_blocks_E"]}, which needs {smallest}; use fewer '
+               f'blocks')
+
+
+SIZE_RULES = {'generator': size_unfit_for_generator, 'autoencoder': size_unfit_for_autoencoder,
+              'latent': size_unfit_for_encoder}
 
 
 def window_too_small_for_discriminator(opt):
-    if opt['netD'] not in catalog.NET_D or opt.model['own_networks']:
+    known = (*catalog.NET_D, *catalog.own_nets.names())
+    if opt['netD'] not in known or opt.model['own_networks']:
         return      # reported by the parser, or by the size rule of the model
     _, side = window_of(opt)
-    smallest = catalog.smallest_image(opt['netD'], opt['n_layers_D'])
+    smallest = catalog.smallest_image(opt['netD'], opt['n_layers_D'], opt.get('num_scales_D', 1))
     if side is not None and 8 <= side < smallest:      # smaller ones do not fit the generator
         yield (f'--crop_size {side} is too small for --netD {opt["netD"]}, which needs {smallest}; '
                f'use a larger --crop_size, --netD n_layers --n_layers_D 1 or --netD pixel')
@@ -280,6 +297,12 @@ def identity_of_other_channels(opt):
     if identity > 0 and opt['input_nc'] != opt['output_nc'] and not any(wrong_channels(opt)):
         yield (f'--lambda_identity {identity} needs --input_nc equal to --output_nc, not {opt["input_nc"]} and '
                f'{opt["output_nc"]}; set --lambda_identity 0')
+
+
+def own_discriminator_of_scales(opt):
+    if 'num_scales_D' in opt.values and opt['netD'] in catalog.own_nets.names():
+        yield (f'--netD {opt["netD"]} is not for --model {opt["model"]}, whose discriminators have several scales; '
+               f'drop the option')
 
 
 def unfit_objective(opt):

@@ -1,6 +1,7 @@
 """Options of test.py."""
 import data
 import models
+from models import catalog
 from util.errors import UserError
 
 from .base_options import BaseOptions
@@ -62,7 +63,8 @@ class TestOptions(BaseOptions):
                 parser.conflict_handler = 'resolve'
                 options().add_options(parser)
             return [name for name in trained if name not in {action.dest for action in parser._actions}]
-        return [option for registry, name in named for option in registry.declarations(name)['options']]
+        return [*catalog.options_of_net(trained['netG']),
+                *(option for registry, name in named for option in registry.declarations(name)['options'])]
 
     def examples(self, argv):
         names = 'style_image', 'style_dir'

@@ -36,6 +36,7 @@ IMAGES = 5          # the last update of an epoch is smaller than the others
 CASES = {
     'cyclegan': ['--model', 'cyclegan', '--pool_size', '2'],
     'cyclegan wgangp': ['--model', 'cyclegan', '--gan_mode', 'wgangp', '--lambda_identity', '0', '--ema', '0.9'],
+    'bicyclegan': ['--model', 'bicyclegan'],
     'cut': ['--model', 'cut'],
     'fastcut': ['--model', 'cut', '--CUT_mode', 'FastCUT', '--gan_mode', 'wgangp'],
     'pix2pix': ['--model', 'pix2pix'],

@@ -20,6 +20,7 @@ from util.errors import UserError
 from util.machine.distributed import Group
 
 LINES = {
+    'bicyclegan': ['--model', 'bicyclegan', '--netG', 'unet_32', '--netD', 'patch16', '--n_blocks_E', 2],
     'pix2pix': ['--model', 'pix2pix', '--netG', 'unet_32', '--norm', 'instance'],
     'cyclegan': ['--model', 'cyclegan', '--netG', 'resnet_1blocks'],
     'colorization': ['--model', 'colorization', '--netG', 'unet_32'],
@@ -211,6 +212,14 @@ def test_all_channels_move_together(random, shift):
     else:
         expected[:, :, -shift:] = x[:, :, :shift]
     assert torch.equal(ours, expected)
+
+
+@pytest.mark.parametrize('nc, changed', [(3, [0, 1, 2]), (1, [0]), (4, [3])])
+def test_what_is_an_image_for_a_discriminator(nc, changed):
+    """Images of A, with 3 channels, of B, with 1, and pairs of both, of which only B changes its colors."""
+    made = objectives(diffaug='color', input_nc=3, output_nc=1)
+    x = torch.rand(1, nc, 4, 4)
+    assert [index for index in range(nc) if not torch.equal(x[:, index], made.augment(x)[:, index])] == changed
 
 
 def test_a_hole_of_half_the_side_is_cut_out():

@@ -66,6 +66,34 @@ class PixelDiscriminator(nn.Module):
         return [activations(self.net, image)]
 
 
+class PatchScales(nn.Module):
+    """A PatchGAN for each of several image sizes, from full size down by halves; returns a list of their maps.
+
+    pix2pixHD, section 3.2. `narrower`: half the channels for each halving (BicycleGAN).
+    """
+
+    def __init__(self, input_nc: int, ndf: int = 64, n_layers: int = 3, norm: str = 'instance', num_scales: int = 2,
+                 narrower: bool = False):
+        super().__init__()
+        widths = [max(1, ndf // 2**scale) if narrower else ndf for scale in range(num_scales)]
+        self.scales = nn.ModuleList(PatchDiscriminator(input_nc, width, n_layers, norm) for width in widths)
+        self.downsample = nn.AvgPool2d(3, 2, 1, count_include_pad=False)
+
+    def forward(self, image):
+        return self.over_scales(image, lambda netD, image: netD(image))
+
+    def features(self, image) -> list[list]:
+        """The features after each activation, of each scale."""
+        return self.over_scales(image, lambda netD, image: netD.features(image)[0])
+
+    def over_scales(self, image, work) -> list:
+        found = []
+        for netD in self.scales:
+            found.append(work(netD, image))
+            image = self.downsample(image)
+        return found
+
+
 class MultiscaleDiscriminator(nn.Module):
     """A discriminator for each of `num_scales` image sizes; returns a list of their maps."""
 

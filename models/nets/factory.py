@@ -4,7 +4,7 @@ import re
 import torch
 from torch import nn
 
-from models.catalog import parse_netG, patch_layers
+from models.catalog import own_nets, parse_netG, patch_layers
 
 from .convolutions import PaddedConv2d
 from .discriminators import PatchDiscriminator, PixelDiscriminator
@@ -12,20 +12,24 @@ from .generators import ResnetGenerator, UnetGenerator
 
 
 def create_generator(netG: str, input_nc: int, output_nc: int, ngf: int = 64, norm: str = 'instance',
-                     dropout: bool = False, antialias: bool = False) -> nn.Module:
+                     dropout: bool = False, antialias: bool = False, **own) -> nn.Module:
     """A generator by name, such as 'resnet_9blocks', 'unet_256' or 'encdec_256'; ValueError for other names.
 
-    `antialias` is for a ResNet.
+    `antialias` is for a ResNet, `own` are the options of a network that is a file of its own.
     """
     family, depth = parse_netG(netG)
+    if family == 'own':
+        return own_nets.load(netG)(input_nc, output_nc, ngf, norm, dropout, **own)
     if family == 'resnet':
         return ResnetGenerator(input_nc, output_nc, ngf, norm, dropout, depth, antialias)
     return UnetGenerator(input_nc, output_nc, ngf, norm, dropout, n_levels=depth, skips=family == 'unet')
 
 
 def create_discriminator(netD: str, input_nc: int, ndf: int = 64, n_layers_D: int = 3,
-                         norm: str = 'instance', antialias: bool = False) -> nn.Module:
-    """A discriminator by name: 'pixel', 'n_layers' with `n_layers_D`, or a name in `catalog.PATCH_LAYERS`."""
+                         norm: str = 'instance', antialias: bool = False, **own) -> nn.Module:
+    """A discriminator by name: 'pixel', 'n_layers' with `n_layers_D`, a name in `catalog.PATCH_LAYERS`, or a file."""
+    if netD in own_nets.names():
+        return own_nets.load(netD)(input_nc, ndf, n_layers_D, norm, **own)
     if netD == 'pixel':
         return PixelDiscriminator(input_nc, ndf, norm)
     return PatchDiscriminator(input_nc, ndf, patch_layers(netD, n_layers_D), norm, antialias)
@@ -77,6 +81,17 @@ def together(net: nn.Module, *inputs: torch.Tensor) -> list:
     if isinstance(outputs, list):           # one map per scale
         return [list(scales) for scales in zip(*(output.split(sizes) for output in outputs), strict=True)]
     return list(outputs.split(sizes))
+
+
+def describe(nets: dict[str, nn.Module], verbose: bool = False) -> str:
+    """Names and sizes of networks, with their structure if `verbose`."""
+    lines = ['---------- Networks initialized -------------']
+    for name, net in nets.items():
+        count = sum(parameter.numel() for parameter in net.parameters())
+        if verbose:
+            lines.append(str(net))
+        lines.append(f'[Network {name}] Total number of parameters : {count / 1e6:.3f} M')
+    return '\n'.join([*lines, '-----------------------------------------------'])
 
 
 def describe_generator(weights: dict) -> dict | None:
