@@ -5,7 +5,7 @@
 from util.registry import Registry
 
 registry = Registry(package='models', kind='model', option='model',
-                    ours=('colorization', 'cyclegan', 'munit', 'pix2pix', 'template', 'test'),
+                    ours=('bicyclegan', 'colorization', 'cut', 'cyclegan', 'munit', 'pix2pix', 'template', 'test'),
                     renamed={'pix2pix_colorization': 'colorization', 'one_direction_test': 'test'})
 
 
@@ -36,12 +36,13 @@ def create_trainer(opt, model):
     """The trainer of a model, with the schedule and engine that the options ask for."""
     from functools import partial
 
-    from models import experimental
+    from models import experimental, starting
     from models.nets.recompute import recompute
     from models.training.accumulate import Accumulated
     from models.training.engine import create_engine
     from models.training.schedule import Schedule
     from models.training.trainer import Trainer
+    start_lines = starting.start(model, opt)
     if opt.grad_checkpoint:
         for net in model.nets.values():
             recompute(net)
@@ -55,7 +56,9 @@ def create_trainer(opt, model):
         make_engine = experimental.create_graph_engine
     else:
         make_engine = partial(create_engine, opt.engine)
-    return Trainer(model, schedule, make_engine, opt.batch_size, opt.accumulate, opt.ema)
+    trainer = Trainer(model, schedule, make_engine, opt.batch_size, opt.accumulate, opt.ema, opt.n_critic)
+    trainer.start_lines = start_lines
+    return trainer
 
 
 def load_translator(source, epoch: str = 'latest', direction: str = '', averages: bool = True, evaluate: bool = False,

@@ -3,16 +3,17 @@ import torch
 from torch import nn
 
 from models import catalog, networks
-from models.losses import gradient_penalty
 from models.nets.layers import share_batches
+from models.objectives import Objectives
 from models.training.optimizer import Adam, Update
 from models.translating import Translating
 from util.errors import SizeError
 from util.image_pool import ImagePool
 from util.images import as_numbers
+from util.machine.runtime import memory_format
 
 
-class BaseModel(Translating):
+class BaseModel(Objectives, Translating):
     """A model is one file: option tables, `__init__`, `forward`, `updates`, `get_current_visuals`.
 
     Attributes named `net*` are networks: `self.netG_A` is saved as `<label>_net_G_A.pth`. Attributes named
@@ -28,6 +29,9 @@ class BaseModel(Translating):
     twin = False            # supports --parallel twin
     own_networks = False    # --netG, --netD and --norm have no effect
     size_rule = 'generator'     # which image sizes are allowed: a rule in options/rules.py
+    netG_families = ()      # the kinds of --netG that it supports: resnet, unet, encdec; () for all
+    same_channels = False   # --input_nc and --output_nc must be equal
+    preset_option = 'preset'    # the option whose value chooses defaults from `presets`, {value: {option: default}}
     dataset_modes = ()      # the dataset modes that it supports; () for all
     older_names = ()        # pairs (old, new) of option names that are older ones for this model alone
     excludes = {}           # {option: {value: reason}}: values that it does not support
@@ -53,19 +57,27 @@ class BaseModel(Translating):
         self.losses = {}            # {name: tensor on the device} of the last step
         self.noted = {}             # terms of the loss computed last
         self.style_sources = {}     # {visual: path of the image that its style comes from}
+        if opt.isTrain:
+            self.prepare_objectives()
 
     # ---- networks and optimizers
 
     def define_G(self, input_nc: int, output_nc: int) -> nn.Module:
-        """The generator that --netG, --ngf, --norm and --no_dropout describe."""
+        """The generator that --netG, --ngf, --norm, --no_dropout and --antialias describe."""
         opt = self.opt
-        net = networks.create_generator(opt.netG, input_nc, output_nc, opt.ngf, opt.norm, not opt.no_dropout)
+        net = networks.create_generator(opt.netG, input_nc, output_nc, opt.ngf, opt.norm, not opt.no_dropout,
+                                        opt.antialias, **self.options_of_net(opt.netG))
         return self.prepare(net)
 
     def define_D(self, input_nc: int) -> nn.Module:
-        """The discriminator that --netD, --ndf, --n_layers_D and --norm describe."""
+        """The discriminator that --netD, --ndf, --n_layers_D, --norm and --antialias describe."""
         opt = self.opt
-        return self.prepare(networks.create_discriminator(opt.netD, input_nc, opt.ndf, opt.n_layers_D, opt.norm))
+        net = networks.create_discriminator(opt.netD, input_nc, opt.ndf, opt.n_layers_D, opt.norm, opt.antialias,
+                                            **self.options_of_net(opt.netD))
+        return self.regularized(self.prepare(net))
+
+    def options_of_net(self, name: str) -> dict:
+        return {option: getattr(self.opt, option) for option in catalog.options_of_net(name)}
 
     def prepare(self, net: nn.Module, init_type: str = '') -> nn.Module:
         """Initialize the weights of `net` and move it to the device."""
@@ -97,17 +109,6 @@ class BaseModel(Translating):
     def pools(self) -> dict[str, ImagePool]:
         return self.named('', ImagePool)
 
-    def saved_names(self, found: list[str]) -> dict[str, str]:
-        """The name in the checkpoint of each network: {'G_A': 'G_B', ...}; the checkpoint has the names `found`.
-
-        The networks of A and B are swapped if --direction is the opposite of that in training.
-        """
-        opt = self.opt
-        if not self.two_way or opt.isTrain or opt.trained_direction in ('', opt.direction):
-            return {name: name for name in self.nets}
-        other = str.maketrans('AB', 'BA')
-        return {name: name[:-1] + name[-1].translate(other) for name in self.nets}
-
     # ---- one step
 
     def set_input(self, batch: dict):
@@ -123,16 +124,17 @@ class BaseModel(Translating):
     def check_sizes(self):
         """Raise a `SizeError` for images that the networks cannot process, or would return in another size."""
         opt = self.opt
-        multiple = catalog.size_multiple(opt.netG)
+        own = type(self).define_G is not BaseModel.define_G     # it says itself what it cannot take
+        multiple = 1 if own else catalog.size_multiple(opt.netG)
         needed = multiple if opt.isTrain or multiple > 4 else 1
         height, width = self.real_A.shape[-2:]
         if height % needed or width % needed:
             raise SizeError(self.image_paths[0], f'is {width}x{height} after --preprocess {opt.preprocess}, but '
                             f'--netG {opt.netG} needs multiples of {needed}; use --preprocess resize_and_crop '
                             f'or another --netG')
-        smallest = catalog.smallest_input(opt.netG, opt.norm)
+        smallest = 1 if own else catalog.smallest_input(opt.netG, opt.norm)
         if opt.isTrain:
-            smallest = max(smallest, catalog.smallest_image(opt.netD, opt.n_layers_D))
+            smallest = max(smallest, catalog.smallest_image(opt.netD, opt.n_layers_D, getattr(opt, 'num_scales_D', 1)))
         for domain, path in zip('AB', self.first_paths, strict=False):
             height, width = getattr(self, f'real_{domain}').shape[-2:]
             if min(height, width) < smallest:
@@ -172,13 +174,6 @@ class BaseModel(Translating):
         """Log losses. They stay on the device until they are printed."""
         self.noted.update({name: term.detach() for name, term in terms.items()})
 
-    def critic_penalty(self, netD, real, fake):
-        """The gradient penalty of --gan_mode wgangp; 0 for other losses."""
-        if self.opt.gan_mode != 'wgangp' or self.opt.lambda_gp == 0:
-            return 0.0
-        position = self.group.rows(lambda n: torch.rand(n, 1, 1, 1, device=real.device, dtype=real.dtype), len(real))
-        return gradient_penalty(netD, real, fake, self.opt.lambda_gp, position)
-
     def gather_state(self, averages: dict[str, nn.Module]):
         """Collect the full state, including the `averages` of networks, in the main process.
 
@@ -193,8 +188,8 @@ class BaseModel(Translating):
         """After a checkpoint is saved as `label`: for a model that writes files besides it."""
 
     def get_current_losses(self) -> dict[str, float]:
-        """The losses of the last step, in the order of `loss_names`. Synchronizes with the device and all processes."""
-        known = {name: self.losses.get(name) for name in self.loss_names}
+        """The losses of the last step, those of `loss_names` first. Synchronizes with the device and all processes."""
+        known = {name: self.losses.get(name) for name in dict.fromkeys([*self.loss_names, *self.losses])}
         tensors = [value for value in known.values() if value is not None]
         together = self.group.sum(torch.stack([tensor.float() for tensor in tensors])) if tensors else torch.zeros(0)
         values = iter(together.tolist())
@@ -202,19 +197,4 @@ class BaseModel(Translating):
 
     def describe_networks(self, verbose: bool = False) -> str:
         """Names and sizes of the networks, with their structure if `verbose`."""
-        lines = ['---------- Networks initialized -------------']
-        for name, net in self.nets.items():
-            count = sum(parameter.numel() for parameter in net.parameters())
-            if verbose:
-                lines.append(str(net))
-            lines.append(f'[Network {name}] Total number of parameters : {count / 1e6:.3f} M')
-        return '\n'.join([*lines, '-----------------------------------------------'])
-
-
-def memory_format(runtime, training: bool, norm: str, fused_norms: bool) -> torch.memory_format:
-    """channels_last where it is faster; docs/performance.md has the measurements."""
-    if runtime.device.type == 'cpu':
-        faster = not training
-    else:
-        faster = runtime.precision != 'fp32' and (norm != 'instance' or fused_norms)
-    return torch.channels_last if faster else torch.contiguous_format
+        return networks.describe(self.nets, verbose)

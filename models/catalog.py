@@ -1,21 +1,28 @@
 """The names of all network variants, what they mean, and the image sizes they can take. Needs no torch."""
 import re
 
+from util.registry import Registry
+
 DEFAULT_MODEL = 'cycle_gan'         # of train.py, as in the reference
 NORMS = ('batch', 'instance', 'none', 'syncbatch')
-GAN_MODES = ('vanilla', 'lsgan', 'wgangp')
+GAN_MODES = ('vanilla', 'lsgan', 'wgangp', 'hinge')
+AUGMENTATIONS = ('color', 'translation', 'cutout')      # of --diffaug
 INIT_TYPES = ('normal', 'xavier', 'kaiming', 'orthogonal')
 
 # PatchGAN layers by name; the receptive field is 16, 70 and 286 pixels (pix2pix, section 4.4)
 PATCH_LAYERS = {'basic': 3, 'patch16': 1, 'patch70': 3, 'patch286': 5}
 MAX_LAYERS_OF_SCALES = 8    # of a discriminator of several scales: 64 channels become 8192
 NET_D = ('basic', 'n_layers', 'pixel', 'patch16', 'patch70', 'patch286')
+# Networks of one's own: files models/nets/<name>.py besides ours, for --netG and --netD (docs/extending.md)
+own_nets = Registry('models.nets', kind='', option='netG',
+                    ours=('bicycle', 'convolutions', 'cut', 'discriminators', 'factory', 'generators', 'layers',
+                          'munit', 'norms', 'recompute', 'vgg'))
 NET_G_HELP = ('resnet_9blocks, resnet_6blocks or any resnet_<n>blocks up to 999; unet_256, unet_128 or any '
               'unet_<power of 2>; encdec_256, encdec_128, ...: the same without skip connections')
 
 
 def parse_netG(name: str) -> tuple[str, int]:
-    """Family and depth of a generator: ('resnet', blocks), ('unet', levels) or ('encdec', levels).
+    """Family and depth of a generator: ('resnet', blocks), ('unet', levels), ('encdec', levels) or ('own', 0).
 
     Raises ValueError for any other name.
     """
@@ -25,18 +32,24 @@ def parse_netG(name: str) -> tuple[str, int]:
         levels = int(match[2]).bit_length() - 1
         if levels >= 5 and 2**levels == int(match[2]):
             return match[1], levels
+    if name in own_nets.names():
+        return 'own', 0
     raise ValueError(f'{name} is not a generator (there are: {NET_G_HELP})')
 
 
 def size_multiple(netG: str) -> int:
     """Both sides of an image must be multiples of this for the output to have the same size."""
     family, depth = parse_netG(netG)
+    if family == 'own':
+        return own_nets.declarations(netG)['size_multiple']
     return 4 if family == 'resnet' else 2**depth
 
 
 def smallest_input(netG: str, norm: str) -> int:
     """The smallest image side that a generator can take: an instance norm needs more than one value of a channel."""
     family, _ = parse_netG(netG)
+    if family == 'own':
+        return own_nets.declarations(netG)['smallest_side']
     return 8 if family == 'resnet' and norm == 'instance' else 4
 
 
@@ -45,10 +58,22 @@ def patch_layers(netD: str, n_layers_D: int) -> int:
     return {'n_layers': n_layers_D, 'pixel': 0, **PATCH_LAYERS}[netD]
 
 
-def smallest_image(netD: str, n_layers_D: int) -> int:
-    """The smallest image side that a discriminator can judge: its last norm needs 2x2 values."""
+def options_of_net(name: str) -> dict[str, tuple]:
+    """The table of options of a network of one's own; {} for ours."""
+    return own_nets.declarations(name)['options'] if name in own_nets.names() else {}
+
+
+def smallest_image(netD: str, n_layers_D: int, num_scales: int = 1) -> int:
+    """The smallest image side that a discriminator can judge: its last norm needs 2x2 values, at the coarsest scale."""
+    if netD in own_nets.names():
+        return own_nets.declarations(netD)['smallest_side']
     layers = patch_layers(netD, n_layers_D)
-    return 3 * 2**layers if layers else 1
+    return 3 * 2**(layers + num_scales - 1) if layers else 1
+
+
+def smallest_encoded(n_blocks_E: int) -> int:
+    """The smallest image side that the encoder of latent codes can take: its last norm needs 2x2 values."""
+    return 2**(n_blocks_E + 1)
 
 
 def smallest_autoencoder(n_downsample: int, n_downsample_style: int, n_layers_D: int = 0, num_scales_D: int = 1) -> int:

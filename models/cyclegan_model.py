@@ -4,7 +4,7 @@ G_A turns A into B and G_B turns B into A (the paper's G and F);
 D_A judges images of B and D_B images of A (the paper's D_Y and D_X).
 """
 from models.base_model import BaseModel
-from models.losses import GAN_LOSSES, l1_loss
+from models.losses import l1_loss
 from models.networks import mixes_batch, together
 from models.training.optimizer import Update
 from util.image_pool import ImagePool
@@ -32,7 +32,6 @@ class CycleGANModel(BaseModel):
             return
         self.netD_A = self.define_D(opt.output_nc)
         self.netD_B = self.define_D(opt.input_nc)
-        self.gan_loss = GAN_LOSSES[opt.gan_mode]
         self.fake_B_pool = ImagePool(opt.pool_size)     # pools draw random numbers in the order of creation
         self.fake_A_pool = ImagePool(opt.pool_size)
         self.optimizer_G = self.define_optimizer(self.netG_A, self.netG_B)
@@ -63,8 +62,8 @@ class CycleGANModel(BaseModel):
         """GAN and cycle losses (eq. 3), and the identity loss (section 5.2)."""
         opt = self.opt
         terms = dict(
-            G_A=opt.lambda_gan * self.gan_loss(self.netD_A(self.fake_B), True),
-            G_B=opt.lambda_gan * self.gan_loss(self.netD_B(self.fake_A), True),
+            G_A=opt.lambda_gan * self.gan_term_of_G(self.netD_A, self.fake_B, self.real_B),
+            G_B=opt.lambda_gan * self.gan_term_of_G(self.netD_B, self.fake_A, self.real_A),
             cycle_A=opt.lambda_A * l1_loss(self.rec_A, self.real_A),
             cycle_B=opt.lambda_B * l1_loss(self.rec_B, self.real_B))
         if opt.lambda_identity > 0:
@@ -73,7 +72,8 @@ class CycleGANModel(BaseModel):
             terms.update(
                 idt_A=opt.lambda_identity * opt.lambda_B * l1_loss(self.idt_A, self.real_B),
                 idt_B=opt.lambda_identity * opt.lambda_A * l1_loss(self.idt_B, self.real_A))
-        return self.total(**terms)
+        return self.total(**terms, **self.image_terms(self.fake_B, self.rec_A, self.real_A, self.netD_B.features, '_A'),
+                          **self.image_terms(self.fake_A, self.rec_B, self.real_B, self.netD_A.features, '_B'))
 
     def loss_D(self):
         """Tell real images from generated ones, which include earlier ones from the pools."""
@@ -83,8 +83,7 @@ class CycleGANModel(BaseModel):
 
     def loss_D_basic(self, netD, real, fake):
         on_real, on_fake = together(netD, real, fake)
-        loss = 0.5 * (self.gan_loss(on_real, True) + self.gan_loss(on_fake, False))
-        return loss + self.critic_penalty(netD, real, fake)
+        return 0.5 * sum(self.gan_terms_of_D(on_real, on_fake)) + self.critic_penalty(netD, real, fake)
 
     def get_current_visuals(self):
         names = ['real_A', 'fake_B', 'rec_A', 'idt_B', 'real_B', 'fake_A', 'rec_B', 'idt_A']

@@ -31,7 +31,13 @@ def wgangp(prediction, real: bool):
     return -exact(prediction).mean() if real else exact(prediction).mean()
 
 
-GAN_LOSSES = {'vanilla': vanilla, 'lsgan': lsgan, 'wgangp': wgangp}
+def hinge(prediction, real: bool):
+    """Hinge loss of D (Lim and Ye 2017): max(0, 1 - D) for real, max(0, 1 + D) for fake; G has that of wgangp."""
+    prediction = exact(prediction)
+    return F.relu(1 - prediction if real else 1 + prediction).mean()
+
+
+GAN_LOSSES = {'vanilla': vanilla, 'lsgan': lsgan, 'wgangp': wgangp, 'hinge': hinge}
 
 
 def gradient_penalty(netD, real: torch.Tensor, fake: torch.Tensor, lambda_gp: float = 10.0,
@@ -48,6 +54,16 @@ def gradient_penalty(netD, real: torch.Tensor, fake: torch.Tensor, lambda_gp: fl
         gradient, = torch.autograd.grad(netD(between).sum(), between, create_graph=True)
     norm = (gradient.flatten(1) + 1e-16).norm(2, dim=1)
     return lambda_gp * (norm - 1).square().mean()
+
+
+def r1_penalty(netD, real: torch.Tensor, lambda_r1: float) -> torch.Tensor:
+    """lambda_r1 / 2 * E[|grad D(x)|^2] at real images (Mescheder et al. 2018, eq. 9); D is summed over its patches."""
+    real = real.detach().requires_grad_()
+    with full_precision(real.device), plain_norms(netD):
+        prediction = netD(real)
+        scales = prediction if isinstance(prediction, list) else [prediction]
+        gradient, = torch.autograd.grad(sum(scale.sum() for scale in scales), real, create_graph=True)
+    return lambda_r1 / 2 * gradient.flatten(1).square().sum(1).mean()
 
 
 def perceptual_loss(vgg: VggFeatures, image: torch.Tensor, source: torch.Tensor) -> torch.Tensor:

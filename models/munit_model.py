@@ -12,7 +12,7 @@ import torch
 
 from models import catalog, networks
 from models.base_model import BaseModel
-from models.losses import GAN_LOSSES, VggFeatures, l1_loss, perceptual_loss
+from models.losses import VggFeatures, l1_loss, perceptual_loss
 from models.training.optimizer import Update
 from util.checkpoint import store
 from util.errors import SizeError, UserError
@@ -86,7 +86,6 @@ class MunitModel(BaseModel):
             return
         self.netD_A = self.define_multiscale_D(opt.input_nc)
         self.netD_B = self.define_multiscale_D(opt.output_nc)
-        self.gan_loss = GAN_LOSSES[opt.gan_mode]
         self.vgg = self.load_vgg() if opt.lambda_vgg > 0 else None
         optional = {'cyc': opt.lambda_cyc, 'vgg': opt.lambda_vgg}
         self.loss_names = [name for name in self.loss_names if optional.get(name[:3], 1) > 0]
@@ -101,7 +100,7 @@ class MunitModel(BaseModel):
     def define_multiscale_D(self, nc):
         opt = self.opt
         net = networks.MultiscaleDiscriminator(nc, opt.ndf, opt.n_layers_D, opt.num_scales_D, opt.norm_D, opt.pad_type)
-        return self.prepare(net, opt.init_type_D)
+        return self.regularized(self.prepare(net, opt.init_type_D))
 
     def forward(self):
         self.content_A, self.style_A = self.netG_A.encode(self.real_A)
@@ -135,11 +134,8 @@ class MunitModel(BaseModel):
 
     def discriminator_loss(self, netD, fake, real):
         on_fake, on_real = networks.together(netD, fake, real)
-        return self.sum_of_scales(on_fake, False) + self.sum_of_scales(on_real, True)
-
-    def sum_of_scales(self, maps, real: bool):
-        """The GAN loss, summed over the maps of all scales of the discriminator."""
-        return sum(self.gan_loss(patches, real) for patches in maps)
+        D_real, D_fake = self.gan_terms_of_D(on_real, on_fake)
+        return D_fake + D_real + self.critic_penalty(netD, real, fake)
 
     def loss_G(self):
         """Reconstruct images within a domain and codes across domains, and fool the discriminators (eq. 5)."""
@@ -161,8 +157,10 @@ class MunitModel(BaseModel):
             recon_s_B=opt.lambda_recon_s * l1_loss(rec_random_B, random_B),
             recon_c_A=opt.lambda_recon_c * l1_loss(rec_content_A, content_A),
             recon_c_B=opt.lambda_recon_c * l1_loss(rec_content_B, content_B),
-            GAN_A=opt.lambda_gan * self.sum_of_scales(self.netD_A(self.fake_A), True),
-            GAN_B=opt.lambda_gan * self.sum_of_scales(self.netD_B(self.fake_B), True))
+            GAN_A=opt.lambda_gan * self.gan_term_of_G(self.netD_A, self.fake_A, self.real_A),
+            GAN_B=opt.lambda_gan * self.gan_term_of_G(self.netD_B, self.fake_B, self.real_B),
+            **self.image_terms(self.fake_A, self.rec_A, self.real_A, self.netD_A.features, '_A'),
+            **self.image_terms(self.fake_B, self.rec_B, self.real_B, self.netD_B.features, '_B'))
         if opt.lambda_cyc > 0:
             terms.update(
                 cyc_A=opt.lambda_cyc * l1_loss(G_A.decode(rec_content_A, self.style_A), self.real_A),

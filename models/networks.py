@@ -2,15 +2,19 @@
 
 They know no options, only explicit arguments, and work in a notebook. The code is in models/nets/.
 """
+from models.nets.bicycle import LatentEncoder, LatentUnet
+from models.nets.cut import PatchSampler
 from models.nets.discriminators import (
     MultiscaleDiscriminator,
     PatchDiscriminator,
+    PatchScales,
     PixelDiscriminator,
 )
 from models.nets.factory import (
     INITIALISERS,
     create_discriminator,
     create_generator,
+    describe,
     describe_generator,
     init_weights,
     mixes_batch,
@@ -54,11 +58,15 @@ __all__ = [
     'Dropout',
     'INITIALISERS',
     'InstanceNorm2d',
+    'LatentEncoder',
+    'LatentUnet',
     'LinearBlock',
     'MultiscaleDiscriminator',
     'MunitGenerator',
     'NORM_LAYERS',
     'PatchDiscriminator',
+    'PatchSampler',
+    'PatchScales',
     'PixelDiscriminator',
     'ResnetBlock',
     'ResnetGenerator',
@@ -70,6 +78,7 @@ __all__ = [
     'adain',
     'create_discriminator',
     'create_generator',
+    'describe',
     'describe_generator',
     'init_weights',
     'mixes_batch',

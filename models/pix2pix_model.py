@@ -7,7 +7,7 @@ The noise z of the paper is dropout, in training and at test time. Each ablation
 import torch
 
 from models.base_model import BaseModel
-from models.losses import GAN_LOSSES, l1_loss
+from models.losses import l1_loss
 from models.networks import together
 from models.training.optimizer import Update
 
@@ -31,7 +31,6 @@ class Pix2PixModel(BaseModel):
         if not opt.isTrain:
             return
         self.netD = self.define_D(opt.output_nc if opt.unconditional_D else opt.input_nc + opt.output_nc)
-        self.gan_loss = GAN_LOSSES[opt.gan_mode]
         self.optimizer_G = self.define_optimizer(self.netG)
         self.optimizer_D = self.define_optimizer(self.netD)
 
@@ -48,7 +47,7 @@ class Pix2PixModel(BaseModel):
         """Tell real pairs from pairs with a generated image. Halved, so that D learns more slowly than G."""
         real, fake = self.seen_by_D(self.real_B), self.seen_by_D(self.fake_B.detach())
         on_fake, on_real = together(self.netD, fake, real)
-        D_fake, D_real = self.gan_loss(on_fake, False), self.gan_loss(on_real, True)
+        D_real, D_fake = self.gan_terms_of_D(on_real, on_fake)
         self.note(D_real=D_real, D_fake=D_fake)
         return 0.5 * (D_fake + D_real) + self.critic_penalty(self.netD, real, fake)
 
@@ -57,8 +56,12 @@ class Pix2PixModel(BaseModel):
         opt = self.opt
         terms = dict(G_L1=opt.lambda_L1 * l1_loss(self.fake_B, self.real_B))
         if opt.lambda_gan > 0:
-            terms.update(G_GAN=opt.lambda_gan * self.gan_loss(self.netD(self.seen_by_D(self.fake_B)), True))
-        return self.total(**terms)
+            fake, real = self.seen_by_D(self.fake_B), self.seen_by_D(self.real_B)
+            terms.update(G_GAN=opt.lambda_gan * self.gan_term_of_G(self.netD, fake, real))
+        return self.total(**terms, **self.image_terms(self.fake_B, self.fake_B, self.real_B, self.features_of_D))
+
+    def features_of_D(self, image):
+        return self.netD.features(self.seen_by_D(image))
 
     def seen_by_D(self, image):
         """The input of the discriminator: `real_A` and the image, concatenated along channels."""

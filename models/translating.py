@@ -59,6 +59,17 @@ class Translating:
         self.forward()
         return {name: image for name, image in self.get_current_visuals().items() if not name.startswith('idt')}
 
+    def saved_names(self, found: list[str]) -> dict[str, str]:
+        """The name in the checkpoint of each network: {'G_A': 'G_B', ...}; the checkpoint has the names `found`.
+
+        The networks of A and B are swapped if --direction is the opposite of that in training.
+        """
+        opt = self.opt
+        if not self.two_way or opt.isTrain or opt.trained_direction in ('', opt.direction):
+            return {name: name for name in self.nets}
+        other = str.maketrans('AB', 'BA')
+        return {name: name[:-1] + name[-1].translate(other) for name in self.nets}
+
     def prepare_test(self, read_image, list_images) -> dict:
         """Called before the first translation, for models that need images besides those of the dataset.
 

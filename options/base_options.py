@@ -123,13 +123,15 @@ class BaseOptions:
         group.add_argument('--ngf', type=whole(1, 16384), default=64, help='channels after the first layer of the generator')
         group.add_argument('--ndf', type=whole(1, 16384), default=64, help='channels after the first layer of the discriminator')
         group.add_argument('--netG', default='resnet_9blocks', help=catalog.NET_G_HELP)
-        group.add_argument('--netD', default='basic', choices=catalog.NET_D, metavar='NET', help=f'one of {", ".join(catalog.NET_D)}; basic is a 70x70 PatchGAN')
+        group.add_argument('--netD', default='basic', choices=(*catalog.NET_D, *catalog.own_nets.names()), metavar='NET', help=f'one of {", ".join(catalog.NET_D)}; basic is a 70x70 PatchGAN')
         group.add_argument('--n_layers_D', type=whole(1, 30), default=3, help='layers of the discriminator for --netD n_layers')
         group.add_argument('--norm', default='instance', choices=(*catalog.NORMS, 'sync_batch', 'sync_instance'), metavar='NORM', help='instance, batch, none, or syncbatch (statistics over all processes)')
         group.add_argument('--init_type', default='normal', choices=catalog.INIT_TYPES, metavar='TYPE', help=f'initial weights: {", ".join(catalog.INIT_TYPES)}')
         group.add_argument('--init_gain', type=number(0), default=0.02, help='scale of the initial weights for normal, xavier and orthogonal')
         group.add_argument('--no_dropout', action='store_true', help='no dropout in the generator')
         group.add_argument('--dropout', dest='no_dropout', action='store_false', default=False, help='dropout in the generator, for models that have none by default')
+        group.add_argument('--antialias', action='store_true', help='filter the features of ResNet generators and PatchGANs where their size changes')
+        group.add_argument('--no_antialias', dest='antialias', action='store_false', default=False, help='do not filter, for models that do by default')
 
         group = parser.add_argument_group('data')
         group.add_argument('--dataset_mode', default='unaligned', help=f'one of {", ".join(data.registry.names())}')
@@ -169,6 +171,10 @@ class BaseOptions:
         for option, registry in (('model', models.registry), ('dataset_mode', data.registry)):
             name, = parser.peek(argv, option)
             stored = self.extend(parser, argv, registry, name, stored)
+        for option in ('netG', 'netD'):
+            name, = parser.peek(argv, option)
+            parser.add_table(f'of --{option} {name}', catalog.options_of_net(name))
+        parser.set_defaults(**stored)
         parser.add_argument('-h', '--help', action='help', help='show this and exit; with --model M also the options of M')
         return parser
 
@@ -183,8 +189,8 @@ class BaseOptions:
         for old, new in tables['older_names']:
             parser.add_older_name(old, new)
         parser.set_defaults(**tables['defaults'])
-        if 'preset' in tables[f'{phase}_options']:
-            preset, = parser.peek(argv, 'preset')
+        if tables['preset_option'] in tables[f'{phase}_options']:
+            preset, = parser.peek(argv, tables['preset_option'])
             parser.set_defaults(**tables['presets'].get(preset, {}))
         if registry.is_older(name):
             parser.accept_any_value(*VALUES_OF_FILES[registry.kind])
@@ -207,10 +213,9 @@ class BaseOptions:
         note_older_names(argv, values['model'])
         self.defaults = {name: parser.get_default(name) for name in values}
         values = self.complete(values, given, stored)
-        source = Path(values['checkpoints_dir']) / values['name']
         # an option that must be dropped causes no further problems, nor does the default used for a wrong value
         refused = {problem.split()[0] for problem in parser.problems}   # '--crop_size 0: needs ...'
-        further = (contradictions(values, given, stored, source) or rules.problems_of(values, self.is_train))
+        further = (self.contradictions(values, given, stored) or rules.problems_of(values, self.is_train))
         problems = parser.problems + [line for line in further if refused.isdisjoint(re.findall(r'--\w+', line))]
         if problems:
             raise UserError(*problems)
@@ -233,6 +238,10 @@ class BaseOptions:
         gpu_ids = [int(number) for number in options.gpu_ids.split(',') if int(number) >= 0]
         limits = {'num_test': NUM_TEST} if options.as_dict().get('num_test') == float('inf') else {}
         return options.replace(gpu_ids=gpu_ids, **limits).writable()
+
+    def contradictions(self, values: dict, given: set, stored: dict) -> list[str]:
+        """A sentence for each given option that the networks of a checkpoint cannot have."""
+        return contradictions(values, given, stored, (Path(values['checkpoints_dir']) / values['name']).absolute())
 
     def stored_options(self, argv) -> dict:
         """Options that come from a checkpoint."""

@@ -169,12 +169,18 @@ class OptionParser(argparse.ArgumentParser):
     def add_table(self, title: str, table: dict[str, tuple]):
         """Add options from a table {name: (default, meaning[, valid values])}; a default of False makes a switch.
 
+        One whose default is True is turned off with `--name False`.
+
         The valid values are words, or the smallest and largest whole number.
         """
         group = self.add_argument_group(title)
         for name, (default, meaning, *valid) in table.items():
+            if f'--{name}' in self._option_string_actions:
+                raise UserError(f'the options {title} have a --{name}, but there is such an option already; rename it')
             if default is False:
                 group.add_argument(f'--{name}', action='store_true', help=meaning)
+            elif default is True:
+                group.add_argument(f'--{name}', default=True, help=meaning, type=boolean, metavar='True|False')
             elif isinstance(default, int):
                 limits = valid[0] if valid else ()
                 group.add_argument(f'--{name}', default=default, help=meaning, type=whole(*limits), metavar='N')
@@ -244,6 +250,12 @@ def number(low: float | None = None, above: float | None = None, below: float | 
             raise argparse.ArgumentTypeError(f'needs a finite number {words}'.strip())
         return value
     return convert
+
+
+def boolean(text: str) -> bool:
+    if text.lower() not in ('true', 'false'):
+        raise argparse.ArgumentTypeError('needs True or False')
+    return text.lower() == 'true'
 
 
 def duration(text: str) -> float:

@@ -1,14 +1,15 @@
 """Options that come from a checkpoint, and what on the command line contradicts them."""
 from pathlib import Path
 
-from models import registry
+from models import catalog, registry
 from util.checkpoint import damage, layout, transaction
 from util.checkpoint.manifest import newest_first
 from util.console import note, warn
 from util.errors import UserError
 
 ARCHITECTURE = ('model', 'input_nc', 'output_nc', 'ngf', 'ndf', 'netG', 'netD', 'n_layers_D', 'norm', 'no_dropout',
-                'unconditional_D')
+                'unconditional_D', 'num_scales_D', 'norm_D', 'antialias',
+                'spectral_norm_D')
 
 
 def newest_good(folder: Path, new_if_none: bool = False) -> str:
@@ -46,6 +47,34 @@ def load_run(folder: Path, label: str) -> dict | None:
     return load_state(folder, label)
 
 
+def networks_to_start_from(source: str, label: str, checkpoints_dir: str, model: str,
+                           direction: str) -> tuple[str, dict]:
+    """The direction of the run that --init_from names, and the options of its networks; '' and {} if it is not known.
+
+    `model` and `direction` are those of the new run; no model means that of `source`.
+    """
+    try:
+        files = layout.named_weights(source, label, checkpoints_dir)
+    except UserError:       # reported with the other mistakes
+        return '', {}
+    path = next(iter(files.values()))
+    label = layout.label_of(path)
+    state = load_run(path.parent, label) if label in layout.labels(path.parent) else None
+    if state is None:
+        return '', {}
+    trained = state['options']
+    facts = registry.declarations(trained['model'])
+    same = not model or registry.resolve(model) == registry.resolve(trained['model'])
+    if not same and (facts['own_networks'] or registry.declarations(model)['own_networks']):
+        return trained['direction'], {}
+    nets = {**catalog.options_of_net(trained['netG']), **catalog.options_of_net(trained['netD'])}
+    names = {*ARCHITECTURE, *facts['options'], *nets} if same else {*ARCHITECTURE} - {'model'}
+    options = {name: trained[name] for name in names if name in trained}
+    if direction != trained['direction'] and facts['two_way']:
+        options.update(input_nc=trained['output_nc'], output_nc=trained['input_nc'])
+    return trained['direction'], options
+
+
 def warn_of_lost_options(folder: Path, label: str):
     """Warn about a checkpoint that has lost its state file; the test continues with the weights alone."""
     state = layout.state_path(folder, label)
@@ -54,10 +83,10 @@ def warn_of_lost_options(folder: Path, label: str):
              f'that the command line describes')
 
 
-def contradictions(values: dict, given: set, stored: dict, source: Path) -> list[str]:
+def contradictions(values: dict, given: set, stored: dict, source) -> list[str]:
     """A sentence for each given option that the stored networks cannot have."""
     names = [name for name in (*ARCHITECTURE, 'direction') if name in given and name in stored]
-    return [f'{as_flag(name, values[name])} contradicts {source.absolute()}, which was trained with '
+    return [f'{as_flag(name, values[name])} contradicts {source}, which was trained with '
             f'{as_flag(name, stored[name])}; drop the option'
             for name in names if not compatible(name, values[name], stored, not values['isTrain'])]
 
@@ -77,6 +106,8 @@ def compatible(name: str, value, stored: dict, testing: bool = False) -> bool:
 def as_flag(name: str, value) -> str:
     if name == 'no_dropout':
         return '--no_dropout' if value else '--dropout'
+    if name == 'antialias':
+        return '--antialias' if value else '--no_antialias'
     return f'--{name}' if value is True else f'no --{name}' if value is False else f'--{name} {value}'
 
 

@@ -10,9 +10,15 @@ from pathlib import Path
 import data
 import models
 from models import catalog
+from util.checkpoint import layout
+from util.errors import UserError
 from util.registry import nearest
 
 from .parser import file_name
+
+# options of the losses that the models here share
+OBJECTIVE = ('relativistic', 'label_smoothing', 'lambda_r1', 'spectral_norm_D', 'diffaug', 'lambda_feat',
+             'lambda_perceptual', 'lambda_tv', 'lambda_gdl', 'lr_D', 'n_critic')
 
 
 @dataclass
@@ -31,7 +37,9 @@ class Choice:
 
     @property
     def generator_is_known(self) -> bool:
-        return self.model['own_networks'] or not any(unknown_generator(self))
+        """Do the rules of --netG apply?"""
+        facts = self.model
+        return not facts['own_generator'] and (facts['own_networks'] or not any(unknown_generator(self)))
 
 
 def choice_of(values: dict) -> Choice:
@@ -42,14 +50,16 @@ def choice_of(values: dict) -> Choice:
 def problems_of(values: dict, is_train: bool) -> list[str]:
     """A sentence for each mistake; an empty list if there is none."""
     opt = choice_of(values)
-    rules = [missing_data_folder, wrong_dataset_mode, changed_fixed_option, load_smaller_than_crop,
+    rules = [missing_data_folder, wrong_dataset_mode, changed_fixed_option, load_smaller_than_crop, unfit_family,
              SIZE_RULES[opt.model['size_rule']], wrong_channels]
     if not opt.model['older']:      # whose networks and inputs may be its own
         rules += [one_domain_only, unknown_generator]
     if is_train:
-        rules += [resume_and_overwrite, model_that_only_translates, nothing_to_train, useless_grad_checkpoint,
-                  accumulate_with_engine, window_too_small_for_discriminator, excluded_value,
-                  identity_of_other_channels, missing_vgg_weights, twin_of_others, twin_with_mixed_batches]
+        rules += [resume_and_overwrite, missing_start, freeze_of_others, model_that_only_translates,
+                  nothing_to_train, useless_grad_checkpoint, accumulate_with_engine,
+                  window_too_small_for_discriminator, excluded_value, different_channels, identity_of_other_channels,
+                  own_discriminator_of_scales, unfit_objective, missing_vgg_weights, graph_of_other_steps,
+                  twin_of_others, twin_with_mixed_batches]
     else:
         rules += [examples_and_random_styles, missing_examples, bad_model_suffix]
     return [problem for rule in rules for problem in rule(opt)]
@@ -69,7 +79,15 @@ def options_without_effect(values: dict, given) -> list[str]:
     opt, warnings = choice_of(values), []
     if opt.model['own_networks']:
         warnings += [f'--{name} {opt[name]} has no effect: --model {opt["model"]} has networks of its own'
-                     for name in ('netG', 'netD', 'norm') if name in given]
+                     for name in ('netG', 'netD', 'norm', 'antialias') if name in given]
+    if opt['isTrain'] and models.registry.is_older(opt['model']):
+        warnings += [f'--{name} has no effect: --model {opt["model"]} computes its losses itself'
+                     for name in OBJECTIVE if name in given]
+    if opt['isTrain'] and opt['continue_train'] and 'init_from' in given:
+        warnings.append(f'--init_from {opt["init_from"]} has no effect: the run is resumed with its own weights')
+    if opt['isTrain'] and not opt['init_from']:
+        warnings += [f'--{name} has no effect without --init_from' for name in ('init_epoch', 'init_partial')
+                     if name in given]
     if opt['isTrain'] and not opt['continue_train']:
         warnings += [f'--{name} {opt[name]} has no effect without --continue_train'
                      for name, default in (('epoch', 'latest'), ('load_iter', 0)) if opt[name] != default]
@@ -131,10 +149,19 @@ def wrong_channels(opt):
 # ---- networks and sizes
 
 def unknown_generator(opt):
+    if opt.model['own_generator']:
+        return
     try:
         catalog.parse_netG(opt['netG'])
     except ValueError as error:
         yield f'--netG {error}{nearest(opt["netG"], ("resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128"))}'
+
+
+def unfit_family(opt):
+    families = opt.model['netG_families']
+    if families and opt.generator_is_known and catalog.parse_netG(opt['netG'])[0] not in families:
+        yield (f'--netG {opt["netG"]} is not for --model {opt["model"]}, which needs a {" or ".join(families)} '
+               f'generator; drop the option')
 
 
 def size_multiple(values: dict) -> int:
@@ -196,14 +223,26 @@ def nothing(opt):
     return ()
 
 
-SIZE_RULES = {'generator': size_unfit_for_generator, 'autoencoder': size_unfit_for_autoencoder, 'none': nothing}
+def size_unfit_for_encoder(opt):
+    """For a generator next to an encoder of latent codes."""
+    yield from size_unfit_for_generator(opt)
+    option, side = window_of(opt)
+    smallest = catalog.smallest_encoded(opt['n_blocks_E'])
+    if side is not None and 8 <= side < smallest:
+        yield (f'{option} {side} is too small for --n_blocks_E {opt["n_blocks_E"]}, which needs {smallest}; use fewer '
+               f'blocks')
+
+
+SIZE_RULES = {'generator': size_unfit_for_generator, 'autoencoder': size_unfit_for_autoencoder,
+              'latent': size_unfit_for_encoder, 'none': nothing}
 
 
 def window_too_small_for_discriminator(opt):
-    if opt['netD'] not in catalog.NET_D or opt.model['size_rule'] != 'generator':
+    known = (*catalog.NET_D, *catalog.own_nets.names())
+    if opt['netD'] not in known or opt.model['own_networks'] or opt.model['size_rule'] == 'none':
         return      # reported by the parser, or by the size rule of the model
     _, side = window_of(opt)
-    smallest = catalog.smallest_image(opt['netD'], opt['n_layers_D'])
+    smallest = catalog.smallest_image(opt['netD'], opt['n_layers_D'], opt.get('num_scales_D', 1))
     if side is not None and 8 <= side < smallest:      # smaller ones do not fit the generator
         yield (f'--crop_size {side} is too small for --netD {opt["netD"]}, which needs {smallest}; '
                f'use a larger --crop_size, --netD n_layers --n_layers_D 1 or --netD pixel')
@@ -214,6 +253,21 @@ def window_too_small_for_discriminator(opt):
 def resume_and_overwrite(opt):
     if opt.get('continue_train') and opt.get('overwrite'):
         yield '--continue_train resumes a run, and --overwrite discards it; drop one of them'
+
+
+def missing_start(opt):
+    if opt['init_from'] and not opt['continue_train']:
+        try:
+            layout.named_weights(opt['init_from'], opt['init_epoch'], opt['checkpoints_dir'])
+        except UserError as error:
+            yield from error.args
+
+
+def freeze_of_others(opt):
+    if opt['freeze'] and opt['parallel'] == 'twin':
+        yield '--freeze does not work with --parallel twin; drop one of them'
+    if opt['freeze'] and models.registry.is_older(opt['model']):
+        yield f'--freeze needs a model with `updates`, which --model {opt["model"]} is not; drop it'
 
 
 def model_that_only_translates(opt):
@@ -249,6 +303,12 @@ def excluded_value(opt):
             yield f'--{name} {opt[name]} is not for --model {opt["model"]}: {reasons[opt[name]]}; drop the option'
 
 
+def different_channels(opt):
+    if opt.model['same_channels'] and opt['input_nc'] != opt['output_nc']:
+        yield (f'--model {opt["model"]} needs --input_nc equal to --output_nc, not {opt["input_nc"]} and '
+               f'{opt["output_nc"]}, because its generator sees its own results')
+
+
 def identity_of_other_channels(opt):
     identity = opt.get('lambda_identity', 0)
     if identity > 0 and opt['input_nc'] != opt['output_nc'] and not any(wrong_channels(opt)):
@@ -256,18 +316,46 @@ def identity_of_other_channels(opt):
                f'{opt["output_nc"]}; set --lambda_identity 0')
 
 
+def own_discriminator_of_scales(opt):
+    if 'num_scales_D' in opt.values and opt['netD'] in catalog.own_nets.names():
+        yield (f'--netD {opt["netD"]} is not for --model {opt["model"]}, whose discriminators have several scales; '
+               f'drop the option')
+
+
+def unfit_objective(opt):
+    mode = opt['gan_mode']
+    if opt['relativistic'] and mode == 'wgangp':
+        yield '--relativistic does not work with --gan_mode wgangp; drop one of them'
+    if opt['label_smoothing'] and mode not in ('vanilla', 'lsgan'):
+        yield f'--label_smoothing needs --gan_mode vanilla or lsgan, not {mode}; drop one of them'
+    if opt['lambda_perceptual'] and not opt['perceptual_weights']:
+        yield '--lambda_perceptual needs a file with the weights of VGG19 or VGG16; add --perceptual_weights FILE'
+    if opt['lambda_perceptual'] and opt['output_nc'] not in (1, 3):
+        yield f'--lambda_perceptual needs images of 1 or 3 channels, not {opt["output_nc"]}; drop it'
+
+
+def graph_of_other_steps(opt):
+    """A captured step is the same each time."""
+    for name, plain in (('n_critic', 1), ('ema', 0)):
+        if opt['engine'] == 'graph' and opt[name] != plain:
+            yield f'--{name} does not work with --engine graph; drop one of them'
+
+
 def missing_vgg_weights(opt):
-    path = opt.get('vgg_weights')
-    if path and not Path(path).is_file():
-        yield f'there is no file {Path(path).absolute()}; correct --vgg_weights'
+    for name in ('vgg_weights', 'perceptual_weights'):
+        path = opt.get(name)
+        if path and not Path(path).is_file():
+            yield f'there is no file {Path(path).absolute()}; correct --{name}'
 
 
 def twin_of_others(opt):
     if opt['parallel'] != 'twin':
         return
-    if not opt.model['twin'] or opt['accumulate'] > 1 or opt['engine'] in ('compile', 'graph'):
+    plain = opt['accumulate'] == opt['n_critic'] == 1 and opt['engine'] not in ('compile', 'graph')
+    if not opt.model['twin'] or not plain:
         able = [name for name in models.registry.readable_names() if models.registry.declarations(name)['twin']]
-        yield f'--parallel twin is for --model {" and ".join(able)}, without --accumulate and with --engine eager'
+        yield (f'--parallel twin is for --model {" and ".join(able)}, without --accumulate or --n_critic and '
+               f'with --engine eager')
 
 
 def twin_with_mixed_batches(opt):

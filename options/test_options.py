@@ -1,6 +1,7 @@
 """Options of test.py."""
 import data
 import models
+from models import catalog
 from util.errors import UserError
 
 from .base_options import BaseOptions
@@ -9,7 +10,7 @@ from .parser import OptionParser, file_name, number, whole
 from .restore import load_run, warn_of_lost_options
 
 # what test.py takes over from training; its other options are about testing
-RESTORED = ('model', 'input_nc', 'output_nc', 'ngf', 'netG', 'norm', 'no_dropout', 'dataset_mode',
+RESTORED = ('model', 'input_nc', 'output_nc', 'ngf', 'netG', 'norm', 'no_dropout', 'antialias', 'dataset_mode',
             'direction', 'preprocess', 'crop_size', 'max_pixels', 'display_winsize', 'range_A', 'range_B', 'bands',
             'bands_A', 'bands_B', 'pages', 'labels_A', 'labels_B', 'dtype_A', 'dtype_B', 'show_bands', 'square_pairs')
 # where the images of the training are; not for a test that has a --dataroot of its own
@@ -76,7 +77,8 @@ class TestOptions(BaseOptions):
                 parser.conflict_handler = 'resolve'
                 options().add_options(parser)
             return [name for name in trained if name not in {action.dest for action in parser._actions}]
-        return [option for registry, name in named for option in registry.declarations(name)['options']]
+        return [*catalog.options_of_net(trained['netG']),
+                *(option for registry, name in named for option in registry.declarations(name)['options'])]
 
     def examples(self, argv):
         names = 'style_image', 'style_dir'

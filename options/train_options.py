@@ -7,7 +7,7 @@ from . import rules
 from .base_options import BaseOptions
 from .image_options import add_augment_options
 from .parser import file_name, names_of, number, whole
-from .restore import load_run, newest_good
+from .restore import contradictions, load_run, networks_to_start_from, newest_good
 
 MONITORS = ('visdom', 'tensorboard', 'wandb', 'none')
 NOT_RESTORED = {'name', 'checkpoints_dir', 'suffix', 'continue_train', 'overwrite', 'epoch', 'load_iter', 'epoch_count',
@@ -26,6 +26,10 @@ class TrainOptions(BaseOptions):
         group.add_argument('--continue_train', nargs='?', const=True, default=False, choices=('auto',), metavar='auto', help='resume the run from its newest checkpoint, or from --epoch; auto: start a new run if there is none')
         group.add_argument('--overwrite', action='store_true', help='delete an earlier run of this name instead of moving it aside')
         group.add_argument('--epoch_count', type=whole(1), default=1, help='number of the first epoch, to continue from bare weights')
+        group.add_argument('--init_from', default='', metavar='RUN', help='start with the networks of another run, given by its name or folder, or of a .pth file; the optimizers and the schedule are new (docs/fine_tuning.md)')
+        group.add_argument('--init_epoch', type=file_name, default='latest', help='checkpoint of --init_from: latest, the number of an epoch, or iter_N')
+        group.add_argument('--init_partial', action='store_true', help='of --init_from, load the tensors that fit and leave out the others')
+        group.add_argument('--freeze', nargs='*', default=[], metavar='NAME', help='networks and layers that are not trained, such as D or G.model.1; * stands for any text')
         group.add_argument('--n_epochs', type=whole(0), default=100, help='epochs at the full learning rate')
         group.add_argument('--n_epochs_decay', type=whole(0), default=100, help='epochs in which the learning rate decays linearly to 0')
         group.add_argument('--max_iters', type=whole(0), default=0, help='end after N batches instead of epochs; the learning-rate schedule is stretched over them')
@@ -38,13 +42,26 @@ class TrainOptions(BaseOptions):
         group.add_argument('--lr_decay_iters', type=whole(1), default=50, help='epochs (or iterations, see --lr_step_unit) between steps of --lr_policy step')
         group.add_argument('--lr_gamma', type=number(above=0), default=0.1, help='factor of each step of --lr_policy step')
         group.add_argument('--lr_step_unit', default='epoch', choices=('epoch', 'iter'), metavar='UNIT', help='--lr_decay_iters counts epochs or iterations (batches)')
-        group.add_argument('--gan_mode', default='lsgan', choices=catalog.GAN_MODES, metavar='MODE', help='vanilla (cross-entropy), lsgan or wgangp')
+        group.add_argument('--gan_mode', default='lsgan', choices=catalog.GAN_MODES, metavar='MODE', help='vanilla (cross-entropy), lsgan, wgangp or hinge')
         group.add_argument('--lambda_gp', type=number(0), default=10.0, help='weight of the gradient penalty of wgangp; 0 leaves it out')
         group.add_argument('--pool_size', type=whole(0), default=50, help='generated images kept for the discriminator; 0: none')
-
+        group.add_argument('--lr_D', type=number(0), default=0.0, help='learning rate of the discriminators; 0: that of --lr')
+        group.add_argument('--n_critic', type=whole(1), default=1, help='train the generators in every N-th step only')
         group.add_argument('--ema', type=number(0, below=1), default=0.0, help='keep moving averages of the generators with this decay, such as 0.999; test.py uses them. 0: none')
 
         add_augment_options(parser)
+
+        group = parser.add_argument_group('objective (docs/objectives.md)')
+        group.add_argument('--relativistic', action='store_true', help='D tells which of two images is more real (not for wgangp)')
+        group.add_argument('--label_smoothing', type=number(0, below=0.5), default=0.0, metavar='X', help='real images have the label 1 - X for D, such as 0.9 (for vanilla and lsgan)')
+        group.add_argument('--lambda_r1', type=number(0), default=0.0, help='weight of the R1 gradient penalty of D, such as 1')
+        group.add_argument('--spectral_norm_D', action='store_true', help='spectral norm on the convolutions of D')
+        group.add_argument('--diffaug', type=names_of((*catalog.AUGMENTATIONS, 'none')), default='none', metavar='LIST', help='change what D sees at random, for small datasets: color,translation,cutout')
+        group.add_argument('--lambda_feat', type=number(0), default=0.0, help='weight of feature matching: L1 on the features of D')
+        group.add_argument('--lambda_perceptual', type=number(0), default=0.0, help='weight of the L1 loss on VGG features; needs --perceptual_weights')
+        group.add_argument('--perceptual_weights', default='', metavar='FILE', help='weights of VGG19 or VGG16 from torchvision')
+        group.add_argument('--lambda_tv', type=number(0), default=0.0, help='weight of the total variation of generated images')
+        group.add_argument('--lambda_gdl', type=number(0), default=0.0, help='weight of the gradient difference loss')
 
         group = parser.add_argument_group('speed and memory')
         group.add_argument('--engine', default='auto', choices=('auto', 'eager', 'compile', 'graph'), metavar='HOW', help='eager; compile: torch.compile; graph (experimental): each step as one CUDA graph; auto: eager (docs/performance.md)')
@@ -81,24 +98,48 @@ class TrainOptions(BaseOptions):
         group.add_argument('--visdom_assets', default='', metavar='DIR', help='folder with the browser files of visdom, for a machine without internet (see scripts/visdom_assets.py)')
 
     def stored_options(self, argv):
-        """With --continue_train, the options of the run that is resumed."""
+        """With --continue_train, the options of the run that is resumed; with --init_from, those of its networks."""
         mode, = self.build_parser(argv).peek(argv, 'continue_train')
         self.resumed = ''       # the label of the checkpoint that is resumed
-        if not mode:
+        self.init_direction = ''    # of the run that --init_from names
+        if mode:
+            folder, label = self.run_folder(argv)
+            if label == 'latest':
+                label = newest_good(folder, new_if_none=mode == 'auto')
+            state = load_run(folder, label) if label else None
+            self.resumed = label
+            if state:
+                return {name: value for name, value in state['options'].items() if name not in NOT_RESTORED}
+        return {} if self.resumed else self.options_to_start_from(argv)
+
+    def options_to_start_from(self, argv) -> dict:
+        """The options of the networks that --init_from names, if they are known."""
+        parser = self.build_parser(argv)
+        parser.set_defaults(model='')
+        source, label, folder, model, direction = parser.peek(argv, 'init_from', 'init_epoch', 'checkpoints_dir',
+                                                              'model', 'direction')
+        if not source:
             return {}
-        folder, label = self.run_folder(argv)
-        if label == 'latest':
-            label = newest_good(folder, new_if_none=mode == 'auto')
-        state = load_run(folder, label) if label else None
-        self.resumed = label
-        return {name: value for name, value in state['options'].items() if name not in NOT_RESTORED} if state else {}
+        self.init_direction, options = networks_to_start_from(source, label, folder, model, direction)
+        return options
+
+    def contradictions(self, values, given, stored):
+        """With --init_partial, networks may differ from those that they start from."""
+        source = values['init_from']
+        if self.resumed or not source:
+            return super().contradictions(values, given, stored)
+        if values['init_partial']:
+            return []
+        return [f'{line}, or load what fits with --init_partial'
+                for line in contradictions(values, given - {'model'}, stored, source)]
 
     def complete(self, values, given, stored):
         values = super().complete(values, given, stored)
         seed = secrets.randbelow(2**31) if values['seed'] is None else values['seed']
-        if not stored and {'n_epochs', 'n_epochs_decay'} & given and 'max_iters' not in given:
+        if 'max_iters' not in stored and {'n_epochs', 'n_epochs_decay'} & given and 'max_iters' not in given:
             values = {**values, 'max_iters': 0}     # of two ways to say how long, the one that was given
-        return {**values, **self.resume_options(), 'seed': seed, 'size_multiple': rules.size_multiple(values)}
+        return {**values, **self.resume_options(), 'seed': seed, 'init_direction': self.init_direction,
+                'size_multiple': rules.size_multiple(values)}
 
     def resume_options(self) -> dict:
         """What the options say about the checkpoint to resume; `auto` may have found none."""

@@ -57,7 +57,7 @@ def changed_defaults(registry, program, name: str) -> dict:
 
 
 def as_text(value) -> str:
-    if value is None or value == '':
+    if value in (None, '', []):
         return ''
     if isinstance(value, bool):
         return 'on' if value else 'off'

@@ -18,6 +18,7 @@ from util.machine.seeding import seed_everything
 CPU = torch.device('cpu')
 MODELS = {
     'cyclegan': ['--model', 'cyclegan', '--netG', 'resnet_1blocks', '--pool_size', 2],
+    'bicyclegan': ['--model', 'bicyclegan', '--netG', 'unet_32', '--netD', 'patch16', '--n_blocks_E', 2],
     'pix2pix': ['--model', 'pix2pix', '--netG', 'unet_32', '--no_dropout'],
     'colorization': ['--model', 'colorization', '--netG', 'unet_32', '--no_dropout'],
     'munit': ['--model', 'munit', '--dataset_mode', 'unaligned', '--num_scales_D', 1, '--n_layers_D', 2, '--n_res', 1,

@@ -78,7 +78,7 @@ LAYERS = {
     'util/monitors': MACHINE | {'util/monitors/live_page'},
     'util/monitors/live_page': MACHINE | {'util/monitors'},
     'util/results': MACHINE,
-    'models/catalog.py': set(),
+    'models/catalog.py': GROUND,
     'models/nets': NETS,
     'models/training': RUN | NETS,
     'models/experimental': MODELS,
@@ -303,6 +303,12 @@ def test_the_registry_knows_what_is_shipped(registry):
     ending = f'_{registry.kind}.py'
     files = {path.name.removesuffix(ending) for path in (ROOT / registry.package).glob(f'*{ending}')} - {'base'}
     assert set(registry.ours) == files
+
+
+def test_networks_of_ones_own_are_those_that_are_not_ours():
+    files = {path.stem for path in (ROOT / 'models' / 'nets').glob('*.py')} - {'__init__'}
+    assert set(catalog.own_nets.ours) == files and catalog.own_nets.names() == []
+
 
 def test_variants_offered_are_variants_built():
     assert set(catalog.NORMS) == set(networks.NORM_LAYERS)

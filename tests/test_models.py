@@ -21,19 +21,24 @@ from util.images import as_numbers
 from util.machine.seeding import seed_everything
 
 TINY = {
+    'bicyclegan': ['--netG', 'unet_32', '--netD', 'patch16', '--n_blocks_E', 2, '--nef', 4, '--nz', 3],
     'colorization': ['--netG', 'unet_32'],
     'pix2pix': ['--netG', 'unet_32'],
     'munit': ['--num_scales_D', 1, '--n_layers_D', 3, '--mlp_dim', 8, '--style_dim', 4, '--n_res', 1],
 }
 OTHERS = ['--netG', 'resnet_1blocks']
+NOT_FOR = [('cut', 'colorization')]     # input and output need equal channels
 EXTRA = {('cyclegan', 'colorization'): ['--lambda_identity', 0]}
 TRAINED = [name for name in models.registry.names() if name != 'test']
 WITH_TARGETS = [mode for mode in data.registry.names() if mode != 'single']
 COMBINATIONS = [(model, mode) for model in TRAINED for mode in WITH_TARGETS
-                if model != 'colorization' or mode == 'colorization']
-OWN_MODE = {'colorization': 'colorization', 'cyclegan': 'unaligned', 'test': 'single'}     # all others: aligned
+                if (model != 'colorization' or mode == 'colorization') and (model, mode) not in NOT_FOR]
+# all others: aligned
+OWN_MODE = {'colorization': 'colorization', 'cyclegan': 'unaligned', 'cut': 'unaligned', 'test': 'single'}
 VISUALS = {
+    'bicyclegan': ['real_A', 'fake_B', 'rec_B', 'real_B'],
     'colorization': ['real_A', 'real_B_rgb', 'fake_B_rgb'],
+    'cut': ['real_A', 'fake_B', 'real_B', 'idt_B'],
     'cyclegan': ['real_A', 'fake_B', 'rec_A', 'idt_B', 'real_B', 'fake_A', 'rec_B', 'idt_A'],
     'munit': ['real_A', 'rec_A', 'fake_B', 'real_B', 'rec_B', 'fake_A'],
     'pix2pix': ['real_A', 'fake_B', 'real_B'],
@@ -41,6 +46,8 @@ VISUALS = {
     'test': ['real', 'fake'],
 }
 TRANSLATED = {
+    'bicyclegan': ['real_A', *(f'fake_B_{k}' for k in range(5)), 'rec_B', 'real_B'],
+    'cut': ['real_A', 'fake_B', 'real_B'],
     'cyclegan': ['real_A', 'fake_B', 'rec_A', 'real_B', 'fake_A', 'rec_B'],
     'munit': ['real_A', 'rec_A', *(f'fake_B_{k}' for k in range(10))],
 }
@@ -75,7 +82,8 @@ def translator(options_of, build_model, roots):
     def build(name, mode=None, *argv):
         mode = mode or OWN_MODE.get(name, 'aligned')
         like = ('template', 'aligned') if name == 'test' else (name, mode)
-        opt = options_of(*like, '--batch_size', 3, '--no_flip', *argv)
+        fitting = ['--netG', 'unet_32'] if name == 'bicyclegan' else []     # it has no other kind
+        opt = options_of(*like, '--batch_size', 3, '--no_flip', *argv, *fitting)
         own = {option: row[0] for option, row in models.registry.declarations(name)['test_options'].items()}
         opt = opt.replace(model=name, phase='test', isTrain=False, trained_direction='', serial_batches=True,
                           dataset_mode=mode, dataroot=str(roots[mode]), **own)
@@ -292,7 +300,7 @@ def test_discriminators_are_constants_to_the_generator_step(name, options_of, bu
         return loss_G(*styles)
     model.loss_G = watched
     trainer_of(model).step(batches(opt, 1)[0])
-    assert set(seen) == {('G', True), ('D', False)}
+    assert set(seen) - {('F', True), ('E', True)} == {('G', True), ('D', False)}
     assert all(p.requires_grad for net in model.nets.values() for p in net.parameters())
 
 

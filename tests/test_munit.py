@@ -92,7 +92,8 @@ def model_of(monkeypatch):
 
     def build(variant):
         ngf, mlp_dim, n_res, ndf, batch, height, width = PRESETS[variant['preset']]
-        opt = SimpleNamespace(
+        shared = vars(TrainOptions().build_parser([]).parse_args([]))
+        opt = SimpleNamespace(**shared | dict(
             isTrain=True, input_nc=3, output_nc=3, ngf=ngf, ndf=ndf, style_dim=8, mlp_dim=mlp_dim, n_downsample=2,
             n_downsample_style=4, n_res=n_res, pad_type=variant['pad'], n_layers_D=4, num_scales_D=3, norm_D='none',
             init_type='kaiming', init_type_D='normal', init_gain=0.02, lr=1e-4, beta1=0.5, weight_decay=1e-4,
@@ -101,7 +102,7 @@ def model_of(monkeypatch):
             detach_content=False, share_styles=variant['shared_styles'], seed=0, norm='instance',
             batch_size=batch, crop_size=height, engine='eager', ema=0, grad_checkpoint=False,
             accumulate=1, parallel='data', fused_norms=False, lr_policy='step', lr_decay_iters=50, lr_gamma=0.1,
-            lr_step_unit='epoch', n_epochs=100, n_epochs_decay=100)
+            lr_step_unit='epoch', n_epochs=100, n_epochs_decay=100))
         vgg = VggFeatures(formula_vgg()) if variant['vgg'] else None
         monkeypatch.setattr(MunitModel, 'load_vgg', lambda self: vgg)
         model = MunitModel(opt, Runtime(torch.device('cpu'), 'cpu'))

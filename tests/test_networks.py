@@ -309,13 +309,14 @@ def test_orthogonal_weights_are_orthogonal():
 @pytest.mark.parametrize('norm', ('instance', 'batch', 'none'))
 @pytest.mark.parametrize('dropout', (False, True))
 @pytest.mark.parametrize('netG', ('resnet_6blocks', 'resnet_9blocks', 'resnet_1blocks', 'unet_32', 'unet_128',
-                                  'unet_256', 'encdec_32', 'encdec_256'))
+                                  'unet_256', 'encdec_32', 'encdec_256', 'antialiased resnet_2blocks'))
 def test_weights_tell_their_options(netG, norm, dropout):
+    antialias, netG = ' ' in netG, netG.rpartition(' ')[2]
     with torch.device('meta'):
-        weights = create_generator(netG, 1, 2, 6, norm, dropout).state_dict()
+        weights = create_generator(netG, 1, 2, 6, norm, dropout, antialias).state_dict()
     wanted = dict(netG=netG, input_nc=1, output_nc=2, ngf=6, norm=norm)
     if netG.startswith('resnet'):
-        wanted['no_dropout'] = not dropout
+        wanted.update(no_dropout=not dropout, antialias=antialias)
     assert describe_generator(weights) == wanted
 
 

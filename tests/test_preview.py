@@ -9,6 +9,8 @@ from util.machine.seeding import seed_everything
 
 MODELS = {
     'cyclegan': ('unaligned', ['--netG', 'resnet_1blocks', '--pool_size', '2']),
+    'bicyclegan': ('aligned', ['--netG', 'unet_32', '--netD', 'patch16', '--n_blocks_E', '2']),
+    'cut': ('unaligned', ['--netG', 'resnet_1blocks', '--CUT_mode', 'FastCUT']),
     'pix2pix': ('aligned', ['--netG', 'unet_32']),
     'colorization': ('colorization', ['--netG', 'unet_32']),
     'munit': ('unaligned', ['--num_scales_D', '1', '--n_layers_D', '3', '--mlp_dim', '8', '--n_res', '1']),

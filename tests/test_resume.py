@@ -1,4 +1,5 @@
 """A run that was stopped, however often and by whatever, ends bit-equal to an unbroken run."""
+import re
 import shutil
 
 import pytest
@@ -20,7 +21,7 @@ def unbroken(server, home, tmp_path_factory):
     runs, ends = tiny_runs.Runs(server, home, tmp_path_factory.mktemp('unbroken')), {}
 
     def end(model: str, *more) -> dict:
-        name = '_'.join([model, *map(str, more)]).replace('-', '')
+        name = re.sub(r'\W', '', '_'.join([model, *map(str, more)]))[:100]
         if name not in ends:
             done = runs.begin(model, name, *FREQUENT, *more)
             assert (done.code, done.err) == (0, '')
@@ -56,7 +57,11 @@ def test_stopped_with_workers(runs, unbroken):
     assert states.differences(unbroken('cyclegan'), end) == []
 
 
-@pytest.mark.parametrize('more', [['--ema', 0.9], ['--lr_policy', 'plateau'], ['--batch_size', 3],
+OBJECTIVE = ['--n_critic', 2, '--ema', 0.9, '--lr_D', 0.001, '--diffaug', 'color,cutout', '--spectral_norm_D',
+             '--gan_mode', 'hinge', '--relativistic']
+
+
+@pytest.mark.parametrize('more', [['--ema', 0.9], ['--lr_policy', 'plateau'], ['--batch_size', 3], OBJECTIVE,
                                   ['--lr_policy', 'step', '--lr_step_unit', 'iter', '--lr_decay_iters', 3]],
                          ids=lambda more: more[0])
 def test_stopped_with_other_options(more, runs, unbroken):

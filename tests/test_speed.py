@@ -36,11 +36,15 @@ MUNIT = ['--model', 'munit', '--dataset_mode', 'unaligned', '--num_scales_D', 2,
          '--n_downsample_style', 2, '--style_dim', 4, '--mlp_dim', 8]
 PIX2PIX = ['--model', 'pix2pix', '--netG', 'unet_32', '--no_dropout']
 CYCLEGAN = ['--model', 'cyclegan', '--netG', 'resnet_2blocks']
+CUT = ['--model', 'cut', '--netG', 'resnet_5blocks', '--num_patches', 50]
 COMMAND_LINES = {
     'cyclegan': CYCLEGAN,
     'cyclegan, batch norm': [*CYCLEGAN, '--norm', 'batch', '--batch_size', 2],
     'cyclegan, no identity': [*CYCLEGAN, '--lambda_identity', 0],
     'cyclegan, vanilla': [*CYCLEGAN, '--gan_mode', 'vanilla', '--batch_size', 2],
+    'cut': CUT,
+    'cut, fast': [*CUT, '--CUT_mode', 'FastCUT', '--batch_size', 2],
+    'cut, all negatives': [*CUT, '--nce_includes_all_negatives_from_minibatch', '--batch_size', 2],
     'pix2pix': PIX2PIX,
     'pix2pix, instance norm': [*PIX2PIX, '--norm', 'instance'],
     'pix2pix, no norm': [*PIX2PIX, '--norm', 'none', '--batch_size', 2],
@@ -361,7 +365,8 @@ def test_moving_averages_by_hand(built):
         trainer.step(images(model, step))
         for key, value in model.netG.state_dict().items():
             if value.is_floating_point() and 'running' not in key:
-                expected[key] = 0.9 * expected[key] + 0.1 * value
+                decay = min(0.9, (1 + step) / (10 + step))
+                expected[key] = decay * expected[key] + (1 - decay) * value
             else:
                 expected[key] = value.clone()
     assert list(trainer.averages.nets) == ['G']

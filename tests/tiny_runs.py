@@ -9,13 +9,17 @@ SHARED = ['--load_size', '36', '--crop_size', '32', '--ngf', '2', '--ndf', '2', 
           '--display_id', '-1', '--seed', '1', '--max_dataset_size', '4', '--print_freq', '1', '--pool_size', '3']
 MODELS = {
     'cyclegan': ['--model', 'cyclegan', '--netG', 'resnet_1blocks', '--netD', 'n_layers', '--n_layers_D', '1'],
+    'bicyclegan': ['--model', 'bicyclegan', '--netG', 'unet_32', '--netD', 'n_layers', '--n_layers_D', '1',
+                   '--nef', '2', '--n_blocks_E', '2', '--nz', '3'],
+    'cut': ['--model', 'cut', '--netG', 'resnet_1blocks', '--netD', 'n_layers', '--n_layers_D', '1', '--netF_nc', '4',
+            '--num_patches', '8'],
     'pix2pix': ['--model', 'pix2pix', '--netG', 'unet_32', '--netD', 'n_layers', '--n_layers_D', '1'],
     'colorization': ['--model', 'colorization', '--netG', 'unet_32', '--netD', 'n_layers', '--n_layers_D', '1'],
     'template': ['--model', 'template', '--netG', 'resnet_1blocks', '--dropout'],
     'munit': ['--model', 'munit', '--num_scales_D', '1', '--n_layers_D', '1', '--mlp_dim', '4', '--n_res', '1'],
 }
-ROOTS = {'cyclegan': 'unaligned', 'munit': 'unaligned', 'pix2pix': 'aligned', 'template': 'aligned',
-         'colorization': 'photos'}
+ROOTS = {'cyclegan': 'unaligned', 'bicyclegan': 'aligned', 'cut': 'unaligned', 'munit': 'unaligned',
+         'pix2pix': 'aligned', 'template': 'aligned', 'colorization': 'photos'}
 
 
 def draw_home(folder: Path) -> Path:

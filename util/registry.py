@@ -17,8 +17,10 @@ from util.errors import UserError
 TABLES = ('defaults', 'test_defaults', 'options', 'train_options', 'test_options', 'presets', 'excludes')
 # what the command line must know about a class; the meaning of each is explained in BaseModel and BaseDataset
 FACTS = {'two_way': False, 'twin': False, 'own_networks': False, 'size_rule': 'generator', 'dataset_modes': (),
+         'netG_families': (), 'same_channels': False, 'preset_option': 'preset',
          'translates_only': False, 'translates_single': False, 'generator_alone': True, 'one_domain': False,
-         'image_channels': (), 'fixed': (), 'older_names': (), 'older': False, 'translation': 'generator'}
+         'image_channels': (), 'fixed': (), 'older_names': (), 'older': False, 'translation': 'generator',
+         'size_multiple': 1, 'smallest_side': 1}
 # what a class written for the reference has, and none of ours
 OLDER_METHODS = {'modify_commandline_options', 'initialize', 'optimize_parameters', '__getitem__', 'backward',
                  'backward_G', 'backward_D', 'backward_D_basic', 'backward_D_A', 'backward_D_B', 'compute_visuals',
@@ -59,8 +61,8 @@ def put_back(table: dict, name: str, value):
 class Registry:
     """The classes of one package: files `<name>_<kind>.py` with a class `<Name><Kind>` each.
 
-    A mistake in a file that is not among `ours` is reported as one of the user. `renamed` gives the current names for
-    older ones.
+    Without a `kind`, files `<name>.py` with a class `<Name>` each; those of `ours` have other content. A mistake in a
+    file that is not among `ours` is reported as one of the user. `renamed` gives the current names for older ones.
     """
 
     def __init__(self, package: str, kind: str, option: str, ours=(), renamed=None):
@@ -69,12 +71,13 @@ class Registry:
         self.option = option
         self.ours = ours
         self.renamed = renamed or {}
-        self.folder = Path(__file__).resolve().parents[1] / package
+        self.folder = Path(__file__).resolve().parents[1] / package.replace('.', '/')
+        self.ending = f'_{kind}' if kind else ''        # of file names, before .py
 
     def names(self) -> list[str]:
-        ending = f'_{self.kind}.py'
-        files = (path.name.removesuffix(ending) for path in self.folder.glob(f'*{ending}'))
-        return sorted(name for name in files if name != 'base')
+        ending = f'{self.ending}.py'
+        files = {path.name.removesuffix(ending) for path in self.folder.glob(f'*{ending}')}
+        return sorted(files - ({'base'} if self.kind else {'__init__', *self.ours}))
 
     def readable_names(self) -> list[str]:
         """Names of the files without a syntax error, for questions about all of them."""
@@ -142,10 +145,10 @@ class Registry:
                         f'(upper case and underscores do not matter); rename its class')
 
     def import_file(self, name: str):
-        module_name = f'{self.package}.{name}_{self.kind}'
+        module_name = f'{self.package}.{name}{self.ending}'
         if name in self.ours:
             return importlib.import_module(module_name)
-        path = self.folder / f'{name}_{self.kind}.py'
+        path = self.folder / f'{name}{self.ending}.py'
         try:
             module = importlib.import_module(module_name)
         except Exception as error:
@@ -159,7 +162,7 @@ class Registry:
         So help and mistakes on the command line are answered at once, not after torch is loaded.
         """
         found, path = self.class_of(name)
-        tables = {**{table: {} for table in TABLES}, **FACTS}
+        tables = {**{table: {} for table in TABLES}, **FACTS, 'own_generator': False}
         if found is None:
             return tables
         if self.is_older(name):     # it adds options itself
@@ -168,6 +171,7 @@ class Registry:
         for base in self.bases_of(found):
             self._inherit(tables, base)
         for node in found.body:
+            tables['own_generator'] |= isinstance(node, ast.FunctionDef) and node.name == 'define_G'
             name = getattr(node.targets[0], 'id', None) if isinstance(node, ast.Assign) else None
             if name in TABLES:
                 tables[name].update(literal(node.value, path))
@@ -177,7 +181,7 @@ class Registry:
 
     def class_of(self, name: str) -> tuple:
         """The syntax tree of a class, None if its file has none, and the file."""
-        path = self.folder / f'{self.resolve(name)}_{self.kind}.py'
+        path = self.folder / f'{self.resolve(name)}{self.ending}.py'
         try:
             nodes = ast.parse(path.read_text(encoding='utf-8')).body
         except (SyntaxError, ValueError) as error:

@@ -145,8 +145,8 @@ class TwinCycleGAN(Twin, CycleGANModel):
         own = self.own
         other = self.other
         real, weight = self.of('real_', other), getattr(opt, f'lambda_{other}')
-        judged = self.of('netD_', own)(self.of('fake_', other))
-        terms = {f'G_{own}': opt.lambda_gan * self.gan_loss(judged, True),
+        judged = self.gan_term_of_G(self.of('netD_', own), self.of('fake_', other), real)
+        terms = {f'G_{own}': opt.lambda_gan * judged,
                  f'cycle_{other}': weight * l1_loss(self.of('rec_', other), real)}
         if opt.lambda_identity > 0:
             terms[f'idt_{own}'] = opt.lambda_identity * weight * l1_loss(self.of('idt_', own), real)
@@ -204,7 +204,7 @@ class TwinMunit(Twin, MunitModel):
                  f'recon_s_{own}': opt.lambda_recon_s * l1_loss(rec_random, random),
                  f'recon_c_{other}': opt.lambda_recon_c * l1_loss(
                      rec_content, theirs.detach() if opt.detach_content else theirs),
-                 f'GAN_{own}': opt.lambda_gan * self.sum_of_scales(self.of('netD_', own)(fake), True)}
+                 f'GAN_{own}': opt.lambda_gan * self.gan_term_of_G(self.of('netD_', own), fake, real)}
         if opt.lambda_cyc > 0:
             cycled = netG.decode(self.swapped(rec_content), style)
             terms[f'cyc_{own}'] = opt.lambda_cyc * l1_loss(cycled, real)

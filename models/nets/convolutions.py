@@ -80,6 +80,43 @@ class ReflectionPad2d(nn.ReflectionPad2d):
             return reflection_pad(x, self.padding[0])
 
 
+class Downsample(nn.Module):
+    """Half the size without aliasing: a [1, 2, 1] filter, then every second pixel (Zhang 2019, section 3.2).
+
+    `filt` is (C, 1, 3, 3); it is a buffer because public checkpoints of CUT contain it.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.register_buffer('filt', binomial([1., 2., 1.]).repeat(channels, 1, 1, 1))
+
+    def forward(self, x):
+        with full_precision(x.device):
+            x = reflection_pad(x, 1)
+        return F.conv2d(x, self.filt, stride=2, groups=x.shape[1])
+
+
+class Upsample(nn.Module):
+    """Twice the size without checkerboards. Filling in pixels with the filter [1, 3, 3, 1] is bilinear interpolation.
+
+    `filt`, (C, 1, 4, 4), is only there because public checkpoints of CUT contain it.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.register_buffer('filt', 4 * binomial([1., 3., 3., 1.]).repeat(channels, 1, 1, 1))
+
+    def forward(self, x):
+        return F.interpolate(x, scale_factor=2, mode='bilinear', align_corners=False)
+
+
+def binomial(row: list[float]) -> torch.Tensor:
+    """The filter with these rows and columns and the sum 1, (1, 1, K, K)."""
+    row = torch.tensor(row)
+    square = row[:, None] * row
+    return (square / square.sum())[None, None]
+
+
 class PaddedConv2d(nn.Conv2d):
     """A convolution that pads in the dtype of its input, and computes its weight (spectral norm) in full precision."""
 

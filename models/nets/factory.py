@@ -4,27 +4,35 @@ import re
 import torch
 from torch import nn
 
-from models.catalog import parse_netG, patch_layers
+from models.catalog import own_nets, parse_netG, patch_layers
 
+from .convolutions import PaddedConv2d
 from .discriminators import PatchDiscriminator, PixelDiscriminator
 from .generators import ResnetGenerator, UnetGenerator
 
 
 def create_generator(netG: str, input_nc: int, output_nc: int, ngf: int = 64, norm: str = 'instance',
-                     dropout: bool = False) -> nn.Module:
-    """A generator by name, such as 'resnet_9blocks', 'unet_256' or 'encdec_256'; ValueError for other names."""
+                     dropout: bool = False, antialias: bool = False, **own) -> nn.Module:
+    """A generator by name, such as 'resnet_9blocks', 'unet_256' or 'encdec_256'; ValueError for other names.
+
+    `antialias` is for a ResNet, `own` are the options of a network that is a file of its own.
+    """
     family, depth = parse_netG(netG)
+    if family == 'own':
+        return own_nets.load(netG)(input_nc, output_nc, ngf, norm, dropout, **own)
     if family == 'resnet':
-        return ResnetGenerator(input_nc, output_nc, ngf, norm, dropout, n_blocks=depth)
+        return ResnetGenerator(input_nc, output_nc, ngf, norm, dropout, depth, antialias)
     return UnetGenerator(input_nc, output_nc, ngf, norm, dropout, n_levels=depth, skips=family == 'unet')
 
 
 def create_discriminator(netD: str, input_nc: int, ndf: int = 64, n_layers_D: int = 3,
-                         norm: str = 'instance') -> nn.Module:
-    """A discriminator by name: 'pixel', 'n_layers' with `n_layers_D`, or a name in `catalog.PATCH_LAYERS`."""
+                         norm: str = 'instance', antialias: bool = False, **own) -> nn.Module:
+    """A discriminator by name: 'pixel', 'n_layers' with `n_layers_D`, a name in `catalog.PATCH_LAYERS`, or a file."""
+    if netD in own_nets.names():
+        return own_nets.load(netD)(input_nc, ndf, n_layers_D, norm, **own)
     if netD == 'pixel':
         return PixelDiscriminator(input_nc, ndf, norm)
-    return PatchDiscriminator(input_nc, ndf, patch_layers(netD, n_layers_D), norm)
+    return PatchDiscriminator(input_nc, ndf, patch_layers(netD, n_layers_D), norm, antialias)
 
 
 INITIALISERS = {
@@ -49,6 +57,15 @@ def init_weights(net: nn.Module, init_type: str = 'normal', init_gain: float = 0
     return net.apply(init)
 
 
+def spectral_norms(net: nn.Module):
+    """Divide the weight of every convolution by its largest singular value (Miyato et al. 2018)."""
+    for module in list(net.modules()):
+        if isinstance(module, nn.Conv2d) and not nn.utils.parametrize.is_parametrized(module):
+            if type(module) is nn.Conv2d:       # under autocast, the weight is computed in full precision
+                module.__class__ = PaddedConv2d
+            nn.utils.parametrizations.spectral_norm(module)
+
+
 def mixes_batch(net: nn.Module) -> bool:
     """True if the output for an image depends on the rest of its batch, or on noise drawn for the batch."""
     noisy = (nn.Dropout, nn.modules.batchnorm._BatchNorm)
@@ -66,10 +83,21 @@ def together(net: nn.Module, *inputs: torch.Tensor) -> list:
     return list(outputs.split(sizes))
 
 
+def describe(nets: dict[str, nn.Module], verbose: bool = False) -> str:
+    """Names and sizes of networks, with their structure if `verbose`."""
+    lines = ['---------- Networks initialized -------------']
+    for name, net in nets.items():
+        count = sum(parameter.numel() for parameter in net.parameters())
+        if verbose:
+            lines.append(str(net))
+        lines.append(f'[Network {name}] Total number of parameters : {count / 1e6:.3f} M')
+    return '\n'.join([*lines, '-----------------------------------------------'])
+
+
 def describe_generator(weights: dict) -> dict | None:
     """The options that build the generator of these weights, or None if it is not one of ours.
 
-    Returns netG, input_nc, output_nc, ngf, norm and, for a ResNet, no_dropout.
+    Returns netG, input_nc, output_nc, ngf, norm and, for a ResNet, no_dropout and antialias.
     """
     convs = {key: value.shape for key, value in weights.items() if key.endswith('.weight') and value.ndim == 4}
     blocks = {key.split('.')[1] for key in convs if '.conv_block.' in key}
@@ -77,7 +105,8 @@ def describe_generator(weights: dict) -> dict | None:
         first, last = convs['model.1.weight'], list(convs.values())[-1]
         norm = 'batch' if 'model.2.weight' in weights else 'instance' if 'model.1.bias' in weights else 'none'
         return dict(netG=f'resnet_{len(blocks)}blocks', input_nc=first[1], output_nc=last[0], ngf=first[0],
-                    norm=norm, no_dropout=not any(re.search(r'conv_block\.6\.weight', key) for key in convs))
+                    norm=norm, no_dropout=not any(re.search(r'conv_block\.6\.weight', key) for key in convs),
+                    antialias='model.7.filt' in weights)
     if {'model.model.0.weight', 'model.model.3.weight'} <= convs.keys():
         first, last = convs['model.model.0.weight'], convs['model.model.3.weight']
         norms = any(value.ndim == 1 and key.endswith('.weight') for key, value in weights.items())

@@ -6,11 +6,12 @@ place: after an instance norm, an in-place activation costs five more kernels in
 layer runs in full precision, so that images are float32.
 """
 from collections import OrderedDict
+from itertools import pairwise
 
 import torch
 from torch import nn
 
-from .convolutions import OutputConv2d, OutputConvTranspose2d, ReflectionPad2d
+from .convolutions import Downsample, OutputConv2d, OutputConvTranspose2d, ReflectionPad2d, Upsample
 from .layers import Dropout, leaky, norm_rule
 from .norms import Chain
 from .recompute import Block, Segments
@@ -20,34 +21,60 @@ class ResnetGenerator(nn.Module):
     """Two strided convolutions, `n_blocks` residual blocks, two transposed convolutions (Johnson et al. 2016).
 
     CycleGAN, appendix 7.2: 6 blocks for 128 px, 9 for 256 px and more. Accepts any size; the output has the size of
-    the input if both sides are multiples of 4.
+    the input if both sides are multiples of 4. `antialias` filters before and after the sizes change (CUT, appendix C).
     """
 
     multiple = 4
     smallest = 8        # at a quarter of the size, the blocks pad by reflection, and norms need more than one value
 
     def __init__(self, input_nc: int, output_nc: int, ngf: int = 64, norm: str = 'instance',
-                 dropout: bool = False, n_blocks: int = 9):
+                 dropout: bool = False, n_blocks: int = 9, antialias: bool = False):
         super().__init__()
         norm_layer, bias = norm_rule(norm)
 
         def activated(conv, channels):
             return [conv, norm_layer(channels), nn.ReLU()]
 
+        def down(before, after):
+            layers = activated(nn.Conv2d(before, after, 3, 1 if antialias else 2, 1, bias=bias), after)
+            return [*layers, Downsample(after)] if antialias else layers
+
+        def up(before, after):
+            if antialias:
+                return [Upsample(before), *activated(nn.Conv2d(before, after, 3, 1, 1, bias=bias), after)]
+            return activated(nn.ConvTranspose2d(before, after, 3, 2, 1, output_padding=1, bias=bias), after)
+
         self.model = Segments(
             ReflectionPad2d(3),
             *activated(nn.Conv2d(input_nc, ngf, 7, bias=bias), ngf),
-            *activated(nn.Conv2d(ngf, 2 * ngf, 3, 2, 1, bias=bias), 2 * ngf),
-            *activated(nn.Conv2d(2 * ngf, 4 * ngf, 3, 2, 1, bias=bias), 4 * ngf),
+            *down(ngf, 2 * ngf),
+            *down(2 * ngf, 4 * ngf),
             *[ResnetBlock(4 * ngf, norm, dropout) for _ in range(n_blocks)],
-            *activated(nn.ConvTranspose2d(4 * ngf, 2 * ngf, 3, 2, 1, output_padding=1, bias=bias), 2 * ngf),
-            *activated(nn.ConvTranspose2d(2 * ngf, ngf, 3, 2, 1, output_padding=1, bias=bias), ngf),
+            *up(4 * ngf, 2 * ngf),
+            *up(2 * ngf, ngf),
             ReflectionPad2d(3),
             OutputConv2d(ngf, output_nc, 7),
             nn.Tanh())
 
     def forward(self, image):
         return self.model(image)
+
+    def features(self, image, layers: tuple[int, ...]) -> list[torch.Tensor]:
+        """The outputs of some layers, whose indices rise; layers after the last one are not computed."""
+        found = [image]
+        for start, stop in pairwise((0, *(index + 1 for index in layers))):
+            part = self.model[start:stop]
+            part.recomputed = self.model.recomputed
+            part.kernel = self.model.kernel
+            found.append(part(found[-1]))
+        return found[1:]
+
+    def channels(self, layers: tuple[int, ...]) -> list[int]:
+        """The channels of these features."""
+        convs = (nn.Conv2d, nn.ConvTranspose2d)
+        widths = [layer.out_channels if isinstance(layer, convs) else None for layer in self.model]
+        first = self.model[1].in_channels
+        return [next((width for width in reversed(widths[:index + 1]) if width), first) for index in layers]
 
 
 class ResnetBlock(Block):

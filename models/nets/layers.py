@@ -46,7 +46,8 @@ class BatchNorm2d(nn.BatchNorm2d):
         mean = sums[:-1] / n
         centred = x - mean[:, None, None]
         variance = AllReduce.apply(counts * centred.square().sum(axes), self.group) / n
-        self.follow(mean.detach(), variance.detach() * n / (n - 1))
+        if self.track_running_stats:
+            self.follow(mean.detach(), variance.detach() * n / (n - 1))
         if not counts:      # the gradients of the statistics are 0, but must be sent: the other processes wait for them
             mean, variance = (shared.detach() + 0 * (shared - shared.detach()) for shared in (mean, variance))
             centred = x - mean[:, None, None]

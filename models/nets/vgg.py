@@ -1,4 +1,4 @@
-"""Feature maps of VGG16 for perceptual losses."""
+"""Feature maps of VGG16 and VGG19 for perceptual losses."""
 import torch
 import torch.nn.functional as F
 
@@ -41,3 +41,34 @@ class VggFeatures(torch.nn.Module):
         mean, std = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
         mean, std = (image.new_tensor(numbers)[:, None, None] for numbers in (mean, std))
         return ((image + 1) / 2 - mean) / std
+
+
+class VggPyramid(torch.nn.Module):
+    """The first feature map of each of the five blocks of a frozen VGG, for images (N, 3 or 1, H, W) in [-1, 1].
+
+    `weights` are those of torchvision's VGG19 or VGG16: `features.0.weight`, ... As in pix2pixHD, images are not
+    normalized.
+    """
+
+    BLOCKS = {13: (2, 2, 3, 3, 3), 16: (2, 2, 4, 4, 4)}     # by the number of convolutions
+    WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1)
+
+    def __init__(self, weights: dict):
+        super().__init__()
+        indices = sorted({int(key.split('.')[1]) for key in weights if key.startswith('features.')})
+        self.n_layers = sum(self.BLOCKS[len(indices)][:4]) + 1
+        ends = [sum(self.BLOCKS[len(indices)][:block]) for block in range(5)]
+        self.first = ends           # the first convolution of each block
+        for layer, index in enumerate(indices[:self.n_layers]):
+            for kind in ('weight', 'bias'):
+                self.register_buffer(f'{kind}{layer}', weights[f'features.{index}.{kind}'].clone())
+
+    def forward(self, image) -> list[torch.Tensor]:
+        x, found = image.expand(-1, 3, -1, -1), []
+        for layer in range(self.n_layers):
+            if layer in self.first[1:]:
+                x = F.max_pool2d(x, 2)
+            x = F.relu(F.conv2d(x, getattr(self, f'weight{layer}'), getattr(self, f'bias{layer}'), padding=1))
+            if layer in self.first:
+                found.append(x)
+        return found

@@ -47,7 +47,8 @@ class Compiled(Eager):
     def __init__(self, trainer):
         super().__init__(trainer)
         torch._dynamo.config.suppress_errors = True
-        second_derivative = self.model.opt.gan_mode == 'wgangp'     # of D; it cannot be compiled
+        opt = self.model.opt
+        second_derivative = opt.gan_mode == 'wgangp' or opt.lambda_r1 > 0       # of D; it cannot be compiled
         for name, net in self.model.nets.items():
             if not (second_derivative and name.startswith('D')):
                 for part in net.children() if getattr(net, 'compile_parts', False) else [net]:

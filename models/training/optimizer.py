@@ -56,6 +56,8 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float):
 class WeightAverages:
     """Exponential moving averages of weights (--ema): `average <- decay * average + (1 - decay) * weight`.
 
+    The decay of step n is at most (1 + n) / (10 + n), so that the first weights are soon forgotten.
+
     `nets` are copies with the keys of the networks, ready to be saved; test.py translates with them. Buffers
     (running statistics of batch norms, which are averages already) are copied. Without a decay there are none.
     """
@@ -63,18 +65,22 @@ class WeightAverages:
     def __init__(self, sources: dict[str, nn.Module], decay: float):
         self.sources = sources if decay else {}
         self.decay = decay
+        self.steps = 0
         self.nets = {name: copy.deepcopy(net).requires_grad_(False) for name, net in self.sources.items()}
 
     @torch.no_grad()
     def restart(self):
         """Begin again from the weights as they are now."""
+        self.steps = 0
         for name, source in self.sources.items():
             self.nets[name].load_state_dict(source.state_dict())
 
     @torch.no_grad()
     def update(self):
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        self.steps += 1
         for name, source in self.sources.items():
             average = self.nets[name]
-            torch._foreach_lerp_(list(average.parameters()), list(source.parameters()), 1 - self.decay)
+            torch._foreach_lerp_(list(average.parameters()), list(source.parameters()), 1 - decay)
             for ours, theirs in zip(average.buffers(), source.buffers(), strict=True):
                 ours.copy_(theirs)

@@ -71,7 +71,7 @@ class Schedule:
 
     def add_losses(self, losses: dict, group):
         """After a step: add its losses, on the device, to the mean of the epoch."""
-        if self.policy == 'plateau':
+        if self.policy == 'plateau' and all(name in losses for name in self.plateau_losses):
             metric = sum(losses[name] for name in self.plateau_losses)
             self.epoch_metric = self.epoch_metric + group.sum(metric.clone())
             self.epoch_batches += 1

@@ -46,6 +46,8 @@ class Session:
             self.resume()
         self.progress.epoch_size, self.progress.max_iters = len(self.dataset), opt.max_iters
         self.progress.last_epoch = opt.n_epochs + opt.n_epochs_decay
+        if self.is_copy and not self.progress.finished:
+            self.warn_of_small_rate()
 
     def resume(self):
         opt = self.opt
@@ -54,6 +56,25 @@ class Session:
         if 1 < self.progress.epoch_size != len(self.dataset):
             warn(f'the dataset now has {len(self.dataset)} images; it had {self.progress.epoch_size} when '
                  f'{self.label} was saved')
+
+    @property
+    def is_copy(self) -> bool:
+        """Was this run trained under another name, or with another dataset, until now?"""
+        before, opt = self.state.resumed_options, self.opt
+        return bool(before) and (before['name'] != opt.name or Path(before['dataroot']).name != Path(opt.dataroot).name)
+
+    def warn_of_small_rate(self):
+        """Copying a run to train it on other images continues its schedule, where little is left to learn with."""
+        opt = self.opt
+        part = self.trainer.schedule.learning_rate(self.progress) / opt.lr
+        if part < 0.1:
+            warn(f'{self.folder.absolute()} continues at epoch {self.progress.epoch} with {100 * part:.1f} % of --lr '
+                 f'{opt.lr:g}; {self.command_to_start}')
+
+    @property
+    def command_to_start(self) -> str:
+        return (f'to train its weights on other images, start a new run: python train.py --dataroot DIR --name NEW '
+                f'--init_from {self.opt.name}')
 
     @property
     def images_to_go(self) -> int:
@@ -70,12 +91,14 @@ class Session:
     # ---- starts that train nothing
 
     def say_finished(self):
-        folder = self.folder.absolute()
-        finetune = (f'; to fine-tune on {self.opt.dataroot} as a run of its own, copy {folder / self.label}_net_*.pth '
-                    f'into the folder of another --name, and add --epoch_count 1')
-        say(f'nothing left to train: {folder} is finished (epoch {self.progress.epoch - 1}, total_iters '
-            f'{self.progress.total_iters}); raise --n_epochs, --n_epochs_decay or --max_iters to continue'
-            f'{finetune if "dataroot" in self.opt.given else ""}')
+        cures = ['raise --n_epochs, --n_epochs_decay or --max_iters to continue']
+        if self.is_copy:
+            cures.append(self.command_to_start)
+        elif 'dataroot' in self.opt.given:
+            cures.append(f'to fine-tune on {self.opt.dataroot}, start a run of another --name with --init_from '
+                         f'{self.opt.name}')
+        say(f'nothing left to train: {self.folder.absolute()} is finished (epoch {self.progress.epoch - 1}, '
+            f'total_iters {self.progress.total_iters}); {"; ".join(cures)}')
 
     def dry_run(self):
         batches = (batch for epoch in itertools.count(1) for batch in self.batches(epoch))
@@ -139,7 +162,8 @@ class Session:
         with visualizer:
             self.visualizer = visualizer
             known = [f'The number of training images = {len(self.dataset)}', self.model.describe_networks(opt.verbose),
-                     f'device: {runtime.description}, seed {opt.seed}', *update_lines(self.trainer)]
+                     f'device: {runtime.description}, seed {opt.seed}', *self.trainer.start_lines,
+                     *update_lines(self.trainer)]
             for line in filter(None, [*lines, *known]):
                 visualizer.line(line)
             checkpoints = NoCheckpoints(self.trainer, policy, self.progress)

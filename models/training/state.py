@@ -44,6 +44,7 @@ class TrainingState:
     def __init__(self, trainer, folder: Path, options: dict):
         self.trainer, self.model = trainer, trainer.model
         self.folder, self.options = folder, options
+        self.resumed_options = {}       # of the run as it was saved
 
     # ---- saving
 
@@ -80,6 +81,7 @@ class TrainingState:
             if epoch_count is None:
                 self.require_state_file(label)
             return Progress(epoch=epoch_count or 1), {}
+        self.resumed_options = state['options']
         progress = Progress(**state['progress'])
         if epoch_count is not None and epoch_count != progress.epoch:
             note(f'--epoch_count {epoch_count} has no effect: {self.folder.absolute()} continues with epoch '

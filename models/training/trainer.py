@@ -23,19 +23,23 @@ class Trainer:
         batch_size: images of one process in one forward pass.
         accumulate: forward passes that make up one update.
         ema: decay of the moving averages of the generators; 0 for none.
+        n_critic: only every n-th step updates other networks than discriminators.
     """
 
     def __init__(self, model, schedule: Schedule, make_engine, batch_size: int = 1, accumulate: int = 1,
-                 ema: float = 0.0):
+                 ema: float = 0.0, n_critic: int = 1):
         self.model, self.group = model, model.group
         self.schedule = schedule
         self.make_engine = make_engine
         self.engine = None
         self.batch_size, self.accumulate = batch_size, accumulate
+        self.n_critic = n_critic
+        self.iteration = 0      # steps before this one
         self.averages = WeightAverages(model.generators, ema)
         self.guard = FiniteGuard(wait_for_all=model.runtime.group.size > 1)
         self.undo = StepUndo(model)
         self.saved_world_size = model.runtime.group.size
+        self.start_lines = []       # for the log: what the weights are before the first step
 
     @property
     def update_size(self) -> int:
@@ -65,7 +69,7 @@ class Trainer:
         `parts(index, update)` yields once for each part of the batch, with the model ready for that part.
         """
         model = self.model
-        for index, update in enumerate(model.updates()):
+        for index, update in enumerate(self.updates()):
             update.optimizer.zero_grad(set_to_none=True)
             loss = 0.0
             for part in parts(index, update):
@@ -73,7 +77,17 @@ class Trainer:
             loss = self.group.average_gradients(update.optimizer, loss)
             self.guard.check(loss, model.losses, update.optimizer)
             update.optimizer.step()
-        self.averages.update()
+        if self.trains_generators:
+            self.averages.update()
+
+    def updates(self) -> list[Update]:
+        """The updates of this step: in most steps of --n_critic only those of discriminators."""
+        self.trains_generators = (self.iteration + 1) % self.n_critic == 0
+        if self.trains_generators:
+            return self.model.updates()
+        self.model.losses = {}      # none of the generators
+        critics = [id(optimizer) for name, optimizer in self.model.optimizers.items() if name.startswith('_D')]
+        return [update for update in self.model.updates() if id(update.optimizer) in critics]
 
     def backward(self, update: Update, accumulate: bool) -> torch.Tensor:
         """Add the gradients of one part of the batch; returns its share of the loss."""
@@ -84,7 +98,8 @@ class Trainer:
         for name, term in model.noted.items():
             term = self.group.weighted(term)
             model.losses[name] = model.losses[name] + term if accumulate else term
-        loss.backward()
+        if loss.requires_grad:      # not if all that it depends on is frozen (--freeze)
+            loss.backward()
         return loss.detach()
 
     def whole_batch(self, index: int, update: Update):
@@ -106,6 +121,7 @@ class Trainer:
     def set_learning_rate(self, progress):
         """Give all optimizers the learning rate of the next step."""
         lr = self.schedule.learning_rate(progress)
+        self.iteration = progress.iteration
         for name, optimizer in self.model.optimizers.items():
             set_learning_rate(optimizer, lr * self.model.lr_scales.get(name, 1))
 
@@ -130,6 +146,7 @@ class Trainer:
         return dict(
             optimizers={name: optimizer.state_dict() for name, optimizer in model.optimizers.items()},
             pools={name: pool.state_dict() for name, pool in model.pools.items()},
+            averaged_steps=self.averages.steps,
             **self.schedule.state_dict(),
             rng=rng_state())
 
@@ -141,6 +158,7 @@ class Trainer:
         for name, pool in model.pools.items():
             pool.load_state_dict(state['pools'][name], model.device)
         self.schedule.load_state_dict(state)
+        self.averages.steps = state.get('averaged_steps', 10**9)       # version 0.1 had no warm-up
         self.engine = None      # a captured graph holds the tensors from before
         if rng:
             restore_rng_state(state['rng'])

@@ -37,10 +37,22 @@ class PlainContentBlock(networks.ContentResBlock):
         return x + self.model[1](self.model[0](x, styles[0]), styles[1])
 
 
+class PlainDownsample(convolutions.Downsample):
+    def forward(self, x):
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode='reflect'), self.filt, stride=2, groups=x.shape[1])
+
+
+class PlainUpsample(convolutions.Upsample):
+    def forward(self, x):
+        padded = F.pad(x, (1, 1, 1, 1), mode='replicate')
+        return F.conv_transpose2d(padded, self.filt, stride=2, padding=2, groups=x.shape[1])[:, :, 1:-1, 1:-1]
+
+
 PLAIN = {
     norms.Chain: nn.Sequential, recompute.Segments: nn.Sequential, norms.InstanceNorm2d: nn.InstanceNorm2d,
     convolutions.OutputConv2d: nn.Conv2d, convolutions.OutputConvTranspose2d: nn.ConvTranspose2d,
     convolutions.PaddedConv2d: nn.Conv2d, convolutions.ReflectionPad2d: nn.ReflectionPad2d,
+    convolutions.Downsample: PlainDownsample, convolutions.Upsample: PlainUpsample,
     networks.ResnetBlock: PlainBlock, networks.ConvBlock: PlainConvBlock, networks.ContentResBlock: PlainContentBlock,
 }
 
@@ -182,4 +194,68 @@ class PlainMunit(PlainModel):
         self.optimizer_G.step()
 
 
-FORMULATIONS = {'cyclegan': PlainCycleGAN, 'pix2pix': PlainPix2Pix, 'colorization': PlainPix2Pix, 'munit': PlainMunit}
+class PlainCUT(PlainModel):
+    """One call of G for the images of both domains, an optimizer for each network, logits of one positive each."""
+
+    def __init__(self, model):
+        super().__init__(model)
+        self.optimizers = [self.adam(net) for net in (self.D, self.G, self.F)]
+        self.layers = [int(word) for word in self.opt.nce_layers.split(',')]
+
+    def step(self, A, B):
+        opt = self.opt
+        n = len(A)
+        flipped = bool(torch.rand(()) < 0.5) and opt.flip_equivariance
+        self.generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
+        seed = self.generator.get_state()
+        real = torch.cat([A, B]) if opt.nce_idt else A
+        made = self.G(real.flip(3) if flipped else real)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        (0.5 * (self.gan(self.D(made[:n].detach()), False) + self.gan(self.D(B), True))).backward()
+        self.optimizers[0].step()
+        self.need_gradients(False, self.D)
+        loss = opt.lambda_NCE * self.nce(A, made[:n], flipped)
+        if opt.nce_idt:
+            self.generator.set_state(seed)
+            loss = 0.5 * (loss + opt.lambda_NCE * self.nce(B, made[n:], flipped))
+        (opt.lambda_GAN * self.gan(self.D(made[:n]), True) + loss).backward()
+        self.need_gradients(True, self.D)
+        self.optimizers[1].step()
+        self.optimizers[2].step()
+
+    def features(self, image):
+        found = {}
+        for index, layer in enumerate(self.G.model[:self.layers[-1] + 1]):
+            image = layer(image)
+            found[index] = image.clone()    # the activation after it is in place
+        return [found[index] for index in self.layers]
+
+    def nce(self, source, image, flipped):
+        total = 0.0
+        features = zip(self.features(image), self.features(source), strict=True)
+        for number, (query, key) in enumerate(features):
+            query = query.flip(3) if flipped else query
+            places = torch.randperm(query.shape[2] * query.shape[3], generator=self.generator)[:self.opt.num_patches]
+            total = total + self.cross_entropy(self.vectors(number, query, places),
+                                               self.vectors(number, key, places).detach(), len(source))
+        return total / len(self.layers)
+
+    def vectors(self, number, feature, places):
+        """(N * P, C), of length 1. PyTorch's instance norm needs gradients with channels first (nets/norms.py)."""
+        rows = feature.flatten(2)[:, :, places].transpose(1, 2).flatten(0, 1)
+        rows = getattr(self.F, f'mlp_{number}')(rows)
+        return rows / (rows.square().sum(1, keepdim=True).sqrt() + 1e-7)
+
+    def cross_entropy(self, query, key, n):
+        """The first logit is that of the place itself, whose entry among the others is made negligible."""
+        positive = (query * key).sum(1, keepdim=True)
+        images = 1 if self.opt.nce_includes_all_negatives_from_minibatch else n
+        negatives = query.view(images, -1, query.shape[1]) @ key.view(images, -1, key.shape[1]).transpose(1, 2)
+        negatives.diagonal(dim1=1, dim2=2).fill_(-10.0)
+        logits = torch.cat([positive, negatives.flatten(0, 1)], 1) / self.opt.nce_T
+        return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
+
+
+FORMULATIONS = {'cyclegan': PlainCycleGAN, 'cut': PlainCUT, 'pix2pix': PlainPix2Pix, 'colorization': PlainPix2Pix,
+                'munit': PlainMunit}

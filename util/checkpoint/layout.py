@@ -2,6 +2,8 @@
 import re
 from pathlib import Path
 
+from util.errors import UserError
+
 MANIFEST = '_manifest.json'
 FULL_STATES = 3     # so many of the newest checkpoints keep their training file
 
@@ -62,6 +64,25 @@ def free_label(folder, label: str) -> str:
         number += 1
         free = f'{label}.{number}'
     return free
+
+
+def named_weights(source: str, label: str, checkpoints_dir) -> dict[str, Path]:
+    """The weight files that --init_from `source` names, {'G': path, ...}: of a run, a folder, or a single file.
+
+    A `UserError` if there are none. A file whose name does not say its network is a generator.
+    """
+    path = Path(source)
+    if path.is_file():
+        return {path.stem.partition('_net_')[2] or 'G': path}
+    folder = next((folder for folder in (Path(checkpoints_dir) / source, path) if folder.is_dir()), None)
+    if folder is None:
+        raise UserError(f'--init_from {source} is no run ({describe_runs(Path(checkpoints_dir).absolute() / source)}), '
+                        f'folder or file; correct it')
+    names = [name for name in labels(folder).get(label, []) if not name.endswith('_ema')]
+    if not names:
+        found = ', '.join(sorted(labels(folder), key=numbers_first)) or 'no *_net_*.pth files'
+        raise UserError(f'{folder.absolute()} has no checkpoint {label}, but {found}; choose one with --init_epoch')
+    return {name: network_path(folder, label, name) for name in names}
 
 
 def holds_run(folder) -> bool:

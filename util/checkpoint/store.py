@@ -131,10 +131,7 @@ def load_weights(path: Path, net: nn.Module, describe=None):
 
     `describe(weights)` may return the options of the network such weights are from, for the error message.
     """
-    weights = read(path)
-    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
-        raise UserError(f'{path} does not contain the weights of a network (a dict of tensors)')
-    weights = upgrade_keys(weights, net)
+    weights = read_weights(path, net)
     problem = mismatch(weights, net)
     if problem:
         options = describe(weights) if describe else None
@@ -145,6 +142,14 @@ def load_weights(path: Path, net: nn.Module, describe=None):
         raise NonFiniteError(f'{Path(path).absolute()}: {bad} is not finite (NaN or infinite); use another checkpoint '
                              f'(--epoch)')
     net.load_state_dict(weights)
+
+
+def read_weights(path: Path, net: nn.Module) -> OrderedDict:
+    """The content of a weight file, with the keys that `net` has today; they may not fit it."""
+    weights = read(path)
+    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise UserError(f'{path} does not contain the weights of a network (a dict of tensors)')
+    return upgrade_keys(weights, net)
 
 
 def upgrade_keys(weights: dict, net: nn.Module) -> OrderedDict:

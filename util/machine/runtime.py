@@ -162,3 +162,12 @@ def default_threads(device: torch.device) -> int:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     return max(1, cores // 2)
+
+
+def memory_format(runtime, training: bool, norm: str, fused_norms: bool) -> torch.memory_format:
+    """channels_last where it is faster; docs/performance.md has the measurements."""
+    if runtime.device.type == 'cpu':
+        faster = not training
+    else:
+        faster = runtime.precision != 'fp32' and (norm != 'instance' or fused_norms)
+    return torch.channels_last if faster else torch.contiguous_format
