@@ -44,6 +44,7 @@ class BaseModel(Objectives, Translating):
     loss_names = ()         # order of the losses in the log
     make_engine = None      # `make_engine(trainer)`, if its steps are made in a way of their own
     own_loading = None      # `own_loading(label)`, if its networks are loaded in a way of their own
+    after_save = None       # `after_save(label)`, if it writes files besides a checkpoint
     lr_scales = {}          # {optimizer: its learning rate relative to --lr}, if it is not 1
     target = None           # ('fake_B', 'real_B'): a translation, and the image that scores compare it with
     plateau_losses = ()     # losses whose sum, averaged over an epoch, drives --lr_policy plateau
@@ -175,26 +176,15 @@ class BaseModel(Objectives, Translating):
         self.noted.update({name: term.detach() for name, term in terms.items()})
 
     def gather_state(self, averages: dict[str, nn.Module]):
-        """Collect the full state, including the `averages` of networks, in the main process.
-
-        All processes call it. Only models that distribute their state over processes override it.
-        """
+        """All processes call it, so that the main one has the full state and the `averages` of networks."""
 
     def update_learning_rate(self, epoch: int, follow_schedule):
         """After `epoch`: `follow_schedule()` gives all optimizers the learning rate of the next one."""
         follow_schedule()
 
-    def after_save(self, label: str):
-        """After a checkpoint is saved as `label`: for a model that writes files besides it."""
-
     def get_current_losses(self) -> dict[str, float]:
         """The losses of the last step, those of `loss_names` first. Synchronizes with the device and all processes."""
         known = {name: self.losses.get(name) for name in dict.fromkeys([*self.loss_names, *self.losses])}
         tensors = [value for value in known.values() if value is not None]
-        together = self.group.sum(torch.stack([tensor.float() for tensor in tensors])) if tensors else torch.zeros(0)
-        values = iter(together.tolist())
+        values = iter(self.group.sum(torch.stack([tensor.float() for tensor in tensors])).tolist() if tensors else [])
         return {name: 0.0 if value is None else next(values) for name, value in known.items()}
-
-    def describe_networks(self, verbose: bool = False) -> str:
-        """Names and sizes of the networks, with their structure if `verbose`."""
-        return networks.describe(self.nets, verbose)

@@ -88,20 +88,18 @@ def smallest_autoencoder(n_downsample: int, n_downsample_style: int, n_layers_D:
 
 FORKS = {
     'CUT (contrastive-unpaired-translation)':
-        'CUT_mode lambda_GAN lambda_NCE nce_idt nce_layers nce_T nce_includes_all_negatives_from_minibatch netF '
-        'netF_nc num_patches flip_equivariance normG normD no_antialias no_antialias_up easy_label random_scale_max '
-        'evaluation_freq pretrained_name stylegan2_G_num_downsampling',
+        'netF normG normD no_antialias_up easy_label random_scale_max evaluation_freq pretrained_name '
+        'stylegan2_G_num_downsampling',
     'DCLGAN': 'DCL_mode lambda_SIM',
     'pix2pixHD':
         'label_nc no_instance n_downsample_global n_blocks_global n_blocks_local n_local_enhancers niter_fix_global '
-        'num_D no_ganFeat_loss no_vgg_loss lambda_feat feat_num load_features load_pretrain n_downsample_E n_clusters '
+        'num_D no_ganFeat_loss no_vgg_loss feat_num load_features load_pretrain n_downsample_E n_clusters '
         'instance_feat label_feat tf_log export_onnx',
     'SPADE':
         'norm_G norm_E use_vae num_upsampling_layers semantic_nc label_dir image_dir instance_dir lambda_kld '
         'no_TTUR contain_dontcare_label preprocess_mode coco_no_portraits',
     'BicycleGAN':
-        'nz nef nl netE netD2 where_add conditional_D use_same_D lambda_z lambda_kl lambda_GAN2 lambda_GAN_E use_L2 '
-        'upsample center_crop n_samples no_encode num_Ds gan_mode2',
+        'nl netE netD2 use_same_D lambda_GAN_E use_L2 upsample center_crop n_samples no_encode num_Ds gan_mode2',
     'img2img-turbo':
         'pretrained_model_name_or_path dataset_folder train_img_prep lora_rank_unet lora_rank_vae lambda_clipsim '
         'prompt gradient_checkpointing enable_xformers_memory_efficient_attention',

@@ -99,7 +99,8 @@ class ScriptModel:
     def save_networks(self, epoch):
         state = TrainingState(self.trainer, self.folder, self.opt.as_dict())
         store.save(self.folder, str(epoch), **state.snapshot(self.progress))
-        self.model.after_save(str(epoch))
+        if self.model.after_save:
+            self.model.after_save(str(epoch))
 
     # ---- steps
 

@@ -78,6 +78,10 @@ class Translating:
         """
         return {}
 
+    def describe_networks(self, verbose: bool = False) -> str:
+        """Names and sizes of the networks, with their structure if `verbose`."""
+        return networks.describe(self.nets, verbose)
+
     def eval(self):
         """Switch to evaluation mode (--eval): batch norms use their running statistics, and dropout is off."""
         for net in self.nets.values():

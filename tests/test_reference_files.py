@@ -339,7 +339,7 @@ def test_model_suffix_alone_chooses_one_side_of_a_run(add, words, images, tmp_pa
 
 
 @pytest.mark.parametrize(('option', 'program'), [
-    ('--lambda_NCE', 'CUT'), ('--label_nc', 'pix2pixHD'), ('--data_online_creation', 'joliGEN'),
+    ('--label_nc', 'pix2pixHD'), ('--data_online_creation', 'joliGEN'),
     ('--data_load_size', '--load_size'), ('--batch_sizes', '--batch_size'), ('--model_sufix', '--model_suffix')])
 def test_an_unknown_option_is_one_of_another_program_or_nearly_one_of_ours(option, program, images, train_options):
     with pytest.raises(UserError) as error:
@@ -364,7 +364,7 @@ def test_a_finished_run_says_how_to_fine_tune(add, words, images, tmp_path, caps
         place = ['--name', 'done', '--checkpoints_dir', str(tmp_path / 'runs')]
         argv = [*place, '--continue_train', '--gpu_ids', '-1', *more]
         assert train_program.main(argv, Console()) == 0
-        assert ('--epoch_count 1' in capsys.readouterr().out) == expected
+        assert ('--init_from done' in capsys.readouterr().out) == expected
 
 
 def test_a_test_has_the_options_of_the_training(add, run, tmp_path, images):

@@ -112,7 +112,8 @@ class Checkpoints:
         self.thread = threading.Thread(target=self.write, args=(labels, self.snapshot), name='saving')
         self.thread.start()
         for label in labels:
-            self.trainer.model.after_save(label)
+            if self.trainer.model.after_save:
+                self.trainer.model.after_save(label)
 
     def write(self, labels, snapshot: dict):
         """In the thread: an error is kept in `error`, for the main thread to report."""
