@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from models import networks
+from models.translation.fitting import fitted
 from util.machine.memory import memory_explained
 from util.machine.seeding import derive_seed, restore_rng_state, rng_state
 
@@ -16,9 +17,18 @@ class Translating:
     def translate(self, batch: dict) -> dict:
         """Images by name, in the precision of the run. Out of memory raises an error that names the sizes."""
         height, width = batch['A'].shape[-2:]
+        translate = self.translate_whole if self.opt.preprocess == 'whole' else self.translate_batch
         with torch.inference_mode(), self.runtime.autocast(), \
                 memory_explained(self.device, batch_size=len(batch['A']), size=f'{width}x{height}'):
-            return self.translate_batch(batch)
+            return translate(batch)
+
+    def translate_whole(self, batch: dict) -> dict:
+        """Translate images of any size: they are extended to what the networks take, and the results are cropped."""
+        height, width = batch['A'].shape[-2:]
+        nets = self.generators.values()
+        image = fitted(batch['A'], max(net.multiple for net in nets), max(net.smallest for net in nets))
+        visuals = self.translate_batch({**batch, 'A': image})
+        return {name: image[..., :height, :width] for name, image in visuals.items()}
 
     def translate_batch(self, batch: dict) -> dict:
         """Translate a batch. The result for an image does not depend on the batch size or the other images.

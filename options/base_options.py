@@ -31,7 +31,7 @@ from .parser import (
 from .restore import changes, contradictions
 
 PREPROCESS = ('resize_and_crop', 'crop', 'scale_width', 'scale_width_and_crop', 'none', 'resize', 'scale_shortside',
-              'scale_shortside_and_crop')
+              'scale_shortside_and_crop', 'whole')
 
 # options whose values a file written for the reference may extend
 VALUES_OF_FILES = {'model': ('netG', 'netD', 'norm', 'init_type', 'gan_mode'), 'dataset': ('preprocess',)}
@@ -99,6 +99,7 @@ class BaseOptions:
 
     is_train = None     # set by the sub-classes, and so is `program`
     program = ''
+    for_script = False  # options of a script written for the reference
 
     def add_options(self, parser):
         """Options of both programs; sub-classes add their own."""
@@ -228,6 +229,7 @@ class BaseOptions:
         """The options of the command line, printed and saved; mistakes in it end the program with exit code 2."""
         if not MESSAGES.handlers:
             Console().attach()
+        self.for_script = True
         try:
             options = self.parse(sys.argv[1:])
         except UserError as error:

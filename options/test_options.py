@@ -103,6 +103,9 @@ class TestOptions(BaseOptions):
 
     def complete(self, values, given, stored):
         values = super().complete(values, given, stored)
+        alone = data.registry.declarations(values['dataset_mode'])['one_domain']
+        if alone and not self.for_script and not {'preprocess', 'load_size', 'crop_size'} & given:
+            values = {**values, 'preprocess': 'whole'}      # photos keep their size
         return {**values, 'seed': values['seed'] or 0, 'serial_batches': True,
                 'no_flip': True, 'trained_direction': self.trained.get('direction', '')}
 

@@ -277,10 +277,27 @@ def test_one_sided(results, home):
     both = results('--name', 'cyclegan', '--dataroot', 'unaligned')
     for folder, real, fake, words in (('testA', 'real_A', 'fake_B', []),
                                       ('testB', 'real_B', 'fake_A', ['--direction', 'BtoA'])):
-        alone = results('--name', 'cyclegan', '--model', 'test', '--dataroot', home / 'unaligned' / folder, *words)
+        alone = results('--name', 'cyclegan', '--model', 'test', '--dataroot', home / 'unaligned' / folder,
+                        '--preprocess', 'resize_and_crop', *words)
         assert sorted(alone) == [f'{stem}_{label}.png' for stem in '012' for label in ('fake', 'real')]
         assert equal({f'{stem}_fake.png': both[f'{stem}_{fake}.png'] for stem in '012'}
                      | {f'{stem}_real.png': both[f'{stem}_{real}.png'] for stem in '012'}, alone)
+
+
+@pytest.mark.parametrize('name', ['cyclegan', 'pix2pix', 'munit'])
+def test_photos_keep_their_size(translate, tmp_path, name):
+    """Of any size from one pixel up, with every generator; an option for the size still has its effect."""
+    sizes = {'point': (1, 1), 'odd': (37, 21), 'fits': (64, 32)}
+    (tmp_path / 'photos').mkdir()
+    for stem, size in sizes.items():
+        draw_images(tmp_path / stem, 1, size)[0].rename(tmp_path / 'photos' / f'{stem}.png')
+    words = ['--name', name, '--dataset_mode', 'single', '--dataroot', tmp_path / 'photos']
+    code, _, err = translate(*words)
+    assert (code, err) == (0, [])
+    for path, picture in pixels(tmp_path / name).items():
+        assert picture.shape[1::-1] == sizes[path.partition('_')[0]]
+    code, out, err = translate(*words, '--crop_size', 32)
+    assert code == 0 and all(picture.shape == (32, 32, 3) for picture in pixels(tmp_path / name).values())
 
 
 def test_single_images_ask_for_one_side(results):

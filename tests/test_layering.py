@@ -84,7 +84,7 @@ LAYERS = {
     'models/experimental': MODELS,
     'models/translation': RUN | NETS,
     'models/exporting': RUN | NETS | {'models/translation'},
-    'models': MODELS,
+    'models': MODELS | {'models/translation'},
     'models/__init__.py': MODELS | {'models/experimental', 'models/translation'},
     'data': DATA,
     'data/__init__.py': DATA,

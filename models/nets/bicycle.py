@@ -19,6 +19,7 @@ class LatentUnet(nn.Module):
                  dropout: bool = False, n_levels: int = 8, where: str = 'all'):
         super().__init__()
         bias, norm_layer = norm == 'instance', NORM_LAYERS[norm]
+        self.multiple = self.smallest = 2**n_levels
         widths = [ngf * min(2**level, 8) for level in range(n_levels)]
         self.codes = [nz if where == 'all' or level == 0 else 0 for level in range(n_levels)]
         self.downs = nn.ModuleList()

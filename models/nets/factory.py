@@ -19,7 +19,9 @@ def create_generator(netG: str, input_nc: int, output_nc: int, ngf: int = 64, no
     """
     family, depth = parse_netG(netG)
     if family == 'own':
-        return own_nets.load(netG)(input_nc, output_nc, ngf, norm, dropout, **own)
+        net = own_nets.load(netG)(input_nc, output_nc, ngf, norm, dropout, **own)
+        net.multiple, net.smallest = getattr(net, 'size_multiple', 1), getattr(net, 'smallest_side', 1)
+        return net
     if family == 'resnet':
         return ResnetGenerator(input_nc, output_nc, ngf, norm, dropout, depth, antialias)
     return UnetGenerator(input_nc, output_nc, ngf, norm, dropout, n_levels=depth, skips=family == 'unet')

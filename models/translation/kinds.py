@@ -87,7 +87,7 @@ def memory_format(image: torch.Tensor) -> torch.memory_format:
 
 def build_generator(options: dict) -> Translation:
     net = create_generator(options['netG'], options['input_nc'], options['output_nc'], options['ngf'], options['norm'],
-                           not options['no_dropout'])
+                           not options['no_dropout'], options['antialias'])
     return Translation(net, (options['input_nc'], options['output_nc']))
 
 
@@ -108,6 +108,6 @@ def build_styled(options: dict) -> Translation:
 STYLED_OPTIONS = ('ngf', 'style_dim', 'mlp_dim', 'n_downsample', 'n_downsample_style', 'n_res', 'pad_type')
 CLASSES = {'generator': Translation, 'colors': Colorization, 'styles': StyledTranslation}
 BUILDERS = {'generator': build_generator, 'colors': build_colorization, 'styles': build_styled}
-OPTIONS = {'generator': ('netG', 'input_nc', 'output_nc', 'ngf', 'norm', 'no_dropout'),
-           'colors': ('netG', 'ngf', 'norm', 'no_dropout'),
+OPTIONS = {'generator': ('netG', 'input_nc', 'output_nc', 'ngf', 'norm', 'no_dropout', 'antialias'),
+           'colors': ('netG', 'ngf', 'norm', 'no_dropout', 'antialias'),
            'styles': ('input_nc', 'output_nc', *STYLED_OPTIONS)}

@@ -15,8 +15,8 @@ CONFIG = 'config.json'
 WEIGHTS = 'model.safetensors'
 FORMAT = 'pixmorph-translator'
 DEFAULTS = {'input_nc': 3, 'output_nc': 3, 'ngf': 64, 'netG': 'resnet_9blocks', 'norm': 'instance',
-            'no_dropout': False, 'style_dim': 8, 'mlp_dim': 256, 'n_downsample': 2, 'n_downsample_style': 4, 'n_res': 4,
-            'pad_type': 'reflect'}
+            'no_dropout': False, 'antialias': False, 'style_dim': 8, 'mlp_dim': 256, 'n_downsample': 2,
+            'n_downsample_style': 4, 'n_res': 4, 'pad_type': 'reflect'}
 DIRECTIONS = ('AtoB', 'BtoA')
 
 
@@ -85,6 +85,9 @@ class RunFolder(Source):
             raise UserError(f'{folder.absolute()} has the options of its training; drop {", ".join(sorted(given))}')
         facts = declarations(self.training['model']) if self.training else {}
         self.kind = facts.get('translation', '')
+        if self.kind and self.kind not in kinds.BUILDERS:
+            raise UserError(f'{folder.absolute()} was trained with --model {self.training["model"]}, whose results '
+                            f'depend on a code as well; use test.py')
         self.trained_direction = self.training.get('direction', 'AtoB')
         self.two_way = facts.get('two_way', {'G_A', 'G_B'} <= set(self.found))
 

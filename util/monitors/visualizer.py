@@ -51,6 +51,7 @@ class Visualizer:
         self.line = self.bar.line
         self.progress, self.state = progress, 'finished'
         self.validates = True
+        self.bands = [int(band) for band in filter(None, opt.as_dict().get('show_bands', '').split(','))]
         self.hint = WaitHint(opt.loader, opt.num_threads)
         self.log = Outlet('the loss log', lambda: LossLog(folder), progress.epoch)
         self.page = None
@@ -103,7 +104,7 @@ class Visualizer:
 
     def images(self, progress, visuals: dict):
         """Show the first image of each batch in `visuals`, {label: (N, C, H, W) in [-1, 1]}."""
-        images = first_of(visuals)
+        images = first_of(visuals, self.bands)
         self.to_page(lambda page: page.images(progress, images))
         for monitor in self.monitors:
             monitor.images(progress, images, 'train')
@@ -111,7 +112,7 @@ class Visualizer:
     def validation(self, progress, visuals):
         """Show the fixed images: `visuals` yields {label: (1, C, H, W) in [-1, 1]} for each of them."""
         try:
-            samples = [first_of(images) for images in visuals]
+            samples = [first_of(images, self.bands) for images in visuals]
         except UserError as error:      # the networks cannot process an image: not a reason to stop training
             if self.validates:
                 warn(f'the validation images are not shown: {error}')
@@ -148,6 +149,6 @@ def live_page(opt, folder: Path, total_images: int, progress, device: str, notif
                     html_freq=opt.update_html_freq, health=Health(opt.gan_mode, notify), device=device)
 
 
-def first_of(visuals: dict) -> dict:
+def first_of(visuals: dict, bands=()) -> dict:
     """The first image of each batch in {label: (N, C, H, W) in [-1, 1]} as uint8 (H, W, 3)."""
-    return {label: tensor_to_image(images[0]) for label, images in visuals.items()}
+    return {label: tensor_to_image(images[0], bands) for label, images in visuals.items()}

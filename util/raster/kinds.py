@@ -82,6 +82,8 @@ def check_file(path: str):
 
 
 def check_size(width: int, height: int, max_pixels: int, channels: int = 1):
+    if width < 1 or height < 1 or channels < 1:
+        raise ValueError(f'{width}x{height} with {channels} channels has no pixels')
     if width * height > max_pixels:
         raise ValueError(f'{width}x{height} = {width * height} pixels, more than --max_pixels {max_pixels}')
     if channels > MAX_CHANNELS:
@@ -277,6 +279,8 @@ def array_header(path: str) -> tuple[tuple, np.dtype]:
         with open(path, 'rb') as file:
             return read_array_header(file)
     import zipfile
+    if not zipfile.is_zipfile(path):
+        raise ValueError('no NPZ file')
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         if len(names) != 1:

@@ -38,16 +38,19 @@ def read_pixels(path: str, max_pixels: int = MAX_PIXELS, all_pages: bool = False
     Raises an `ImageError` with the path for anything that cannot be read.
     """
     try:
-        return upright(path, *read_stored(path, max_pixels, all_pages))
+        kind = kind_of(path, max_pixels)
+        pixels = upright(*read_stored(path, kind, max_pixels, all_pages))
+        if pixels.shape[:2] != (kind.height, kind.width):
+            raise ValueError(f'it has {pixels.shape} values, but its header says {kind.width}x{kind.height}')
+        return pixels
     except ImageError:
         raise
     except Exception as error:
         raise image_error(path, error) from error
 
 
-def read_stored(path: str, max_pixels: int, all_pages: bool) -> tuple[np.ndarray, int]:
+def read_stored(path: str, kind: Kind, max_pixels: int, all_pages: bool) -> tuple[np.ndarray, int]:
     """(pixels as they are in the file, EXIF orientation)."""
-    kind = kind_of(path, max_pixels)
     lower = path.lower()
     if lower.endswith(ARRAYS):
         return read_array(path), 1
@@ -123,7 +126,7 @@ def read_deep(path: str, image: Image.Image, kind: Kind) -> np.ndarray:
     return pixels.reshape(shape)
 
 
-def upright(path: str, pixels: np.ndarray, orientation: int) -> np.ndarray:
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Pixels (H, W, C) turned and mirrored as the EXIF orientation says."""
     if orientation in (2, 4, 5, 7):
         pixels = pixels[:, ::-1] if orientation in (2, 5, 7) else pixels[::-1]

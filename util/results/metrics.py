@@ -6,9 +6,10 @@ SMALLEST = 6            # smallest image side for SSIM: its window of 11 pixels 
 
 
 def compare(image: np.ndarray, target: np.ndarray) -> dict[str, float]:
-    """L1 (levels of 255), PSNR (dB, inf for equal images) and SSIM (at most 1) of two uint8 images (H, W, 3).
+    """L1 (levels of 255), PSNR (dB, inf for equal images) and SSIM (at most 1) of two images (H, W, C).
 
-    Without SSIM if a side is below 6 pixels. Takes about 20 ms for 256 x 256 on one core.
+    They are uint8, or floats in [0, 255], which is the range of the training for images of more bits. Without SSIM if a
+    side is below 6 pixels. Takes about 20 ms for 256 x 256 on one core.
     """
     import torch
     from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure

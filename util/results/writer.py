@@ -110,7 +110,7 @@ class Results:
         for name, image in images.items():
             domain = self.domain_of(name)
             files[name], views[name] = self.save_image(f'{stem}_{name}', domain, image, pictures[name], path)
-        thumbs, scores = self.save_thumbs(stem, pictures), self.compare(pictures)
+        thumbs, scores = self.save_thumbs(stem, pictures), self.compare(self.compared(images, pictures))
         self.gallery.add(stem, views, displayed_size(pictures, self.aspect_ratio), thumbs, scores)
         entry = dict(stem=stem, source=as_text(str(Path(path).absolute())), files=files)
         if styles:
@@ -167,6 +167,14 @@ class Results:
             thumb = Image.fromarray(pictures[name]).resize(size, Image.Resampling.BOX, reducing_gap=2)
             thumb.save(self.new_path(file), quality=85)
         return files
+
+    def compared(self, images: dict, pictures: dict) -> dict:
+        """The output and its target: the pictures, or all bands of images that are more than 8-bit gray or RGB."""
+        domains = [self.domain_of(name) for name in self.target or ()]
+        if not any(domain and domain.is_wide for domain in domains) or not set(self.target) <= images.keys():
+            return pictures
+        return {name: (images[name].detach().double().cpu().permute(1, 2, 0).numpy().clip(-1, 1) + 1) * 127.5
+                for name in self.target}
 
     def compare(self, pictures: dict) -> dict[str, float | None]:
         """PSNR, SSIM and L1 of the output against the target, before --aspect_ratio; {} without a target.
