@@ -34,6 +34,16 @@ class AlignedDataset(BaseDataset):
             if not opt.as_dict().get('square_pairs') and all_square(headers):
                 self.add_problem(square_problem(headers, self.dataroot / self.phase, self.training))
 
+    def odd_width(self):
+        if self.folders:
+            return []
+        headers = self.inspection.headers if self.inspection else some_headers(self.paths, self.max_pixels)
+        odd = [path for path, header in headers.items() if header.width % 2]
+        if not odd:
+            return []
+        return [f'{len(odd)} of {len(headers)} pairs have an odd width, such as {odd[0]}; the middle column is left '
+                f'out, so that A and B have the same size']
+
     def two_folders(self):
         """The folders of A and B, or None if pairs are side by side."""
         if self.layout.pairs:

@@ -180,6 +180,8 @@ class BaseDataset(Dataset):
         """Before training: raise a `UserError` with all problems of the files; print notes about conversions."""
         self.inspection.problems += self.channel_problems()
         self.bad_images.left_out = self.inspection.finish(self.halves)
+        for line in self.odd_width():
+            say(f'note: {line}')
         for domain in (self.A, self.B):
             if others := left_out(self.headers_of(domain), domain):
                 say(f'note: of {len(self.headers_of(domain))} images of domain {domain.name} {others}')
@@ -198,11 +200,16 @@ class BaseDataset(Dataset):
         paths = list(dict.fromkeys([*self.files_of['A'], *self.files_of['B']]))
         sizes = {(header.width // self.halves, header.height) for header in some_headers(paths).values()
                  if not header.problem}
+        lines += self.odd_width()
         changed = {self.prepare.final_size(*size) for size in sizes} - sizes
         if changed:
             lines.append(f'{len(paths)} images of {span(sizes)} become {span(changed)} by --preprocess '
                          f'{self.prepare.preprocess}')
         return lines
+
+    def odd_width(self) -> list[str]:
+        """A line about images that cannot be halved."""
+        return []
 
     def settle(self) -> dict[str, str]:
         """Find the value ranges and classes of the training images: {option: value}."""

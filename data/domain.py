@@ -133,6 +133,10 @@ class Domain:
         """Stored values as float32 in [-1, 1]; values outside the range are clipped and counted."""
         ranges.check_finite(pixels)
         asked = self.asked_ranges[min(number, len(self.asked_ranges) - 1)]
+        unusual = pixels.dtype.kind == 'i' or (pixels.dtype.kind == 'u' and pixels.dtype.itemsize > 2)
+        if unusual and not isinstance(asked, Range):
+            raise ValueError(f'its values of type {pixels.dtype} are from {pixels.min()} to {pixels.max()}; give their '
+                             f'range with --range_{self.name} LO,HI')
         value_range = asked if isinstance(asked, Range) else ranges.of_type(str(pixels.dtype))
         if pixels.dtype == np.uint8 and value_range.is_levels:
             return value_range.to_unit(pixels)

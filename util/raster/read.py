@@ -26,7 +26,7 @@ def reason(error: Exception) -> str:
 def image_error(path: str, error: Exception) -> ImageError:
     why = reason(error)
     cure = 'repair or remove it, or raise --max_pixels' if '--max_pixels' in why else 'repair or remove it'
-    if 'pip install' in why or isinstance(error, ImportError):
+    if 'pip install' in why or '; ' in why or isinstance(error, ImportError):      # it says itself what to do
         return ImageError(f'cannot read the image {os.path.abspath(path)} ({why})')
     return ImageError(f'cannot read the image {os.path.abspath(path)} ({why}); {cure}')
 
