@@ -21,6 +21,11 @@ PLACES = ('dataroot', 'folder_A', 'folder_B', 'list_A', 'list_B', 'pairs', 'val_
 CROPPED = ('resize_and_crop', 'crop', 'scale_width_and_crop')
 
 
+def limit(text: str) -> float:
+    """A whole number, or `inf` for all, as in 2018."""
+    return float('inf') if text == 'inf' else whole(1)(text)
+
+
 class TestOptions(BaseOptions):
     is_train = False
     program = 'test.py'
@@ -32,7 +37,7 @@ class TestOptions(BaseOptions):
         group = parser.add_argument_group('testing')
         group.add_argument('--phase', type=file_name, default='test', help='split of the dataset: test, val, train')
         group.add_argument('--results_dir', metavar='DIR', default='./results/', help='folder of the results')
-        group.add_argument('--num_test', type=whole(1), default=float('inf'), help='translate at most N images')
+        group.add_argument('--num_test', type=limit, default=float('inf'), help='translate at most N images')
         group.add_argument('--eval', action='store_true', help='use running statistics in batch norms, and no dropout')
         group.add_argument('--no_ema', action='store_true', help='use the raw weights even if there are moving averages (--ema)')
         group.add_argument('--fused_norms', action='store_true', help='experimental: instance norm, activation and padding as one Triton kernel (CUDA only, not measured yet)')

@@ -190,6 +190,10 @@ def test_resume_is_an_older_name_of_continue_train(mistakes):
     assert ALIASES.keys() == OLDER_NAMES.keys() | {'--resume'}
 
 
+def test_all_images_as_in_2018(parse):
+    assert parse('test', '--ntest inf').num_test == float('inf')
+
+
 def test_no_lsgan(parse, capsys):
     assert parse('train', '--no_lsgan').gan_mode == 'vanilla'
     assert '--no_lsgan is an older name of --gan_mode vanilla' in capsys.readouterr().err
