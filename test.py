@@ -2,6 +2,7 @@
 
     python test.py --dataroot ./datasets/facades --name facades_pix2pix
     python test.py --dataroot ./photos --name maps_cyclegan --model test --direction BtoA
+    python test.py --name maps_cyclegan --input photo.jpg scans/ --output translated      # see scripts/translate.py
 
 The checkpoint knows its networks: no option of the training is repeated. Results and a page to look at them
 are in <results_dir>/<name>/<phase>_<epoch>/. Add --help for all options.
@@ -23,6 +24,8 @@ MAX_SIZE_ERRORS = 20    # images of a wrong size before the first one that fits:
 
 
 def main(argv, console):
+    if '--input' in argv:
+        return translate_files(argv, console)
     console.silent = launch.is_follower()
     if launch.local_world_size() > 1:
         raise UserError('test.py works in one process, but torchrun started several; start it with python test.py')
@@ -52,6 +55,14 @@ def main(argv, console):
     for message in results.failures:
         console.message('error', message)
     return 6 if results.failures else 0
+
+
+def translate_files(argv, console) -> int:
+    """With --input, images of any folders become files of the same names: scripts/translate.py."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent / 'scripts'))
+    from translate import main as translate
+    from translate import words_of_test
+    return translate(words_of_test(argv), console)
 
 
 def prepare(opt):

@@ -1,6 +1,7 @@
 """Translate images with a trained model: each result has the size and the name of its image.
 
     python scripts/translate.py shoes photos --output translated
+    python test.py --name shoes --input photos --output translated        # the same
     python scripts/translate.py shoes 'scans/**/*.tif' big.png --output out --tile auto --direction BtoA
     find . -name '*.jpg' | python scripts/translate.py shoes - --output out
 
@@ -37,6 +38,8 @@ def parse(argv):
     parser.add_argument('--direction', default='', choices=('AtoB', 'BtoA'), help='default: that of the training')
     parser.add_argument('--tile', type=whole(64, 65536, or_word='auto'), metavar='N',
                         help='tiles of N pixels, for large images; auto: only if the image does not fit into memory')
+    parser.add_argument('--tile_overlap', type=whole(0), default=0, metavar='N',
+                        help='has no effect: tiles give the numbers of the whole image, so there are no seams to blend')
     parser.add_argument('--batch_size', type=whole(1), default=1, metavar='N', help='images of one size at once (GPU)')
     for name in 'AB':
         parser.add_argument(f'--range_{name}', type=value_range, default=None, metavar='LO,HI',
@@ -61,6 +64,15 @@ def parse(argv):
     group.add_argument('--max_pixels', type=whole(1), default=50_000_000, metavar='N', help='refuse larger images')
     group.add_argument('--verbose', action='store_true', help='show the traceback of an error')
     return parser.parse_args(joined(argv))
+
+
+def words_of_test(argv) -> list[str]:
+    """The command line of this program for `test.py --name NAME --input INPUT... --output DIR`."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument('--name', required=True)
+    parser.add_argument('--input', nargs='+', required=True)
+    opt, rest = parser.parse_known_args(argv)
+    return [opt.name, *opt.input, *rest]
 
 
 def load(opt):

@@ -64,6 +64,14 @@ def test_a_folder_keeps_its_tree_names_sizes_and_types(place):
         assert np.array_equal(found, expected) or name == '2.jpg'
 
 
+def test_the_same_by_test_py(place):
+    import test as test_program
+    assert call('shoes', 'photos', '--output', 'a') == 0
+    assert run(test_program.main, ['--name', 'shoes', '--input', 'photos', '--output', 'b', '--tile', '64',
+                                   '--tile_overlap', '16']) == 0
+    assert files(place / 'a') == files(place / 'b')
+
+
 def test_files_patterns_and_lists(place, monkeypatch):
     assert call('shoes', 'photos/1.png', 'photos/**/0.png', '--output', 'a') == 0
     assert files(place / 'a') == ['0.png', '1.png', 'more/0.png']
