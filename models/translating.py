@@ -26,8 +26,9 @@ class Translating:
         """Translate images of any size: they are extended to what the networks take, and the results are cropped."""
         height, width = batch['A'].shape[-2:]
         nets = self.generators.values()
-        image = fitted(batch['A'], max(net.multiple for net in nets), max(net.smallest for net in nets))
-        visuals = self.translate_batch({**batch, 'A': image})
+        multiple, smallest = max(net.multiple for net in nets), max(net.smallest for net in nets)
+        extended = {name: fitted(batch[name], multiple, smallest) for name in 'AB' if name in batch}
+        visuals = self.translate_batch({**batch, **extended})
         return {name: image[..., :height, :width] for name, image in visuals.items()}
 
     def translate_batch(self, batch: dict) -> dict:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import TINY_TRAINING, draw_images, draw_root
 from PIL import Image
+from skimage.color import rgb2lab
 from test_cli_train import PROGRAMS, ROOT, Page, files, program
 
 from util.cli import run
@@ -298,6 +299,20 @@ def test_photos_keep_their_size(translate, tmp_path, name):
         assert picture.shape[1::-1] == sizes[path.partition('_')[0]]
     code, out, err = translate(*words, '--crop_size', 32)
     assert code == 0 and all(picture.shape == (32, 32, 3) for picture in pixels(tmp_path / name).values())
+
+
+@pytest.mark.parametrize('mode', ['L', 'RGB'])
+def test_gray_photos_of_any_size_are_colorized(translate, tmp_path, mode):
+    """The lightness of the result is that of the photo, but for rounding."""
+    folder = tmp_path / 'photos' / 'test'
+    path, = draw_images(folder, 1, (45, 37))
+    Image.open(path).convert(mode).save(path)
+    code, _, err = translate('--name', 'colorization', '--dataroot', tmp_path / 'photos', '--preprocess', 'whole')
+    assert (code, err) == (0, [])
+    found = pixels(tmp_path / 'colorization')['0_fake_B_rgb.png']
+    assert found.shape == (37, 45, 3)
+    lightness = rgb2lab(np.asarray(Image.open(path).convert('RGB')))[..., 0]
+    assert np.abs(rgb2lab(found)[..., 0] - lightness).max() < 1
 
 
 def test_single_images_ask_for_one_side(results):
