@@ -32,6 +32,8 @@ MODELS = {
     'cyclegan': ('unpaired', RESNET, 'fake_B'),
     'pix2pix': ('pairs', SMALL, 'fake_B'),
     'template': ('pairs', RESNET, 'fake_B'),
+    'cut': ('unpaired', [*RESNET, '--netF_nc', '8', '--num_patches', '8'], 'fake_B'),
+    'bicyclegan': ('pairs', [*SMALL, '--nef', '4', '--n_blocks_E', '2', '--nz', '3'], 'fake_B'),
     'colorization': ('photos', SMALL, 'fake_B_rgb'),
     'munit': ('unpaired', ['--num_scales_D', '1', '--n_layers_D', '1', '--mlp_dim', '8', '--n_res', '1'], 'fake_B'),
 }

@@ -23,7 +23,8 @@ from util.errors import UserError
 
 SCRIPTS = ('quickstart', 'run_tests')
 SETUP = [path.stem for path in (ROOT / 'scripts' / 'setup').glob('*.py')]
-CORE_NAMES = {'torch', 'torchvision', 'numpy', 'pillow', 'dominate', 'scikit-image', 'tqdm', 'torchmetrics'}
+CORE_NAMES = {'torch', 'torchvision', 'numpy', 'pillow', 'dominate', 'scikit-image', 'tqdm', 'torchmetrics', 'tifffile',
+              'imagecodecs'}
 
 
 def text_of(name: str) -> str:

@@ -417,7 +417,7 @@ def test_published_generator(bare, results, tmp_path):
     shutil.copy(tmp_path / 'bare' / 'cyclegan' / 'latest_net_G_A.pth', published / 'latest_net_G.pth')
     words = ['--model', 'test', '--dataroot', 'single', '--netG', 'resnet_6blocks', '--no_dropout']
     assert equal(results('--name', 'x_pretrained', *bare, *words),
-                 results('--name', 'cyclegan', '--model', 'test', '--dataroot', 'single'))
+                 results('--name', 'cyclegan', '--model', 'test', '--dataroot', 'single', '--crop_size', 32))
 
 
 @pytest.mark.parametrize(('words', 'parts'), [
