@@ -94,7 +94,7 @@ def open_image(path: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """The image with only its header read, by Pillow. Raises OSError or ValueError with a few words."""
     check_file(path)
     formats = FORMATS
-    if path.endswith(HEIF) or path.lower().endswith(HEIF):
+    if path[-5:].lower().endswith(HEIF):
         register_heif()
         formats = ('HEIF',)
     image = Image.open(path, formats=formats)
@@ -131,8 +131,8 @@ def kind_of(path: str, max_pixels: int = MAX_PIXELS) -> Kind:
 
 def kind_of_image(image: Image.Image) -> Kind:
     """Of an image that Pillow has opened."""
-    mode = image.mode
-    if mode in PLAIN and not {'exif', 'transparency'} & image.info.keys() and (
+    mode, info = image.mode, image.info
+    if mode in PLAIN and 'exif' not in info and 'transparency' not in info and (
             image.format == 'JPEG' or image.format == 'PNG' and image.tile[0][3] == mode and image.n_frames == 1):
         return Kind(*image.size, 'uint8', *PLAIN[mode], 1, mode)     # most files, and the fastest way for them
     # without this check Pillow would read a whole PNG in search of its orientation
