@@ -61,7 +61,8 @@ class BaseDataset(Dataset):
         self.reversed = opt.direction == 'BtoA'
         self.random_pairs = not opt.serial_batches
         self.given = opt.given
-        self.prepare = Preparation(opt.preprocess, opt.load_size, opt.crop_size, flip=not opt.no_flip,
+        preprocess = 'whole' if opt.as_dict().get('whole') else opt.preprocess
+        self.prepare = Preparation(preprocess, opt.load_size, opt.crop_size, flip=not opt.no_flip,
                                    fast=opt.isTrain and opt.fast_resize)
         # the stored A and B have the channels of the model's A and B, which --direction may have swapped
         channels = opt.input_nc, opt.output_nc

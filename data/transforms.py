@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 from util.raster.read import ImageError
 
 PREPROCESS = ('resize_and_crop', 'crop', 'scale_width', 'scale_width_and_crop', 'none', 'resize', 'scale_shortside',
-              'scale_shortside_and_crop', 'whole')
+              'scale_shortside_and_crop')
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Preparation:
 
     resize_and_crop: to load_size x load_size, then crop to crop_size x crop_size; crop: only crop; resize: only
     resize; scale_width: to a width of load_size and a height of at least crop_size; scale_shortside: the shorter side
-    to load_size, bilinear; with _and_crop: crop after that; none: each side to the nearest multiple of 4; whole: the
-    image as it is, because a test takes any size. All but scale_shortside are bicubic. For jitter and mirroring see
-    section 6.1 of https://arxiv.org/abs/1611.07004.
+    to load_size, bilinear; with _and_crop: crop after that; none: each side to the nearest multiple of 4; whole, for
+    --whole of test.py: the image as it is. All but scale_shortside are bicubic. For jitter and mirroring see section
+    6.1 of https://arxiv.org/abs/1611.07004.
 
     An image is a Pillow image, a uint8 tensor (C, H, W), or float32 (C, H, W) in [-1, 1]. `fast` resizes 8-bit images
     with torch; about 1 in 200 values then differs by one or two levels.

@@ -17,7 +17,7 @@ class Translating:
     def translate(self, batch: dict) -> dict:
         """Images by name, in the precision of the run. Out of memory raises an error that names the sizes."""
         height, width = batch['A'].shape[-2:]
-        translate = self.translate_whole if self.opt.preprocess == 'whole' else self.translate_batch
+        translate = self.translate_whole if self.opt.as_dict().get('whole') else self.translate_batch
         with torch.inference_mode(), self.runtime.autocast(), \
                 memory_explained(self.device, batch_size=len(batch['A']), size=f'{width}x{height}'):
             return translate(batch)

@@ -31,7 +31,7 @@ from .parser import (
 from .restore import changes, contradictions
 
 PREPROCESS = ('resize_and_crop', 'crop', 'scale_width', 'scale_width_and_crop', 'none', 'resize', 'scale_shortside',
-              'scale_shortside_and_crop', 'whole')
+              'scale_shortside_and_crop')
 
 # options whose values a file written for the reference may extend
 VALUES_OF_FILES = {'model': ('netG', 'netD', 'norm', 'init_type', 'gan_mode'), 'dataset': ('preprocess',)}

@@ -41,6 +41,7 @@ class TestOptions(BaseOptions):
         group.add_argument('--eval', action='store_true', help='use running statistics in batch norms, and no dropout')
         group.add_argument('--no_ema', action='store_true', help='use the raw weights even if there are moving averages (--ema)')
         group.add_argument('--fused_norms', action='store_true', help='experimental: instance norm, activation and padding as one Triton kernel (CUDA only, not measured yet)')
+        group.add_argument('--whole', action='store_true', help='keep the size of each image, whatever --preprocess says: it is extended to what the networks take, and the result is cropped; the default for single photos if no size is given')
         group.add_argument('--aspect_ratio', type=number(above=0.01, below=100), default=1.0, help='saved images are taller (above 1) or wider (below 1) by this factor')
         add_output_options(parser)
 
@@ -109,8 +110,9 @@ class TestOptions(BaseOptions):
     def complete(self, values, given, stored):
         values = super().complete(values, given, stored)
         alone = data.registry.declarations(values['dataset_mode'])['one_domain']
-        if alone and not self.for_script and not {'preprocess', 'load_size', 'crop_size'} & given:
-            values = {**values, 'preprocess': 'whole'}      # photos keep their size
+        if alone and not self.for_script and not models.registry.is_older(values['model']):
+            keeps_sizes = not {'preprocess', 'load_size', 'crop_size'} & given
+            values = {**values, 'whole': values['whole'] or keeps_sizes}
         return {**values, 'seed': values['seed'] or 0, 'serial_batches': True,
                 'no_flip': True, 'trained_direction': self.trained.get('direction', '')}
 

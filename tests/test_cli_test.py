@@ -307,7 +307,7 @@ def test_gray_photos_of_any_size_are_colorized(translate, tmp_path, mode):
     folder = tmp_path / 'photos' / 'test'
     path, = draw_images(folder, 1, (45, 37))
     Image.open(path).convert(mode).save(path)
-    code, _, err = translate('--name', 'colorization', '--dataroot', tmp_path / 'photos', '--preprocess', 'whole')
+    code, _, err = translate('--name', 'colorization', '--dataroot', tmp_path / 'photos', '--whole')
     assert (code, err) == (0, [])
     found = pixels(tmp_path / 'colorization')['0_fake_B_rgb.png']
     assert found.shape == (37, 45, 3)
