@@ -159,6 +159,9 @@ class BaseDataset(Dataset):
     def images_in(self, folder: Path, domains: str) -> list[str]:
         self.listed.append(folder)
         paths = self.layout.split(list_images(folder), folder)
+        if not paths:
+            raise UserError(f'--val_fraction {self.layout.fraction:g} holds out none of the images in '
+                            f'{folder.absolute()}; add images, or name a folder of test images')
         return self.usable(paths[:int(min(self.limit, len(paths)))], folder, domains)
 
     def usable(self, paths: list[str], folder, domains: str = 'AB') -> list[str]:
@@ -183,7 +186,7 @@ class BaseDataset(Dataset):
         self.bad_images.left_out = self.inspection.finish(self.halves)
         for line in self.odd_width():
             say(f'note: {line}')
-        for domain in (self.A, self.B):
+        for domain in self.stored_domains:
             if others := left_out(self.headers_of(domain), domain):
                 say(f'note: of {len(self.headers_of(domain))} images of domain {domain.name} {others}')
         self.found = self.settle()
@@ -215,9 +218,32 @@ class BaseDataset(Dataset):
     def settle(self) -> dict[str, str]:
         """Find the value ranges and classes of the training images: {option: value}."""
         found = self.derive_channels()
-        for domain in (self.A, self.B):
+        for domain in self.stored_domains:
             found.update(domain.settle(self.headers_of(domain), partial(self.values_of, domain)))
+        for domain in self.stored_domains:
+            self.try_first(domain)
+            if any(name.startswith('dtype') for name in found) and not domain.dtype:    # results have its type, not A's
+                domain.dtype = 'uint8'
+                found[f'dtype_{domain.name}'] = f'uint8,{domain.channels}'
         return found
+
+    @property
+    def stored_domains(self) -> tuple[Domain, ...]:
+        """The domains whose values are in the files."""
+        return self.A, self.B
+
+    def try_first(self, domain: Domain):
+        """A `UserError` if none of a few files can be used: then it is the options, not the files."""
+        errors = []
+        paths = list(self.headers_of(domain))
+        for path in paths[::max(1, len(paths) // 3)]:
+            try:
+                domain.encode(self.stored(domain, path), path)
+                return
+            except ImageError as error:
+                errors.append(error)
+        if errors:
+            raise UserError(str(errors[0]))
 
     def derive_channels(self) -> dict[str, int]:
         """The channels of images of several files, unless --input_nc or --output_nc gives them."""
@@ -236,7 +262,8 @@ class BaseDataset(Dataset):
                 if path in headers and not headers[path].problem}
 
     def channel_problems(self) -> list[Problem]:
-        return [problem for domain in (self.A, self.B) for problem in channel_problems(self.headers_of(domain), domain)]
+        return [problem for domain in self.stored_domains
+                for problem in channel_problems(self.headers_of(domain), domain)]
 
     def stored(self, domain: Domain, path: str) -> np.ndarray:
         """All values of a domain in a file as they are stored, (H, W, C)."""
@@ -248,7 +275,7 @@ class BaseDataset(Dataset):
 
     def try_file(self, path: str):
         """Raise an `ImageError` if training could not use the values of this file."""
-        for domain in (self.A, self.B):
+        for domain in self.stored_domains:
             if path in self.files_of[domain.name]:
                 domain.encode(self.stored(domain, path), path)
 

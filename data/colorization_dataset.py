@@ -5,6 +5,7 @@ import torch
 from util.images import rgb_to_lab
 
 from .base_dataset import BaseDataset
+from .domain import Domain
 
 
 class ColorizationDataset(BaseDataset):
@@ -15,6 +16,7 @@ class ColorizationDataset(BaseDataset):
 
     def __init__(self, opt):
         super().__init__(opt)
+        self.photos = Domain.of_options('A', 3, opt.as_dict())
         self.paths = self.list_folder(self.phase)
 
     @property
@@ -22,10 +24,16 @@ class ColorizationDataset(BaseDataset):
         """Files hold A and B together, in RGB."""
         return {}
 
+    @property
+    def stored_domains(self):
+        return (self.photos,)
+
     def load(self, index, rng):
         path = self.paths[index]
-        levels = self.prepare.window(self.picture(path), rng, path)
+        levels = self.prepare.window(self.picture(path, self.photos), rng, path)
         rgb = np.ascontiguousarray(levels.permute(1, 2, 0))
+        if rgb.dtype != np.uint8:       # of more bits, in [-1, 1]
+            rgb = (rgb + 1) / 2
         lab = torch.from_numpy(rgb_to_lab(rgb)).permute(2, 0, 1).contiguous()
         return {'A': lab[:1] / 50 - 1, 'B': lab[1:] / 110, 'A_paths': path, 'B_paths': path}
 

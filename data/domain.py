@@ -49,7 +49,12 @@ class Domain:
         self.all_pages = pages == 'all'
         self.asked_ranges = [ranges.parse(text) for text in value_range.split(':')]
         self.asked_labels = label_table
-        self.palette = labels.parse(label_table) if label_table not in ('', 'auto') else None
+        self.palette = None
+        if label_table not in ('', 'auto'):
+            try:
+                self.palette = labels.parse(label_table)
+            except ValueError as error:
+                raise UserError(f'--labels_{name}: {error}') from error
         self.dtype, _, count = dtype.partition(',')
         self.stored_channels = int(count or 0)
         self.trained = dtype != ''
@@ -162,8 +167,10 @@ class Domain:
         """
         if self.partners or len(self.asked_ranges) > 1:
             return 'float32', 0         # the files have ranges of their own: [-1, 1]
-        if self.dtype or self.is_wide:
+        if self.is_wide or self.dtype not in ('', 'bool', 'uint8'):
             return self.dtype or 'uint8', self.stored_channels
+        if self.dtype:
+            return None
         try:
             kind = kind_of(source, self.max_pixels)
         except (OSError, ValueError):
@@ -179,7 +186,7 @@ class Domain:
             image = image.detach().double().mean(0, keepdim=True)
         unit = image.detach().cpu().double().permute(1, 2, 0).numpy()
         if self.palette:
-            return self.palette.to_classes(colors_of_unit(unit), dtype)
+            return self.palette.to_classes(colors_of_unit(unit), dtype, channels)
         value_range = Range(-1, 1) if len(self.asked_ranges) > 1 else self.range or ranges.of_type(dtype)
         return value_range.to_stored(unit, dtype)
 
@@ -242,12 +249,10 @@ class Domain:
                 asked = self.find_range(files.values(), read, next(iter(kinds)))
             texts.append(str(asked))
         self.asked_ranges = [ranges.parse(text) for text in texts]
-        self.trained = True
         return {f'range_{self.name}': ':'.join(texts)}
 
     def settled_type(self, kinds: Counter, headers: dict) -> dict[str, str]:
         """The type and channels of the files, if they are not 8-bit gray or RGB."""
-        self.trained = True
         dtype = kinds.most_common(1)[0][0]
         if not self.is_wide and dtype in ('bool', 'uint8'):
             return {}
@@ -278,7 +283,11 @@ class Domain:
                             f'or have values that are NaN or infinite; repair or replace them')
         asked = self.asked_ranges[0]
         if isinstance(asked, tuple):
-            found = Range(*(values.percentile(percent) for percent in asked))
+            lo, hi = (values.percentile(percent) for percent in asked)
+            if lo == hi:
+                raise UserError(f'{asked[0]:g} % and {asked[1]:g} % of the values of domain {self.name} are both '
+                                f'{lo:g}; give the range of its values with --range_{self.name} LO,HI')
+            found = Range(lo, hi)
         else:
             found = ranges.usual(dtype, values.lo, values.hi)
         self.report_range(values, found, len(headers))

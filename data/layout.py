@@ -102,7 +102,11 @@ class Layout:
         if self.pairs.endswith(('.jsonl', '.json')):
             rows = pairs_of_json(text)
         else:
-            rows = [row[:2] for row in csv.reader(text.splitlines()) if len(row) >= 2]
+            lines = [(number, row) for number, row in enumerate(csv.reader(text.splitlines()), 1) if any(row)]
+            bad = next((number for number, row in lines if len(row) < 2 or not (row[0].strip() and row[1].strip())), 0)
+            if bad:
+                raise UserError(f'--pairs {self.pairs}, line {bad}: needs the path of A, a comma, and the path of B')
+            rows = [row[:2] for _, row in lines]
             if rows and not rows[0][0].strip().lower().endswith(known_extensions()):      # names of the columns
                 rows = rows[1:]
         pairs = [tuple(os.path.join(self.root, part.strip()) for part in row) for row in rows]
@@ -113,11 +117,15 @@ class Layout:
 
 
 def pairs_of_json(text: str) -> list[tuple[str, str]]:
-    try:
-        entries = [json.loads(line) for line in text.splitlines() if line.strip()]
-        return [(str(entry['A']), str(entry['B'])) for entry in entries]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f'--pairs: every line needs a JSON object such as {{"A": "1.png", "B": "2.png"}} ({error!r})')
+    pairs = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                entry = json.loads(line)
+                pairs.append((os.fspath(entry['A']), os.fspath(entry['B'])))
+            except (ValueError, KeyError, TypeError):
+                raise UserError(f'--pairs, line {number}: needs a JSON object such as {{"A": "1.png", "B": "2.png"}}')
+    return pairs
 
 
 def first_of(item) -> str:

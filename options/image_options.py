@@ -1,5 +1,6 @@
 """Options that say how image files are read and written: value ranges, bands, classes, folders, augmentation."""
 import argparse
+import math
 import re
 from pathlib import Path
 
@@ -14,7 +15,8 @@ def value_range(text: str) -> str:
     """`auto`, `0,1400` or `1%,99%`; for several folders, one for each, separated by colons."""
     for part in text.split(':'):
         pair = re.fullmatch(rf'\s*({NUMBER})(%?)\s*,\s*({NUMBER})(%?)\s*', part)
-        if part != 'auto' and not (pair and float(pair[1]) < float(pair[3]) and pair[2] == pair[4]):
+        finite = pair and math.isfinite(float(pair[1])) and math.isfinite(float(pair[3]))
+        if part != 'auto' and not (finite and float(pair[1]) < float(pair[3]) and pair[2] == pair[4]):
             raise argparse.ArgumentTypeError('needs auto, or the lowest and the highest value, such as 0,1400 or 1%,99%')
         if pair and pair[2] and not 0 <= float(pair[1]) < float(pair[3]) <= 100:
             raise argparse.ArgumentTypeError('needs percentiles from 0% to 100%')
@@ -28,6 +30,12 @@ def band_list(text: str) -> str:
     return text
 
 
+def shown_bands(text: str) -> str:
+    if band_list(text).count(',') not in (0, 2):
+        raise argparse.ArgumentTypeError('needs one band for gray, or three for red, green and blue, such as 4,3,2')
+    return text
+
+
 def label_table(text: str) -> str:
     """`auto`, a file with the classes, or the classes themselves."""
     if text in ('', 'auto') or '=' in text or ',' in text:
@@ -35,7 +43,9 @@ def label_table(text: str) -> str:
     if not Path(text).is_file():
         raise argparse.ArgumentTypeError('needs auto, or a file with a line for each class, such as 0 = 255 0 0')
     lines = [line.partition('#')[0].strip() for line in Path(text).read_text(encoding='utf-8').splitlines()]
-    return ','.join(filter(None, lines))
+    if not any(lines):
+        raise argparse.ArgumentTypeError('needs a file with a line for each class, such as 0 = 255 0 0; this one is empty')
+    return ','.join(line.replace(',', ' ') for line in lines if line)
 
 
 def add_image_options(parser):
@@ -59,7 +69,7 @@ def add_image_options(parser):
         group.add_argument(f'--labels_{name}', type=label_table, default='', metavar='FILE', help=f'images of {name} are label maps: a file with the classes (0 = 255 0 0 in each line), or auto')
     for name in DOMAINS:
         group.add_argument(f'--dtype_{name}', default='', metavar='TYPE', help=f'type and channels of the files of {name}, such as uint16,1; found in training, and used to write results')
-    group.add_argument('--show_bands', type=band_list, default='', metavar='N,N,N', help='bands that pages show as red, green and blue; default: the first three, or the first')
+    group.add_argument('--show_bands', type=shown_bands, default='', metavar='N,N,N', help='bands that pages show as red, green and blue; default: the first three, or the first')
 
 
 def add_augment_options(parser):

@@ -8,6 +8,7 @@ import pytest
 import tifffile
 import torch
 from conftest import draw_images
+from PIL import Image
 from test_check_data import check  # noqa: F401
 from tiny_runs import MODELS, SHARED
 
@@ -202,6 +203,70 @@ def test_label_maps_come_back_as_classes(tmp_path, train, translate):
     assert code == 2 and '300' in text
 
 
+def test_a_deep_domain_and_one_of_8_bits(tmp_path, train, translate):
+    """Results have the type of their own domain."""
+    for phase in ('train', 'test'):
+        fill(tmp_path / 'data' / f'{phase}A', 3, lambda seed: noise('uint16', 1, seed, 4095), '.png')
+        draw_images(tmp_path / 'data' / f'{phase}B', 3)
+    assert train('pix2pix', '--dataroot', tmp_path / 'data', '--netG', 'resnet_1blocks')[0] == 0
+    assert translate('--preprocess', 'none')[0] == 0
+    found = read_pixels(str(results(tmp_path, '0_real_B.png')[0]))
+    assert found.dtype == np.uint8 and np.array_equal(found, read_pixels(str(tmp_path / 'data' / 'testB' / '0.png')))
+    assert read_pixels(str(results(tmp_path, '0_real_A.png')[0])).dtype == np.uint16
+
+
+@pytest.mark.parametrize('classes', ['floats', 'palette'])
+def test_other_kinds_of_label_maps(tmp_path, train, translate, classes):
+    for phase in ('train', 'test'):
+        draw_images(tmp_path / 'data' / f'{phase}A', 3)
+        (tmp_path / 'data' / f'{phase}B').mkdir()
+        for seed in range(3):
+            index = np.random.default_rng(seed).integers(0, 3, (40, 40)).astype(np.uint8)
+            if classes == 'floats':
+                write_pixels(tmp_path / 'data' / f'{phase}B' / f'{seed}.tif', (index / 4).astype(np.float32)[..., None])
+            else:
+                image = Image.frombytes('P', (40, 40), index.tobytes())
+                image.putpalette([0, 0, 0, 128, 64, 128, 250, 170, 30])
+                image.save(tmp_path / 'data' / f'{phase}B' / f'{seed}.png')
+    (tmp_path / 'classes.txt').write_text('0 = 0 0 0\n1 = 128 64 128\n2 = 250 170 30\n')
+    table = 'auto' if classes == 'floats' else tmp_path / 'classes.txt'
+    code, text = train('pix2pix', '--dataroot', tmp_path / 'data', '--labels_B', table, '--netG', 'resnet_1blocks')
+    assert code == 0, text
+    assert translate('--load_size', 32, '--crop_size', 32)[0] == 0
+    found = read_pixels(str(results(tmp_path, '0_fake_B.*')[0]))
+    if classes == 'floats':
+        assert found.dtype == np.float32 and set(np.unique(found)) <= {0, 0.25, 0.5}
+    else:
+        assert {tuple(color) for color in found.reshape(-1, 3).tolist()} <= {(0, 0, 0), (128, 64, 128), (250, 170, 30)}
+
+
+@pytest.mark.parametrize(('words', 'parts'), [
+    (['--range_B', '1%,99%'], ['--range_B', 'both 0']), (['--range_A', '0,1e400'], ['--range_A']),
+    (['--range_A', '10000,20000'], ['0.png', '10000,20000']), (['--labels_B', 'bad.txt'], ['--labels_B', '300 64 128']),
+    (['--labels_B', 'empty.txt'], ['--labels_B', 'empty']), (['--show_bands', '1,2'], ['--show_bands'])])
+def test_mistakes_about_values_are_one_sentence(tmp_path, train, monkeypatch, words, parts):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'bad.txt').write_text('0 = 0 0 0\n1 = 300 64 128\n')
+    (tmp_path / 'empty.txt').touch()
+    mask = np.zeros((40, 40, 1), np.uint16)
+    mask[3, 3] = 1
+    fill(tmp_path / 'data' / 'trainA', 3, lambda seed: noise('uint16', 1, seed, 4095), '.png')
+    fill(tmp_path / 'data' / 'trainB', 3, lambda seed: mask, '.png')
+    code, text = train('pix2pix', '--dataroot', tmp_path / 'data', *words)
+    assert code == 2 and text.count('error: ') == 1 and all(part in text for part in parts), text
+
+
+def test_deep_photos_are_colorized(tmp_path, train, translate, check):  # noqa: F811
+    """By the range of the photos; check_data and train.py agree."""
+    for phase in ('train', 'test'):
+        fill(tmp_path / 'data' / phase, 3, lambda seed: noise('uint16', 3, seed, 4095), '.png')
+    words = ['--dataroot', tmp_path / 'data', '--model', 'colorization', '--netG', 'unet_32', '--load_size', '32',
+             '--crop_size', '32']
+    assert check(*words)[0] == 0
+    assert train('colorization', '--dataroot', tmp_path / 'data')[0] == 0 and translate()[0] == 0
+    assert read_pixels(str(results(tmp_path, '0_real_B_rgb.png')[0])).max() > 200
+
+
 # ---- layouts
 
 @pytest.fixture
@@ -252,6 +317,9 @@ def test_a_table_of_pairs(fruit, train, translate, kind):
     table.write_text('\n'.join([*lines, lines[-1].replace('oranges/6', 'oranges/absent')]))
     code, text = train('pix2pix', '--pairs', table)
     assert code == 2 and 'absent.png' in text
+    table.write_text('\n'.join([*lines, 'apples/1.png']))
+    code, text = train('pix2pix', '--pairs', table)
+    assert code == 2 and f'line {len(lines) + 1}' in text
 
 
 def test_lists(fruit, train):

@@ -69,7 +69,10 @@ def labeled(pixels: np.ndarray, label: str, longest: int) -> Image.Image:
 
 
 def rgb_to_lab(rgb: np.ndarray) -> np.ndarray:
-    """uint8 RGB (H, W, 3) as CIELAB (D65, 2 degrees), float32: L in [0, 100], a and b about [-110, 110]."""
+    """RGB (H, W, 3), uint8 or float in [0, 1], as CIELAB (D65, 2 degrees), float32.
+
+    L is in [0, 100], a and b in about [-110, 110].
+    """
     from skimage.color import rgb2lab
     return rgb2lab(rgb).astype(np.float32)
 

@@ -1,5 +1,5 @@
 """Label maps: images whose values are classes. A table gives the color of each class, for networks and for people."""
-from pathlib import Path
+import re
 
 import numpy as np
 
@@ -22,24 +22,37 @@ class Palette:
         """As --labels_A takes it: '0=0 0 0,1=255 255 255', or colors alone."""
         entries = []
         for value, color in zip(self.stored.tolist(), self.colors.tolist(), strict=True):
-            prefix = f'{value[0]}=' if len(value) == 1 else ''
+            prefix = f'{value[0]:g}=' if len(value) == 1 else ''
             entries.append(prefix + ' '.join(map(str, color)))
         return ','.join(entries)
 
     def to_colors(self, pixels: np.ndarray) -> np.ndarray:
         """Stored classes (H, W, C) as colors, uint8 (H, W, 3). A ValueError names the first value of no class."""
+        if pixels.shape[2] == 3 and self.stored.shape[1] == 1 and pixels.dtype == np.uint8 and self.holds(pixels):
+            return pixels
         if pixels.shape[2] != self.stored.shape[1]:
             pixels = to_width(pixels, self.stored.shape[1])
         found, index = np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0, return_inverse=True)
         known = {tuple(value): number for number, value in enumerate(self.stored.tolist())}
         unknown = [value for value in map(tuple, found.tolist()) if value not in known]
         if unknown:
-            raise ValueError(f'{len(unknown)} values are no class of the table, such as {text_of(unknown[0])}')
+            raise ValueError(f'{len(unknown)} of its values are no class of the table, such as '
+                             f'{text_of(unknown[0])}; list all classes')
         lookup = np.array([known[tuple(value)] for value in found.tolist()])
         return self.colors[lookup[index.reshape(-1)]].reshape(*pixels.shape[:2], 3)
 
-    def to_classes(self, colors: np.ndarray, dtype: str) -> np.ndarray:
-        """Generated colors, uint8 (H, W, 3), as the stored value of the nearest class: (H, W, C) of type `dtype`."""
+    def holds(self, pixels: np.ndarray) -> bool:
+        """True if all pixels (H, W, 3) have colors of the table: label maps may show them instead of numbers."""
+        found = np.unique(pixels.reshape(-1, 3), axis=0).tolist()
+        return {tuple(color) for color in found} <= {tuple(color) for color in self.colors.tolist()}
+
+    def to_classes(self, colors: np.ndarray, dtype: str, channels: int = 0) -> np.ndarray:
+        """Generated colors, uint8 (H, W, 3), as the stored value of the nearest class: (H, W, C) of type `dtype`.
+
+        With 3 `channels`, of files that show the colors of numbered classes, as these colors.
+        """
+        if channels == 3 and self.stored.shape[1] == 1:
+            return self.snapped(colors)
         return self.stored[self.nearest(colors)].astype(dtype)
 
     def snapped(self, colors: np.ndarray) -> np.ndarray:
@@ -66,25 +79,22 @@ def text_of(value) -> str:
 
 
 def parse(text: str) -> Palette:
-    """The table in a file, or as text: a class per line, or between commas, `0 = 255 0 0`, `0 255 0 0` or `255 0 0`.
+    """A table as text, with commas between the classes: `0 = 255 0 0`, `0 255 0 0` or `255 0 0`.
 
-    Raises a ValueError with the line that cannot be understood.
+    Raises a ValueError with the class that cannot be understood.
     """
-    path = Path(text)
-    lines = path.read_text(encoding='utf-8').splitlines() if '=' not in text and path.is_file() else text.split(',')
     stored, colors = [], []
-    for line in lines:
-        words = line.partition('#')[0].replace('=', ' ').replace(',', ' ').split()
-        if not words:
-            continue
-        numbers = [int(word) for word in words if word.lstrip('-').isdigit()]
-        if len(numbers) not in (3, 4) or len(numbers) != len(words) or not all(0 <= n <= 255 for n in numbers[-3:]):
-            raise ValueError(f'{line.strip()!r} is not a class: 0 = 255 0 0, or 255 0 0')
-        stored.append(numbers[:-3] or numbers)
-        colors.append(numbers[-3:])
+    for line in filter(str.strip, text.split(',')):
+        match = re.fullmatch(r'\s*(?:(-?[\d.e+-]+)\s*[= ])?\s*(\d+)\s+(\d+)\s+(\d+)\s*', line)
+        color = [int(part) for part in match.groups()[1:]] if match else [256]
+        if max(color) > 255 or ('=' in line and not match[1]):
+            raise ValueError(f'{line.strip()} is not a class; write 0 = 255 0 0, or 255 0 0')
+        stored.append([float(match[1])] if match[1] else color)
+        colors.append(color)
     if len({len(value) for value in stored}) != 1:
         raise ValueError('give all classes with numbers, or none')
-    return Palette(np.array(stored), np.array(colors))
+    values = np.array(stored)
+    return Palette(values.astype(np.int64) if (values == np.rint(values)).all() else values, np.array(colors))
 
 
 def found_in(images) -> Palette:
