@@ -10,6 +10,7 @@ import re
 import sys
 import traceback
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from util.errors import UserError
@@ -56,6 +57,16 @@ def put_back(table: dict, name: str, value):
         del table[name]
     else:
         table[name] = value
+
+
+@lru_cache(256)
+def parsed(path: Path, _version: int) -> list:
+    """The statements of a file, read once for each version of it: a command line asks for all models several times."""
+    source = path.read_text(encoding='utf-8')
+    try:
+        return ast.parse(source).body
+    except SystemError:     # of CPython 3.11 (gh-106905), if another thread parses at the same time
+        return ast.parse(source).body
 
 
 class Registry:
@@ -183,7 +194,7 @@ class Registry:
         """The syntax tree of a class, None if its file has none, and the file."""
         path = self.folder / f'{self.resolve(name)}{self.ending}.py'
         try:
-            nodes = ast.parse(path.read_text(encoding='utf-8')).body
+            nodes = parsed(path, path.stat().st_mtime_ns)
         except (SyntaxError, ValueError) as error:
             raise UserError(f'{path}, line {getattr(error, "lineno", "?")}: {type(error).__name__}: {error.args[0]}')
         classes = [node for node in nodes if isinstance(node, ast.ClassDef) and plain(node.name) == plain(path.stem)]
