@@ -20,6 +20,7 @@ from .checking.bad_images import BadImages
 from .checking.headers import some_headers
 from .checking.inspection import Inspection
 from .checking.problems import Problem, channel_problems, left_out
+from .checking.values import settle
 from .domain import Domain
 from .image_folder import contents, ignored, is_image, list_images
 from .layout import Layout
@@ -219,7 +220,7 @@ class BaseDataset(Dataset):
         """Find the value ranges and classes of the training images: {option: value}."""
         found = self.derive_channels()
         for domain in self.stored_domains:
-            found.update(domain.settle(self.headers_of(domain), partial(self.values_of, domain)))
+            found.update(settle(domain, self.headers_of(domain), partial(self.values_of, domain)))
         for domain in self.stored_domains:
             self.try_first(domain)
             if any(name.startswith('dtype') for name in found) and not domain.dtype:    # results have its type, not A's
@@ -271,7 +272,8 @@ class BaseDataset(Dataset):
 
     def values_of(self, domain: Domain, path: str) -> np.ndarray:
         """The values of a domain in a file that the networks will see, before scaling."""
-        return domain.chosen(self.stored(domain, path))
+        stored = self.stored(domain, path)
+        return domain.values(stored, domain.colors_of(path, stored))
 
     def try_file(self, path: str):
         """Raise an `ImageError` if training could not use the values of this file."""

@@ -163,6 +163,19 @@ def test_values_that_are_nan_are_listed(tmp_path, train, translate):
     assert code == 6 and '7.tif' in text and 'NaN' in text
 
 
+def test_transparency_has_no_part_in_the_range(tmp_path, train):
+    """Nor have bands that are not used."""
+    def make(seed):
+        pixels = noise('uint16', 2, seed)
+        pixels[..., 1] = 65535
+        return pixels
+    code, text = train('cyclegan', '--dataroot', fill_domains(tmp_path / 'gray_alpha', make, '.png'))
+    assert code == 0 and '--range_A 0,13' in text
+    words = ['--bands', '1', '--input_nc', 1, '--output_nc', 1]
+    code, text = train('cyclegan', '--dataroot', fill_domains(tmp_path / 'bands', make), *words)
+    assert code == 0 and '--range_A 0,13' in text
+
+
 # ---- bands, pages, labels
 
 def test_bands_and_pages(tmp_path, train, translate):
