@@ -1,24 +1,14 @@
 """The visdom monitor with a real server, none, a silent one and one that is killed; read back by plain HTTP."""
 
-import base64
 import gc
-import hashlib
-import io
 import json
-import os
 import socket
-import subprocess
 import sys
-import tarfile
 import time
 import urllib.error
 import urllib.request
 import weakref
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Event, Thread
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,179 +16,34 @@ from PIL import Image
 
 from util.cli import run as run_tool
 from util.console import Console
-from util.errors import UserError
 from util.images import LABEL_HEIGHT, image_grid
-from util.monitors import base, create, visdom_server
+from util.monitors import create, visdom_server
 from util.monitors import visdom as visdom_monitor
-from util.monitors.base import Background
-from util.monitors.curves import read_jsonl
-from util.monitors.visdom import VisdomMonitor, html_table
-from util.monitors.visdom_server import Unreachable, find_or_start, is_free
+from util.monitors.visdom import html_table
+from util.monitors.visdom_server import Unreachable
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'scripts'))
 
-import browser
 import replay_visdom
-import visdom_assets as visdom_assets_tool
-
-PATIENCE = 20.0
-NO_REGISTRY = 'http://127.0.0.1:9'      # tests download nothing
-
-
-@pytest.fixture(scope='module')
-def visdom():
-    """The package, imported before anything is timed: it imports torch."""
-    return pytest.importorskip('visdom', reason=f'visdom is not installed; {base.install_hint("visdom")}')
-
-
-@pytest.fixture(scope='module')
-def port(visdom, tmp_path_factory):
-    number = free_port()
-    with running_server(number, tmp_path_factory.mktemp('server')):
-        yield number
-
-
-class Run:
-    """A monitor behind its queue, the notices it printed, and the log of its run."""
-
-    def __init__(self, folder, port, options=None, **arguments):
-        self.log, self.notices, self.monitor = folder / 'losses.jsonl', [], None
-        folder.mkdir(parents=True, exist_ok=True)
-        history = list(read_jsonl(self.log)) if self.log.exists() else []
-
-        def make():
-            self.monitor = VisdomMonitor('run', options or {}, history, server='http://127.0.0.1', port=port,
-                                         notify=self.notices.append, **arguments)
-            return self.monitor
-
-        self.queue = Background('visdom', make, self.notices.append, interval=0.2)
-
-    def loss(self, image, epoch_size=None, **losses):
-        """Report losses as training does: to the log, then to the monitor."""
-        record = report(image, epoch_size, **losses)
-        with open(self.log, 'a', encoding='utf-8') as file:
-            file.write(json.dumps(record) + '\n')
-        self.queue.losses(record)
-
-    def images(self, images, kind='train'):
-        self.queue.images(SimpleNamespace(epoch=1, total_iters=100), images, kind)
-
-    def close(self) -> bool:
-        """Whether the server has everything."""
-        self.queue.close()
-        return bool(self.monitor and self.monitor.delivered)
-
-
-def report(image, epoch_size=None, **losses):
-    """A line of losses.jsonl."""
-    record = {'epoch': 1, 'iters': image, 'total_iters': image, 'lr': 0.1 / image, 'images_per_s': 2.0 * image}
-    if epoch_size:
-        done, iters = divmod(image - 1, epoch_size)
-        record.update(epoch=1 + done, iters=iters + 1, epoch_size=epoch_size)
-    return {**record, 'losses': losses}
-
-
-@pytest.fixture
-def start(tmp_path, monkeypatch):
-    """start(port, **arguments) -> a run, closed at the end."""
-    runs = []
-
-    def make(port, **arguments):
-        runs.append(Run(tmp_path / f'run{len(runs)}', port, **arguments))
-        return runs[-1]
-
-    yield make
-    monkeypatch.setattr(base, 'CLOSING_SECONDS', 0.1)
-    for run in runs:
-        run.close()
-
-
-def free_port():
-    with socket.create_server(('127.0.0.1', 0)) as probe:
-        return probe.getsockname()[1]
-
-
-def start_server(port, folder, *arguments):
-    folder.mkdir(parents=True, exist_ok=True)
-    words = ['--port', str(port), '--env_path', str(folder / 'env'), *arguments]
-    environment = {**os.environ, 'HOME': str(folder), 'NPM_CONFIG_REGISTRY': NO_REGISTRY}
-    with open(folder / 'log', 'ab') as log:
-        return subprocess.Popen([sys.executable, visdom_server.SCRIPT, *words], stdout=log, stderr=log, env=environment)
-
-
-@contextmanager
-def running_server(port, folder, *arguments):
-    process = start_server(port, folder, *arguments)
-    try:
-        eventually(lambda: post(port, 'env_state', {}) is not None, lambda: (folder / 'log').read_text())
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-@contextmanager
-def answering(status, body=(), only=''):
-    """Port of a web server other than visdom; `body()` yields the parts of answers of status 200.
-
-    only: the path that has this answer; all others are not found.
-    """
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            if status != 200 or only not in ('', self.path):
-                return self.send_error(404 if status == 200 else status)
-            self.rfile.read(int(self.headers.get('Content-Length', 0)))
-            self.send_response(status)
-            self.end_headers()
-            with suppress(OSError):
-                for part in body():
-                    self.wfile.write(part)
-
-        do_GET = do_POST
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-    server.daemon_threads = True
-    Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    yield server.server_port
-    server.shutdown()
-    server.server_close()
-
-
-def post(port, endpoint, message):
-    """The server's JSON answer; None while it has none."""
-    body = json.dumps({'eid': 'main', **message}).encode()
-    try:
-        with urllib.request.urlopen(f'http://127.0.0.1:{port}/{endpoint}', body, timeout=5) as answer:
-            return json.load(answer)
-    except (urllib.error.URLError, OSError):
-        return None
-
-
-def window(port, name, env='run'):
-    return post(port, 'win_data', {'win': name, 'eid': env})
-
-
-def eventually(found, explain=lambda: ''):
-    """What `found()` returns as soon as it is true; fails after PATIENCE seconds."""
-    limit = time.monotonic() + PATIENCE
-    while not (result := found()):
-        assert time.monotonic() < limit, f'did not happen in {PATIENCE} s {explain()}'
-        time.sleep(0.05)
-    return result
-
-
-def plain(color, height=16, width=24):
-    return np.full((height, width, 3), color, np.uint8)
-
-
-def decoded(window):
-    kind, data = window['content']['src'].split(',')
-    assert kind == 'data:image/jpeg;base64'
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+from visdom_runs import (
+    Run,
+    answering,
+    decoded,
+    dripping,
+    endless,
+    eventually,
+    free_port,
+    own_home,
+    plain,
+    port,
+    post,
+    report,
+    running_server,
+    start,
+    stops,
+    visdom,
+    window,
+)
 
 
 def test_the_grid_is_white_around_images_of_any_size_and_their_labels():
@@ -344,17 +189,6 @@ def test_a_server_that_never_answers_gives_one_notice_and_blocks_nothing(start, 
     assert len(run.notices) == 1 and 'http://127.0.0.1' in run.notices[0]
 
 
-def endless():
-    while True:
-        yield bytes(1 << 16)
-
-
-def dripping():
-    while True:
-        yield b'x'
-        time.sleep(0.05)
-
-
 @pytest.mark.parametrize('password', ['', 'secret'])
 @pytest.mark.parametrize('body', [endless, dripping])
 def test_an_endless_answer_is_not_read_to_the_end(body, password, start, visdom, monkeypatch):
@@ -459,312 +293,6 @@ def test_without_the_package_one_notice_says_how_to_install_it(start, monkeypatc
     assert len(run.notices) == 1
     assert 'python scripts/quickstart.py' in run.notices[0]
     assert 'PIP_BUILD_CONSTRAINT=constraints-build.txt pip install -r requirements-visdom.txt' in run.notices[0]
-
-
-# ---- a server that the run starts
-
-@pytest.fixture
-def own_home(tmp_path, monkeypatch):
-    """A home of this test, without a way to a registry."""
-    for name in ('HOME', 'USERPROFILE'):
-        monkeypatch.setenv(name, str(tmp_path))
-    monkeypatch.setattr(visdom_server, 'ENVIRONMENTS', tmp_path / '.visdom')
-    monkeypatch.setenv('NPM_CONFIG_REGISTRY', NO_REGISTRY)
-    return tmp_path
-
-
-@pytest.fixture
-def stops(monkeypatch):
-    """What would be called at the end of this process; it is, at the end of the test."""
-    calls, processes, popen = [], [], subprocess.Popen
-    monkeypatch.setattr(visdom_server.atexit, 'register', calls.append)
-    monkeypatch.setattr(visdom_server.subprocess, 'Popen', lambda *words, **more: processes.append(
-        popen(*words, **more)) or processes[-1])
-    yield calls
-    for process in processes:
-        process.kill()
-        process.wait()
-
-
-@pytest.mark.parametrize('status', [404, 200])
-def test_a_server_is_started_next_to_another_program_and_stopped_at_the_end(status, start, visdom, own_home, stops):
-    with answering(status, lambda: [b'true']) as other:
-        number, notice = find_or_start(other, own_home, stop=True)
-    assert number > other and str(other) in notice and str(number) in notice
-    assert str(own_home / 'visdom_server.log') in notice
-    run = start(number)
-    run.loss(1, G=1.0)
-    assert run.close() and window(number, 'loss') and len(run.notices) == 1
-    if sys.platform == 'linux':
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(('127.0.0.2', number), timeout=5)
-    stop, = stops
-    stop()
-    eventually(lambda: is_free(number))
-    assert 'http://localhost' in (own_home / 'visdom_server.log').read_text()
-
-
-@pytest.mark.parametrize('body', [endless, lambda: [b'ok']])
-def test_programs_that_are_not_visdom_are_passed_over(body, port, visdom, own_home, stops):
-    """Nothing is started where a visdom answers at one of the next ports."""
-    with answering(200, body) as other, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(visdom_server, 'range', lambda *_: (other, port), raising=False)
-        number, notice = find_or_start(other, own_home)
-    assert number == port and str(other) in notice and str(port) in notice
-    assert not (own_home / 'visdom_server.log').exists()
-
-
-@pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork here')
-def test_no_worker_is_forked_while_a_server_is_started(own_home, monkeypatch):
-    """It would keep the pipe on which Popen waits: the monitor would hang for as long as the worker lives."""
-    begun, calls = Event(), []
-
-    def popen(*_, **__):
-        begun.set()
-        time.sleep(0.5)
-        calls.append('started')
-        return SimpleNamespace(poll=lambda: 1, kill=lambda: None)
-
-    monkeypatch.setattr(visdom_server.subprocess, 'Popen', popen)
-    thread = Thread(target=visdom_server.start, args=(free_port(), own_home, own_home / 'log', False, ''))
-    thread.start()
-    assert begun.wait(PATIENCE)
-    if not (worker := os.fork()):
-        os._exit(0)
-    calls.append('forked')
-    os.waitpid(worker, 0)
-    thread.join()
-    assert calls == ['started', 'forked']
-
-
-def test_a_running_server_is_used_and_never_stopped(visdom, own_home, stops):
-    number = free_port()
-    with running_server(number, own_home):
-        assert find_or_start(number, own_home, stop=True) == (number, '')
-    assert stops == []
-
-
-def test_a_server_keeps_running_after_the_run_and_the_notice_says_how_to_stop_it(visdom, own_home, stops):
-    number = free_port()
-    found, notice = find_or_start(number, own_home)
-    assert found == number and 'kill ' in notice and stops == []
-
-
-def test_nothing_is_started_at_the_port_of_a_server_that_hangs(visdom, own_home, monkeypatch):
-    monkeypatch.setattr(visdom_server, 'ANSWER_SECONDS', 0.5)
-    with socket.create_server(('127.0.0.1', 0)) as silent:
-        number = silent.getsockname()[1]
-        assert find_or_start(number, own_home) == (number, '')
-    assert not (own_home / 'visdom_server.log').exists()
-
-
-@pytest.mark.parametrize('script', ['import sys; sys.exit("no such luck")', 'import time; time.sleep(60)'])
-def test_a_server_that_cannot_start_gives_one_notice(script, visdom, own_home, monkeypatch, stops):
-    monkeypatch.setattr(visdom_server, 'SCRIPT', own_home / 'broken.py')
-    monkeypatch.setattr(visdom_server, 'START_SECONDS', 2.0)
-    visdom_server.SCRIPT.write_text(script)
-    number = free_port()
-    found, notice = find_or_start(number, own_home)
-    assert found == number and str(own_home / 'visdom_server.log') in notice and '\n' not in notice
-    assert 'sleep' in script or 'no such luck' in notice
-
-
-# ---- a password
-
-def test_a_password_is_required_and_never_printed_or_stored(start, visdom, tmp_path, monkeypatch):
-    monkeypatch.setenv('VISDOM_PASSWORD', 'swordfish')
-    number = free_port()
-    process = start_server(number, tmp_path, '--bind', '127.0.0.1')
-    try:
-        eventually(lambda: not is_free(number), lambda: (tmp_path / 'log').read_text())
-        assert window(number, 'loss') is None       # without a login
-        run = start(number, options={'name': 'run'})
-        run.loss(1, G=1.0)
-        assert run.close(), run.notices
-        monkeypatch.setenv('VISDOM_PASSWORD', 'wrong')
-        stranger = start(number)
-        stranger.loss(1, G=1.0)
-        assert not stranger.close() and '400' in stranger.notices[0]
-    finally:
-        process.kill()
-        process.wait()
-    written = [path for path in tmp_path.rglob('*') if path.is_file() and path.suffix in ('', '.json', '.jsonl')]
-    assert written and not any(b'swordfish' in path.read_bytes() for path in written)
-    assert 'swordfish' not in ' '.join([*run.notices, *stranger.notices])
-
-
-# ---- the server
-
-def test_the_page_is_served_with_every_tornado_and_to_this_machine_only(port):
-    with urllib.request.urlopen(f'http://127.0.0.1:{port}/', timeout=5) as answer:
-        page = answer.read().decode()
-    assert answer.status == 200 and '"/user/style.css"' in page
-    for address in ('/user/style.css', '/static/js/main.js'):
-        assert urllib.request.urlopen(f'http://127.0.0.1:{port}{address}', timeout=5).status == 200
-    if sys.platform == 'linux':
-        # All of 127.* is this machine, so a server on every interface would answer here.
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(('127.0.0.2', port), timeout=5)
-
-
-@pytest.mark.parametrize(
-    ('arguments', 'complaint'),
-    [(['--port', '0'], '--port 0'), ([], '--port'), (['--env_path', __file__], '--env_path'),
-     (['--bind', '0.0.0.0'], 'VISDOM_PASSWORD'), (['--bind', 'here'], '--bind here'),
-     (['--visdom_assets', 'nowhere'], '--visdom_assets')],
-    ids=['no port', 'port taken', 'no folder', 'open to all', 'no address', 'no assets'],
-)
-def test_mistakes_on_the_command_line_of_the_server_are_one_sentence(visdom, tmp_path, arguments, complaint):
-    with socket.create_server(('127.0.0.1', 0)) as taken:
-        process = start_server(taken.getsockname()[1], tmp_path, *arguments)
-        assert process.wait(PATIENCE) == 2
-    log = (tmp_path / 'log').read_text()
-    assert log.startswith('error: ') and complaint in log and len(log.splitlines()) == 1
-
-
-def test_the_server_prints_its_address_how_to_stop_it_and_what_its_page_lacks(visdom, tmp_path):
-    number = free_port()
-    with running_server(number, tmp_path) as process:
-        lines = eventually(lambda: (lines := (tmp_path / 'log').read_text().splitlines())[1:] and lines)
-        assert len(lines) == 2
-        assert f'http://localhost:{number}' in lines[0] and 'Ctrl-C' in lines[0]
-        assert 'jquery' in lines[1] and '--visdom_assets DIR' in lines[1]
-        if sys.platform == 'linux':
-            assert 'libtorch' not in Path(f'/proc/{process.pid}/maps').read_text()
-
-
-# ---- the browser files of the page
-
-CONTENT = {'js/a.js': b'alert(1)', 'css/b.css': b'b {}'}
-MEMBERS = {'js/a.js': 'dist/a.js', 'css/b.css': 'b.css'}
-
-
-def archive_of(members: dict[str, bytes]) -> bytes:
-    """A .tgz as npm makes it."""
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode='w:gz') as archive:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return stream.getvalue()
-
-
-ARCHIVE = archive_of({'package/dist/a.js': CONTENT['js/a.js'], '../evil.js': b'',
-                      'package/b.css': CONTENT['css/b.css']})
-
-
-@pytest.fixture
-def small_page(monkeypatch):
-    """A page that needs two files of one package."""
-    monkeypatch.setattr(visdom_server, 'PACKAGES', {'page-1.0.0': MEMBERS})
-    monkeypatch.setattr(visdom_server, 'SHA256', hashlib.sha256(b''.join(CONTENT.values())).hexdigest())
-    monkeypatch.setattr(visdom_server, 'MAX_BYTES', 1000)
-    monkeypatch.setenv('NPM_CONFIG_REGISTRY', NO_REGISTRY)
-
-
-@contextmanager
-def registry(archive, monkeypatch):
-    """A registry that has one package."""
-    with answering(200, lambda: [archive], '/page/-/page-1.0.0.tgz') as number:
-        monkeypatch.setenv('NPM_CONFIG_REGISTRY', f'http://127.0.0.1:{number}/')
-        yield
-
-
-def placed(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
-
-
-def test_assets_come_from_the_registry_and_nothing_else_of_the_archive_does(tmp_path, small_page, monkeypatch):
-    static = tmp_path / 'in' / 'static'
-    with registry(ARCHIVE, monkeypatch):
-        visdom_server.complete(static)
-    visdom_server.complete(static)      # nothing is missing
-    assert placed(tmp_path / 'in') == {f'static/{path}': data for path, data in CONTENT.items()}
-
-
-@pytest.mark.parametrize('served', [
-    archive_of({'package/dist/a.js': b'alert(2)', 'package/b.css': CONTENT['css/b.css']}),
-    archive_of({'package/b.css': CONTENT['css/b.css']}), b'no archive', ARCHIVE[:60],
-    ARCHIVE + bytes(10 << 10), archive_of({'package/dist/a.js': bytes(10 << 20), 'package/b.css': b''})],
-    ids=['another file', 'no such file', 'no archive', 'half an archive', 'endless', 'huge'])
-def test_files_other_than_the_known_ones_are_not_used(tmp_path, small_page, monkeypatch, served):
-    with registry(served, monkeypatch):
-        if served.startswith(ARCHIVE):      # what follows the archive is not read
-            visdom_server.complete(tmp_path)
-            return
-        with pytest.raises(UserError):
-            visdom_server.complete(tmp_path)
-    assert placed(tmp_path) == {}
-
-
-def test_without_a_registry_there_is_one_sentence(tmp_path, small_page):
-    with pytest.raises(UserError, match=r'page-1\.0\.0.*--visdom_assets'):
-        visdom_server.complete(tmp_path)
-
-
-@pytest.mark.parametrize('files', [CONTENT, {'page-1.0.0.tgz': ARCHIVE}], ids=['files', 'archive'])
-def test_assets_come_from_a_folder(tmp_path, small_page, files):
-    for name, data in files.items():
-        (tmp_path / 'from #1' / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / 'from #1' / name).write_bytes(data)
-    visdom_server.complete(tmp_path / 'to', str(tmp_path / 'from #1'))
-    assert placed(tmp_path / 'to') == CONTENT
-
-
-def test_a_wrong_file_in_a_folder_is_not_used(tmp_path, small_page):
-    for name, data in {**CONTENT, 'js/a.js': b'alert(2)'}.items():
-        (tmp_path / 'from' / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / 'from' / name).write_bytes(data)
-    with pytest.raises(UserError):
-        visdom_server.complete(tmp_path / 'to', str(tmp_path / 'from'))
-    assert placed(tmp_path / 'to') == {}
-
-
-def test_the_tool_says_what_is_missing(tmp_path, capsys):
-    assert run_tool(visdom_assets_tool.main, ['--out', str(tmp_path / 'to'), '--visdom_assets', str(tmp_path)]) == 2
-    errors = capsys.readouterr().err.splitlines()
-    assert len(errors) == 7 and all(line.startswith('error: ') and '--visdom_assets DIR' in line for line in errors)
-
-
-@pytest.fixture(scope='module')
-def real_assets(tmp_path_factory):
-    """The files themselves, from this user's servers or the registry."""
-    folder = tmp_path_factory.mktemp('assets')
-    try:
-        visdom_server.complete(folder, str(visdom_server.ENVIRONMENTS / 'page'))
-    except UserError:
-        try:
-            visdom_server.complete(folder)
-        except UserError as error:
-            pytest.skip(f'the browser files of visdom cannot be had here: {error}')
-    return folder
-
-
-def test_the_page_is_drawn_by_a_browser_without_internet(visdom, start, real_assets, tmp_path):
-    browser.require()
-    number = free_port()
-    with running_server(number, tmp_path, '--visdom_assets', str(real_assets)):
-        run = start(number, options={'ngf': 8})
-        for image in range(1, 20):
-            run.loss(image, G=1 / image)
-        run.images({'real_A': plain(0), 'fake_B': plain(100)})
-        assert run.close()
-        eventually((tmp_path / 'env' / 'page' / 'js' / 'sjcl.js').exists)
-        offline = '--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE localhost'
-        with browser.Browser(tmp_path, offline) as page:
-            page.open(f'http://localhost:{number}/env/run')
-            page.wait('document.querySelectorAll(".js-plotly-plot").length == 3')
-            page.wait('document.querySelector("img[src^=\\"data:image\\"]") !== null')
-            page.wait('document.body.innerText.includes("run loss over time")')
-            page.wait('document.body.innerText.includes("online")')
-            assert 'ngf' in page.eval('document.body.innerText')
-            kind = ('[...document.querySelectorAll(".js-plotly-plot")].find(plot => plot.layout.updatemenus)'
-                    '.layout.yaxis.type')
-            assert page.eval(kind) == 'linear'
-            page.eval('[...document.querySelectorAll(".updatemenu-button")][1].dispatchEvent(new Event("click"))')
-            page.wait(f'{kind} == "log"')
-            assert [error for error in page.errors if '404' not in error] == []     # files that are not needed
 
 
 # ---- a run shown later
