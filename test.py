@@ -24,7 +24,7 @@ MAX_SIZE_ERRORS = 20    # images of a wrong size before the first one that fits:
 
 
 def main(argv, console):
-    if '--input' in argv:
+    if any(word.partition('=')[0] == '--input' for word in argv):
         return translate_files(argv, console)
     console.silent = launch.is_follower()
     if launch.local_world_size() > 1:
@@ -38,8 +38,6 @@ def main(argv, console):
     say(f'device: {job.model.runtime.description}')
     for line in job.dataset.notes():
         say(f'note: {line}')
-    if opt.dataset_mode == 'single':
-        say(f'images are resized by --preprocess {opt.preprocess}; scripts/translate.py keeps their size')
     if job.uses_averages:
         say('using moving averages of the weights (--no_ema uses the raw weights)')
     with ProgressBar(job.n_images) as bar, job.open_results(notify=bar.line) as results:

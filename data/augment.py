@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import pad
 
+from util.errors import UserError
+
 ANGLE = 10.0        # degrees, largest rotation of `affine`
 SHIFT = 0.05        # of the side
 SCALE = 0.1         # larger or smaller
@@ -32,6 +34,11 @@ class Augmentation:
 
     def __init__(self, names: str):
         self.names = set(names.split(',')) - {'none', 'flip'}
+        if self.names & {'affine', 'color'}:
+            try:
+                import torchvision.transforms.v2  # noqa: F401
+            except ImportError as error:
+                raise UserError(f'--augment {names} needs torchvision ({error}); pip install torchvision') from error
 
     def __bool__(self):
         return bool(self.names)

@@ -83,7 +83,7 @@ class BaseDataset(Dataset):
     def __getitem__(self, key):
         """Sample `key`: an index, or (index, seed), where the seed decides about crop, flip and partner."""
         index, seed = key if isinstance(key, tuple) else (key, 0)
-        for domain in (self.A, self.B):
+        for domain in self.stored_domains:
             domain.clipped = [0, 0]
         try:
             return self.augmented(self.with_counts(self.load(index, random.Random(seed))), seed)
@@ -110,7 +110,7 @@ class BaseDataset(Dataset):
 
     def with_counts(self, sample: dict) -> dict:
         """The sample and, in a test, how many values were outside the range: 'clipped'."""
-        clipped, total = map(sum, zip(self.A.clipped, self.B.clipped, strict=True))
+        clipped, total = map(sum, zip(*(domain.clipped for domain in self.stored_domains), strict=True))
         if self.training or not clipped:
             return sample
         return {**sample, 'clipped': (sample['A_paths'], clipped, total)}
@@ -272,8 +272,7 @@ class BaseDataset(Dataset):
 
     def values_of(self, domain: Domain, path: str) -> np.ndarray:
         """The values of a domain in a file that the networks will see, before scaling."""
-        stored = self.stored(domain, path)
-        return domain.values(stored, domain.colors_of(path, stored))
+        return domain.values(self.stored(domain, path), path)
 
     def try_file(self, path: str):
         """Raise an `ImageError` if training could not use the values of this file."""

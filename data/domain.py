@@ -4,16 +4,14 @@ import torch
 from PIL import Image
 
 from util.errors import UserError
-from util.raster import labels, ranges
-from util.raster.kinds import BANDS, GRAY_ALPHA, MAX_PIXELS, RGBA, kind_of
+from util.raster import channels, labels, ranges
+from util.raster.kinds import BANDS, MAX_PIXELS, kind_of
 from util.raster.ranges import Range
 from util.raster.read import ImageError, image_error, read_pixels
 
 from .image_folder import is_deep, read_image, read_levels
 from .transforms import as_channels
 
-GRAY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)      # ITU-R 601, as Pillow's
-TRANSPARENT = (GRAY_ALPHA, RGBA)
 DISAGREES = 0.5         # share of values outside the range, above which an image is not of this range
 
 
@@ -108,12 +106,8 @@ class Domain:
             if self.palette:
                 return as_channels(Image.fromarray(self.palette.to_colors(stored)), self.channels)
             colors = self.colors_of(path, stored)
-            values = self.values(stored, colors)
-            unit = values if self.partners else self.to_unit(values, 0)
-            if colors in TRANSPARENT:       # shown on white
-                alpha = stored[..., -1:].astype(np.float32) / ranges.of_type(str(stored.dtype)).hi
-                unit = unit * alpha + (1 - alpha)
-            unit = self.fitting(unit, colors)
+            to_unit = np.asarray if self.partners else self.to_unit     # files of partners have ranges of their own
+            unit = channels.seen(self.chosen(stored), self.channels, colors, to_unit)
         except ValueError as error:
             raise image_error(path, error) from error
         return torch.from_numpy(np.ascontiguousarray(unit)).permute(2, 0, 1)
@@ -136,26 +130,11 @@ class Domain:
             return BANDS
         return kind_of(path, self.max_pixels).colors
 
-    def values(self, stored: np.ndarray, colors: str) -> np.ndarray:
+    def values(self, stored: np.ndarray, path: str) -> np.ndarray:
         """The values that become numbers by the range: those of --bands, without transparency."""
-        return self.chosen(stored[..., :-1] if colors in TRANSPARENT else stored)
+        return channels.without_alpha(self.chosen(stored), self.colors_of(path, stored))
 
-    def fitting(self, unit: np.ndarray, colors: str) -> np.ndarray:
-        """An image (H, W, C) in [-1, 1] with as many channels as the networks have; a ValueError if it cannot.
-
-        Gray is repeated, RGB becomes gray, and of more bands the first ones are used.
-        """
-        count = unit.shape[2]
-        if count == 1 and self.channels == 3:
-            return np.repeat(unit, 3, 2)
-        if count == 3 and self.channels == 1 and colors != BANDS:
-            return unit @ GRAY_WEIGHTS[:, None]
-        if count == self.channels or count > self.channels and colors == BANDS:
-            return unit[..., :self.channels]
-        raise ValueError(f'it has {count} channels, but the networks have {self.channels} for domain {self.name}; '
-                         f'choose channels with --bands, or set --input_nc or --output_nc')
-
-    def to_unit(self, pixels: np.ndarray, part: int) -> np.ndarray:
+    def to_unit(self, pixels: np.ndarray, part: int = 0) -> np.ndarray:
         """Stored values of one of the files of a sample as float32 in [-1, 1]; those outside its range are clipped."""
         ranges.check_finite(pixels)
         asked = self.asked_ranges[min(part, len(self.asked_ranges) - 1)]

@@ -46,8 +46,9 @@ def check_place(folder: Path, overwrite: bool):
     """A `UserError` for a folder that must not be replaced."""
     if not folder.exists():
         return
+    from models.translation.sources import config_of
     place = f'--output {folder.absolute()}'
-    if not (folder / 'config.json').is_file():
+    if not config_of(folder):
         raise UserError(f'{place} exists and is not an export; give the name of a new folder')
     if not overwrite:
         raise UserError(f'{place} exists; add --overwrite, or give another folder')
@@ -56,6 +57,8 @@ def check_place(folder: Path, overwrite: bool):
 def main(argv, console):
     opt = parse(argv)
     folder = opt.output or Path('exports') / f'{Path(opt.name).stem}_{opt.format}'
+    if opt.runtime and opt.format != 'web':
+        raise UserError(f'--runtime is for --format web, not for {opt.format}; drop it')
     if opt.with_pre_post and opt.format == 'safetensors':
         raise UserError('--with_pre_post is for graphs, not for --format safetensors; drop it')
     check_place(folder, opt.overwrite)

@@ -95,11 +95,14 @@ def load(opt):
 def files_of(opt, translator):
     """How images are read and written: as in the training, or as the command line says."""
     from translation.pictures import Files
-    translation, training = translator.translation(), translator.recipe().training
+
+    from models.translation.kinds import domains_of
+    translation, recipe = translator.translation(), translator.recipe()
     given = {name: getattr(opt, name) for name in IMAGE_OPTIONS if getattr(opt, name)}
+    training = {name: value for name, value in recipe.training.items() if not (opt.bands and name.startswith('bands'))}
     options = {**training, **given, 'max_pixels': opt.max_pixels}
-    return Files.of_training(options, translator.direction, (translation.channels_in, translation.channels_out),
-                             opt.save_as)
+    return Files.of_training(options, domains_of(recipe.kind, translator.direction),
+                             (translation.channels_in, translation.channels_out), opt.save_as)
 
 
 def styles_of(opt, translator, files) -> list | None:
@@ -130,7 +133,7 @@ def main(argv, console):
     from translation.work import Work
     translator = load(opt)
     files = files_of(opt, translator)
-    jobs = find_jobs(opt.inputs, opt.output, files.extension)
+    jobs = find_jobs(opt.inputs, opt.output, (lambda path: '.gif') if opt.interpolate == 'gif' else files.extension)
     styles = styles_of(opt, translator, files)
 
     def translate(images, names):

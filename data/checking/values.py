@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from data.loading.sampler import chunks
 from util.console import note, say
 from util.errors import UserError
 from util.raster import labels, ranges
@@ -69,7 +70,7 @@ def find_range(domain, asked: tuple | None, types: Counter, paths: Iterable[str]
         raise UserError(f'domain {domain.name} has {counts}, whose values may mean different things; convert them to '
                         f'one type, or give the range of all values with --range_{domain.name} LO,HI')
     values = look_at(next(iter(types)), paths, values_of)
-    if values.sample is None:
+    if not values.sample:
         raise UserError(f'none of the images of domain {domain.name} can be used: they are damaged, or have values '
                         f'that are NaN or infinite; repair or replace them')
     found = ranges.usual(values.dtype, values.lo, values.hi)
@@ -85,16 +86,22 @@ def find_range(domain, asked: tuple | None, types: Counter, paths: Iterable[str]
 
 def look_at(dtype: str, paths: Iterable[str], values_of) -> Values:
     """The extremes of the values in some files, and a sample of them."""
+    values = Values(dtype)
+    for pixels in readable(paths, values_of):
+        values.add(pixels)
+    return values
+
+
+def readable(paths: Iterable[str], values_of):
+    """The values of the files that can be read, by several threads, a few ahead."""
     def read(path):
         try:
             return values_of(path)
         except ImageError:      # a damaged file is replaced in training, and reported by check_data
             return None
-    values = Values(dtype)
     with ThreadPoolExecutor(THREADS) as pool:
-        for pixels in pool.map(read, paths):
-            values.add(pixels)
-    return values
+        for some in chunks(paths, 4 * THREADS):
+            yield from (pixels for pixels in pool.map(read, some) if pixels is not None)
 
 
 def report(name: str, values: Values, found: Range):
@@ -116,7 +123,7 @@ def report(name: str, values: Values, found: Range):
 
 def find_labels(domain, paths: Iterable[str], values_of) -> labels.Palette:
     try:
-        palette = labels.found_in(values_of(path) for path in paths)
+        palette = labels.found_in(readable(paths, values_of))
     except ValueError as error:
         raise UserError(f'--labels_{domain.name} auto: {error}; give the classes in a file, --labels_{domain.name} '
                         f'palette.txt, or drop the option')

@@ -17,15 +17,18 @@ result, = session.run(None, {inputs})""",
     'torchscript': """import torch
 model = torch.jit.load('model.ts')
 result = model({arguments})""",
+    'web': 'Open index.html in a browser: it translates pictures that are dropped on it, without a server.',
     'torchexport': """import torch
 model = torch.export.load('model.pt2').module()
 result = model({arguments})""",
 }
 IMAGE = {True: 'uint8 (batch, height, width, {}), 0..255', False: 'float32 (batch, {}, height, width), -1..1'}
 # options of the training that a reader of the card asks for first
-TELLING = ('model', 'dataroot', 'direction', 'netG', 'norm', 'ngf', 'no_dropout', 'preprocess', 'load_size',
-           'crop_size', 'batch_size', 'lr', 'n_epochs', 'n_epochs_decay', 'max_iters', 'gan_mode', 'seed')
-PRIVATE = ('checkpoints_dir', 'results_dir', 'vgg_weights', 'wandb_project_name')     # paths and names of this machine
+CARD_OPTIONS = ('model', 'dataroot', 'direction', 'netG', 'norm', 'ngf', 'no_dropout', 'preprocess', 'load_size',
+                'crop_size', 'batch_size', 'lr', 'n_epochs', 'n_epochs_decay', 'max_iters', 'gan_mode', 'seed')
+# paths and names of this machine
+PRIVATE = ('checkpoints_dir', 'results_dir', 'vgg_weights', 'perceptual_weights', 'wandb_project_name', 'init_from',
+           'pairs', 'list_A', 'list_B')
 
 
 def config_of(recipe: Recipe, exported, form: str, batch_norms: str) -> dict:
@@ -55,7 +58,7 @@ def publishable(training: dict) -> dict:
 def write_card(folder: Path, config: dict, differences: dict[str, float], results: dict):
     """README.md with YAML at its top, as model hubs read it."""
     settings = config['training'] or config['options']
-    rows = [f'| {name} | {settings[name]} |' for name in TELLING if name in settings]
+    rows = [f'| {name} | {settings[name]} |' for name in CARD_OPTIONS if name in settings]
     checks = [f'* `{file}`: {value:.1e}' for file, value in differences.items()]
     scores = [f'| {name} | {value:.4f} |' for name, value in results.items()]
     inputs = "{'image': image" + (", 'style': style}" if 'style' in config['inputs'] else '}')

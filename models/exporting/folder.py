@@ -43,14 +43,21 @@ def export(translator, form: str, folder: Path, direction: str = '', half: bool 
 def export_page(translator, folder: Path, direction: str = '', half: bool = False, results: dict | None = None,
                 archive: Path | None = None) -> dict[str, float]:
     """Write a page that translates pictures in a browser, `index.html`; see `export` and `web.write_page`."""
-    differences = export(translator, 'onnx', folder, direction, half, levels=True, results=results)
     translation, recipe = translator.translation(direction), translator.recipe(direction)
-    config = dict(channels_in=translation.channels_in, channels_out=translation.channels_out,
-                  style_dim=translation.style_dim if translation.styled else 0)
-    web.write_page(folder, folder / FILES['onnx'], f'{recipe.name} {recipe.direction}', config, archive)
+    if {translation.channels_in, translation.channels_out} - {1, 3}:
+        raise UserError(f'a page shows gray and RGB pictures, not {translation.channels_in} to '
+                        f'{translation.channels_out} channels; use --format onnx')
+    differences = export(translator, 'onnx', folder, direction, half, levels=True, results=results)
+    page = dict(channels_in=translation.channels_in, channels_out=translation.channels_out,
+                style_dim=translation.style_dim if translation.styled else 0)
+    web.write_page(folder, folder / FILES['onnx'], f'{recipe.name} {recipe.direction}', page, archive)
     for file in (FILES['onnx'], STYLE_FILES['onnx']):       # the page has the model
         (folder / file).unlink(missing_ok=True)
-    return {'index.html': differences[FILES['onnx']]}
+    differences = {'index.html': differences[FILES['onnx']]}
+    config = {**json.loads((folder / CONFIG).read_text(encoding='utf-8')), 'file_format': 'web'}
+    (folder / CONFIG).write_text(json.dumps(config, indent=1), encoding='utf-8')
+    card.write_card(folder, config, differences, results or {})
+    return differences
 
 
 def norms_of(translation) -> str:

@@ -55,7 +55,7 @@ class Graph:
         return self.add(Pointwise(function, *inputs, **settings))
 
     def total(self, residual: Map, x: Map) -> Map:
-        return self.pointwise(torch.add, residual, x, stored=True)
+        return self.pointwise(torch.add, residual, x, stored='always')
 
     def batch_norm(self, norm: BatchNorm2d, x: Map) -> Map:
         if not norm.training:
@@ -74,7 +74,7 @@ class Graph:
             return x
         self.seed += 1
         noise = SeededDropout(layer.p, torch.Generator(self.device).manual_seed(self.seed % 2**63))
-        return self.pointwise(noise, x, stored=True)
+        return self.pointwise(noise, x, stored='always')
 
     def residual_block(self, block, x: Map) -> Map:
         return self.total(x, self.extend(block.conv_block, x))

@@ -111,3 +111,10 @@ BUILDERS = {'generator': build_generator, 'colors': build_colorization, 'styles'
 OPTIONS = {'generator': ('netG', 'input_nc', 'output_nc', 'ngf', 'norm', 'no_dropout', 'antialias'),
            'colors': ('netG', 'ngf', 'norm', 'no_dropout', 'antialias'),
            'styles': ('input_nc', 'output_nc', *STYLED_OPTIONS)}
+
+
+def domains_of(kind: str, direction: str) -> tuple[str, str]:
+    """The domains of the dataset that an image and its translation belong to. Photos to be colorized are all in A."""
+    if kind == 'colors':
+        return 'A', 'A'
+    return ('B', 'A') if direction == 'BtoA' else ('A', 'B')

@@ -49,14 +49,15 @@ class Map:
     """A feature map of `channels` channels; a pixel of it is `scale` pixels of the image wide.
 
     Attributes:
-        stored: is it kept, because others ask for it more than once?
+        stored: is it kept, because others ask for it more than once? 'always': also if it is large, because its values
+            are drawn at random, or because it would be computed again and again.
         measured: are its statistics needed, over planes ('planes') or over all values ('all')?
     """
 
-    def __init__(self, inputs: tuple, channels: int, scale: int, stored: bool = False):
+    def __init__(self, inputs: tuple, channels: int, scale: int, stored: bool | str = False):
         self.inputs, self.channels = inputs, channels
         self.scale = scale
-        self.stored = stored and 4 * channels / scale**2 <= LARGEST_STORED
+        self.stored = stored == 'always' or bool(stored) and 4 * channels / scale**2 <= LARGEST_STORED
         self.measured = ''
         self.store = None
         self.statistics = None

@@ -150,20 +150,27 @@ class RunFolder(Source):
         return options
 
 
+def config_of(folder: Path) -> dict:
+    """The content of the config.json that scripts/export.py wrote into a folder; {} if there is none."""
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return {}
+    return config if isinstance(config, dict) and config.get('format') == FORMAT else {}
+
+
 class ExportedFolder(Source):
     """A folder that `scripts/export.py --format safetensors` wrote."""
 
     def __init__(self, place: Path):
         self.place = place
-        try:
-            config = json.loads((place / CONFIG).read_text(encoding='utf-8'))
-        except ValueError as error:
-            raise UserError(f'{(place / CONFIG).absolute()} is damaged ({error}); export it again') from error
-        if config.get('format') == FORMAT and config.get('file_format') != 'safetensors':
+        config = config_of(place)
+        if config and config.get('file_format') != 'safetensors':
             raise UserError(f'{place.absolute()} is an export for other programs ({config["file_format"]}); use the '
                             f'run, or an export with --format safetensors')
-        if config.get('format') != FORMAT or config.get('kind') not in kinds.BUILDERS:
-            raise UserError(f'{(place / CONFIG).absolute()} is not of a translator of this program; export it again')
+        if config.get('kind') not in kinds.BUILDERS:
+            raise UserError(f'{(place / CONFIG).absolute()} is damaged, or not of a translator of this program; '
+                            f'export it again')
         self.recipe = Recipe(**{name: config[name] for name in Recipe.__dataclass_fields__})
         self.trained_direction = self.recipe.direction
 
@@ -211,6 +218,8 @@ def source_of(place, declarations, label: str, averages: bool, given: dict) -> S
     if not place.exists():
         raise UserError(f'there is no folder or file {place.absolute()}; give a run folder, a .pth file or an export')
     if (place / CONFIG).is_file():
+        if given:
+            raise UserError(f'{place.absolute()} has the options of its networks; drop {", ".join(sorted(given))}')
         return ExportedFolder(place)
     return RunFolder(place, declarations, label, averages, given)
 

@@ -53,8 +53,8 @@ class Translator:
         """The translation of an image, or a list of them for a list.
 
         Args:
-            style: for models with styles: an image of the target domain, a style code (style_dim numbers), or the seed
-                of a random style; default: the first random style of test.py for `name`.
+            style: for models with styles: an image of the target domain, a style code (a tensor of style_dim), or the
+                seed of a random style; default: the first random style of test.py for `name`.
             tile: side of the tiles, or 'auto'; default: the whole image at once.
             direction: 'AtoB' or 'BtoA'; default: `self.direction`.
             name: decides about noise and random style, as the file name does in test.py. Default: the file name of a
@@ -64,10 +64,10 @@ class Translator:
         if isinstance(image, (list, tuple)):
             return self.many(image, [name] * len(image), style, tile, direction)
         translation = self.translation(direction)
-        name = name or Path(getattr(image, 'filename', '') or '').name
+        name = name or name_of(image)
         if tile is not None and isinstance(image, torch.Tensor) and image.ndim == 4 and len(image) > 1:
             return torch.cat([self(one[None], style, tile, direction, name) for one in image])
-        picture = pixels.opened(image, translation.channels_in, self.values(direction))
+        picture = self.opened(image, direction)
         code = self.style_code(style, translation, name)
         picture.start(translation.channels_out, out)
         with torch.inference_mode(), self.precision():
@@ -85,12 +85,12 @@ class Translator:
         def style_for(name):
             return style(name) if callable(style) else style
         translation = self.translation(direction)
-        sizes = {getattr(image, 'size', None) for image in images}
-        alike = len(sizes) == 1 and all(isinstance(image, Image.Image) for image in images)
+        names = [name or name_of(image) for image, name in zip(images, names, strict=True)]
+        pictures = [self.opened(image, direction) for image in images]
+        alike = all(isinstance(image, Image.Image) for image in images) and len({one.size for one in pictures}) == 1
         if len(images) == 1 or not alike or self.device.type == 'cpu' or tile is not None or mixes_batch(translation):
             return [self(image, style_for(name), tile, direction, name)
                     for image, name in zip(images, names, strict=True)]
-        pictures = [pixels.opened(image, translation.channels_in) for image in images]
         codes = [self.style_code(style_for(name), translation, name) for name in names]
         with torch.inference_mode(), self.precision():
             results = self.whole(translation, torch.cat([picture.read() for picture in pictures]),
@@ -124,7 +124,12 @@ class Translator:
 
     def values(self, direction: str = '') -> pixels.Values:
         """What the values of arrays mean, as in the training."""
-        return pixels.values_of(self.recipe(direction).training, direction or self.direction)
+        recipe = self.recipe(direction)
+        return pixels.values_of(recipe.training, kinds.domains_of(recipe.kind, direction or self.direction))
+
+    def opened(self, image, direction: str):
+        """The image as source and target of a translation."""
+        return pixels.opened(image, self.translation(direction).channels_in, self.values(direction))
 
     def recipe(self, direction: str = ''):
         """What the networks of a direction are built from, and how they were trained."""
@@ -179,23 +184,23 @@ class Translator:
 
     def random_styles(self, count: int, seed: int = 10, name: str = '', direction: str = '') -> torch.Tensor:
         """Style codes (count, style_dim) from N(0, I); those of test.py with --style_seed for the file `name`."""
-        generator = torch.Generator().manual_seed(derive_seed(seed, name) if name else derive_seed(seed))
         dim = self.need_styles(self.translation(direction)).style_dim
-        return torch.randn(count, dim, 1, 1, generator=generator).flatten(1)
+        return torch.randn(count, dim, 1, 1, generator=generator_of(seed, name)).flatten(1)
 
-    def interpolated_styles(self, count: int, start, end) -> torch.Tensor:
+    def interpolated_styles(self, count: int, start, end, direction: str = '') -> torch.Tensor:
         """`count` style codes from `start` to `end`, which are codes, images or seeds, in equal steps."""
-        translation = self.need_styles(self.translation())
+        translation = self.need_styles(self.translation(direction))
         first, last = (self.style_code(style, translation, '').cpu() for style in (start, end))
         return torch.cat([torch.lerp(first, last, step) for step in torch.linspace(0, 1, count)]).flatten(1)
 
     def encode_style(self, image, direction: str = '') -> torch.Tensor:
         """The style code (style_dim) of an image of the target domain."""
-        translation = self.need_styles(self.translation(direction))
+        return self.encoded(image, self.need_styles(self.translation(direction))).flatten().cpu()
+
+    def encoded(self, image, translation) -> torch.Tensor:
         unit = pixels.opened(image, translation.channels_out).read().to(self.device)
         with torch.inference_mode(), self.precision():
-            code = translation.encode_style(unit.contiguous(memory_format=kinds.memory_format(unit)))
-        return code.float().flatten().cpu()
+            return translation.encode_style(unit.contiguous(memory_format=kinds.memory_format(unit))).float()
 
     def style_code(self, style, translation, name: str) -> torch.Tensor | None:
         """A style of a call as a code (1, style_dim, 1, 1) on the device."""
@@ -204,9 +209,10 @@ class Translator:
                 raise UserError('this model has no styles; drop style')
             return None
         if style is None or isinstance(style, int):
-            style = self.random_styles(1, 10 if style is None else style, name)
+            generator = generator_of(10 if style is None else style, name)
+            style = torch.randn(translation.style_dim, generator=generator)
         elif not (isinstance(style, torch.Tensor) and style.numel() == translation.style_dim):
-            style = self.encode_style(style)
+            style = self.encoded(style, translation)
         return style.reshape(1, -1, 1, 1).to(self.device, torch.float32)
 
     @staticmethod
@@ -214,3 +220,12 @@ class Translator:
         if not translation.styled:
             raise UserError('this model has no styles')
         return translation
+
+
+def name_of(image) -> str:
+    """The file name of a Pillow image that was opened from a file, else ''."""
+    return Path(getattr(image, 'filename', '') or '').name
+
+
+def generator_of(seed: int, name: str) -> torch.Generator:
+    return torch.Generator().manual_seed(derive_seed(seed, name) if name else derive_seed(seed))

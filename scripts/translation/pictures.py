@@ -23,9 +23,9 @@ class Files:
         self.save_as = save_as
 
     @classmethod
-    def of_training(cls, options: dict, direction: str, channels: tuple[int, int], save_as: str = '') -> 'Files':
-        """`options` of the training, {} if unknown; `channels` of what is translated, and of the result."""
-        names = ('B', 'A') if direction == 'BtoA' else ('A', 'B')
+    def of_training(cls, options: dict, names: tuple[str, str], channels: tuple[int, int],
+                    save_as: str = '') -> 'Files':
+        """`options` of the training, {} if unknown; domains and channels of what is translated, and of the result."""
         source, target = (Domain.of_options(name, count, options) for name, count in zip(names, channels, strict=True))
         return cls(source, target, save_as)
 

@@ -7,7 +7,7 @@ from util.errors import UserError
 
 EXTENSIONS = ('.mp4', '.mov', '.mkv', '.webm', '.avi', '.m4v')
 CONTAINERS = ('.mp4', '.mov', '.mkv', '.m4v')   # that take H.264 and most kinds of sound; .mkv for all others
-QUALITY = '18'      # of H.264, constant rate factor: hardly to be told from the frames
+QUALITY = '18'      # of H.264, constant rate factor: visually lossless
 
 
 def is_video(path: Path) -> bool:
@@ -37,7 +37,7 @@ def translate_video(source: Path, target: Path, translate):
                 copy_streams(av, reader, writer, translate)
         os.replace(unfinished, target)
     except av.error.FFmpegError as error:
-        raise UserError(f'{source.absolute()} cannot be read as a video ({error.strerror}); repair or remove '
+        raise UserError(f'{source.absolute()} cannot be translated as a video ({error.strerror}); repair or convert '
                         f'it') from error
     finally:
         with suppress(OSError):
@@ -47,7 +47,7 @@ def translate_video(source: Path, target: Path, translate):
 def copy_streams(av, reader, writer, translate):
     """Translate the first video stream and copy the first sound."""
     pictures, sounds = reader.streams.video[0], reader.streams.audio[:1]
-    encoder = new_encoder(writer, pictures)     # all streams come before the first packet
+    encoder = new_encoder(writer, pictures, first_picture(av, reader.name).size)    # before the first packet
     copied = [writer.add_stream_from_template(sound) for sound in sounds]
     for packet in reader.demux(pictures, *sounds):
         if packet.stream.type == 'audio':
@@ -56,17 +56,27 @@ def copy_streams(av, reader, writer, translate):
                 writer.mux(packet)
             continue
         for frame in packet.decode():
-            result = av.VideoFrame.from_image(translate(frame.to_image()).convert('RGB'))
+            result = av.VideoFrame.from_image(translate(upright(frame)).convert('RGB'))
             result.pts, result.time_base = frame.pts, frame.time_base
             writer.mux(encoder.encode(result))
     writer.mux(encoder.encode(None))
 
 
-def new_encoder(writer, pictures):
-    """A stream of H.264 with the size and the times of `pictures`."""
+def first_picture(av, path: str):
+    with av.open(path) as reader:
+        return upright(next(reader.decode(video=0)))
+
+
+def upright(frame):
+    """The frame as a Pillow image; phones note how it must be turned (counterclockwise, in degrees)."""
+    return frame.to_image().rotate(getattr(frame, 'rotation', 0), expand=True)
+
+
+def new_encoder(writer, pictures, size: tuple[int, int]):
+    """A stream of H.264 of `size` (width, height), with the times of `pictures`."""
     encoder = writer.add_stream('libx264', rate=pictures.average_rate, options={'crf': QUALITY})
-    encoder.width, encoder.height = pictures.width, pictures.height
+    encoder.width, encoder.height = size
     encoder.time_base = encoder.codec_context.time_base = pictures.time_base
-    odd = pictures.width % 2 or pictures.height % 2
+    odd = size[0] % 2 or size[1] % 2
     encoder.pix_fmt = 'yuv444p' if odd else 'yuv420p'       # the usual format needs even sides
     return encoder

@@ -76,7 +76,7 @@ class Work:
 
     def write(self, job: Job, results: list):
         if self.combine == 'gif':
-            pictures.write_animation(job.target.with_suffix('.gif'), results)
+            pictures.write_animation(job.target, results)
         elif self.combine == 'strip':
             self.files.write(job.target, pictures.strip(results), job.source)
         else:
@@ -110,8 +110,6 @@ class Work:
 
     def is_done(self, job: Job) -> bool:
         """Are all results of an image there? They are complete, as files appear only when they are."""
-        if self.combine == 'gif':
-            return job.target.with_suffix('.gif').exists()
         count = 1 if self.combine else self.count
         return all(job.target_of(index, count).exists() for index in range(count))
 

@@ -1,5 +1,5 @@
 """Which stored values are -1 and 1 for the networks: a range of values, given or found in the images of a dataset."""
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -39,6 +39,8 @@ class Range:
 
     def to_stored(self, unit: np.ndarray, dtype: str) -> np.ndarray:
         """Numbers in [-1, 1] as values of the type `dtype`; integers are rounded to the nearest."""
+        if dtype == 'uint8' and self.is_levels:     # the same levels as `util.images.tensor_to_image`
+            return np.rint((np.clip(unit, -1, 1).astype(np.float32) + 1) * np.float32(127.5)).astype(np.uint8)
         values = (np.clip(unit.astype(np.float64), -1, 1) + 1) * ((self.hi - self.lo) / 2) + self.lo
         if dtype == 'bool':
             return values > (self.lo + self.hi) / 2
@@ -94,16 +96,16 @@ class Values:
     dtype: str
     lo: float = np.inf
     hi: float = -np.inf
-    sample: list = None
+    sample: list = field(default_factory=list)
 
-    def add(self, values: np.ndarray | None):
+    def add(self, values: np.ndarray):
         """Add an image; one that cannot be used, as a value is NaN or infinite, does not count."""
-        if values is None or values.dtype.kind == 'f' and not np.isfinite(values).all():
+        if values.dtype.kind == 'f' and not np.isfinite(values).all():
             return
         self.lo = min(self.lo, float(values.min()))
         self.hi = max(self.hi, float(values.max()))
         flat = values.reshape(-1)
-        self.sample = [*(self.sample or []), flat[::max(1, len(flat) // SAMPLE)]]
+        self.sample.append(flat[::max(1, len(flat) // SAMPLE)].copy())      # a view would keep the whole image
 
     def percentile(self, percent: float) -> float:
         return float(np.percentile(np.concatenate(self.sample).astype(np.float64), percent))
