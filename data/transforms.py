@@ -135,7 +135,7 @@ def as_channels(image: Image.Image | torch.Tensor, channels: int) -> Image.Image
 
 
 def to_levels(image: Image.Image | torch.Tensor) -> torch.Tensor:
-    """The pixels as uint8 (C, H, W), in any memory format."""
+    """The pixels of an image as uint8 (C, H, W), in any memory format; a tensor as it is."""
     if isinstance(image, torch.Tensor):
         return image
     pixels = np.array(image)

@@ -98,6 +98,38 @@ def test_jpeg_2000_of_16_bits(tmp_path):
     assert np.array_equal(read_pixels(str(tmp_path / 'a.jp2')), pixels)
 
 
+@pytest.mark.parametrize(('dtype', 'channels'), [
+    (dtype, channels) for dtype in ('float16', 'float32', 'uint32') for channels in (1, 3, 4, 5)])
+def test_openexr(tmp_path, dtype, channels):
+    pytest.importorskip('OpenEXR')
+    test_what_is_written_is_read(tmp_path, '.exr', dtype, channels)
+
+
+def test_a_cut_off_openexr_file_is_one_error(tmp_path):
+    pytest.importorskip('OpenEXR')
+    path = tmp_path / 'a.exr'
+    write_pixels(path, noise('float32', 3))
+    data = path.read_bytes()
+    for length in (3, 200, len(data) // 2, len(data) - 20):
+        path.write_bytes(data[:length])
+        with pytest.raises(ImageError, match=r'a\.exr'):
+            read_pixels(str(path))
+
+
+def test_heic(tmp_path):
+    heif = pytest.importorskip('pillow_heif')
+    gradient = np.stack(np.broadcast_arrays(np.arange(64)[:, None] * 4, np.arange(48) * 5, 128), 2).astype(np.uint8)
+    heif.from_pillow(Image.fromarray(gradient)).save(tmp_path / 'a.heic', quality=95)
+    assert kind_of(str(tmp_path / 'a.heic')).signature == 'uint8 RGB'
+    assert np.abs(read_pixels(str(tmp_path / 'a.heic')).astype(int) - gradient).mean() < 3
+
+
+def test_complex_values_are_refused(tmp_path):
+    write_tiff(tmp_path / 'a.tif', np.ones((18, 21), 'complex64'))
+    with pytest.raises(ImageError, match='complex64'):
+        read_pixels(str(tmp_path / 'a.tif'))
+
+
 @pytest.mark.parametrize('orientation', range(1, 9))
 def test_orientation_of_deep_images(tmp_path, orientation):
     """As Pillow turns 8-bit images."""
@@ -192,6 +224,20 @@ def test_classes_come_back():
     assert np.array_equal(labels.parse(str(palette)).colors, palette.colors)
     with pytest.raises(ValueError, match='3'):
         palette.to_colors(np.full((1, 1, 1), 3))
+
+
+@pytest.mark.parametrize('entry', ['1-2 = 0 0 0', 'e = 0 0 0', '1.2.3 = 0 0 0', '= 0 0 0', '1 = 0 0', '1 = 0 0 256'])
+def test_what_is_no_class(entry):
+    with pytest.raises(ValueError, match='is not a class'):
+        labels.parse(entry)
+
+
+@pytest.mark.parametrize(('dtype', 'channels'), [('uint8', 1), ('uint8', 3), ('uint8', 4), ('uint16', 3), ('int16', 2)])
+def test_distinct_values(dtype, channels):
+    pixels = (noise(dtype, channels) // 40).astype(dtype)
+    found, index = labels.distinct(pixels)
+    assert np.array_equal(found[index].reshape(pixels.shape), pixels)
+    assert len({tuple(row) for row in found.tolist()}) == len(found)
 
 
 def test_color_maps_keep_their_colors():

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from . import exr
+
 MAX_PIXELS = 50_000_000     # 150 MB as RGB: a small file can claim any size
 MAX_CHANNELS = 1024
 ORIENTATION = 0x0112        # of EXIF
@@ -16,7 +18,7 @@ ARRAYS = ('.npy', '.npz')
 FORMATS = ('JPEG', 'PNG', 'PPM', 'BMP', 'TIFF', 'WEBP', 'GIF', 'JPEG2000', 'AVIF')   # no other decoder is tried
 HEIF = ('.heic', '.heif')
 EXR = ('.exr',)
-OPTIONAL = {**dict.fromkeys(HEIF, 'pillow_heif'), **dict.fromkeys(EXR, 'imageio')}     # {extension: package to install}
+OPTIONAL = {**dict.fromkeys(HEIF, 'pillow_heif'), **dict.fromkeys(EXR, 'OpenEXR')}     # {extension: package to install}
 EXTENSIONS = ('.jpg', '.jpeg', '.jfif', '.png', '.ppm', '.pgm', '.pbm', '.pnm', '.bmp', '.tif', '.tiff', '.webp',
               '.gif', '.jp2', '.j2k', '.avif', *ARRAYS)
 for library in ('tifffile', 'PIL.TiffImagePlugin'):     # they report what one of them can read nevertheless
@@ -88,6 +90,11 @@ def check_size(width: int, height: int, max_pixels: int, channels: int = 1):
         raise ValueError(f'{width}x{height} = {width * height} pixels, more than --max_pixels {max_pixels}')
     if channels > MAX_CHANNELS:
         raise ValueError(f'{channels} channels, more than {MAX_CHANNELS}')
+
+
+def check_type(dtype: np.dtype):
+    if dtype.kind not in 'buif':
+        raise ValueError(f'values of type {dtype}; integers or floats are needed')
 
 
 def open_image(path: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -244,8 +251,9 @@ def kind_of_tiff(path: str, max_pixels: int) -> Kind:
         check_size(page.imagewidth, page.imagelength, max_pixels, page.samplesperpixel)
         if page.dtype is None:
             raise ValueError(f'a TIFF of {page.bitspersample} bits of format {page.sampleformat}')
+        check_type(page.dtype)
         alpha = tuple(int(sample) for sample in page.extrasamples)
-        form = {'u': 'uint', 'i': 'int', 'f': 'float', 'b': 'uint', 'c': 'complex'}[page.dtype.kind]
+        form = {'u': 'uint', 'i': 'int', 'f': 'float', 'b': 'uint'}[page.dtype.kind]
         dtype, channels, colors = stored_samples(page.bitspersample, form, page.samplesperpixel, int(page.photometric),
                                                  alpha)
         turned = page.tags[ORIENTATION].value if ORIENTATION in page.tags else 1
@@ -259,8 +267,7 @@ def kind_of_array(path: str, max_pixels: int) -> Kind:
     shape, dtype = array_header(path)
     height, width, channels = layout(shape)
     check_size(width, height, max_pixels, channels)
-    if dtype.kind not in 'buif':
-        raise ValueError(f'values of type {dtype}; integers or floats are needed')
+    check_type(dtype)
     return Kind(width, height, dtype.name, channels, {1: GRAY, 3: RGB}.get(channels, BANDS), 1, '')
 
 
@@ -297,18 +304,9 @@ def read_array_header(file) -> tuple[tuple, np.dtype]:
 
 
 def kind_of_exr(path: str, max_pixels: int) -> Kind:
-    """Of an OpenEXR file; it is read whole, as imageio does not read headers alone."""
-    height, width, channels = read_exr(path).shape
-    check_size(width, height, max_pixels, channels)
-    return Kind(width, height, 'float32', channels, {1: GRAY, 3: RGB}.get(channels, BANDS), 1, '')
-
-
-def read_exr(path: str) -> np.ndarray:
+    """Of an OpenEXR file; it is read whole, as only that tells the type of the values."""
     check_file(path)
-    try:
-        import imageio.v3 as imageio
-    except ImportError:
-        raise ValueError('to read OpenEXR: pip install imageio opencv-python') from None
-    os.environ.setdefault('OPENCV_IO_ENABLE_OPENEXR', '1')
-    pixels = np.asarray(imageio.imread(path))
-    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+    width, height, channels = exr.header(path)
+    check_size(width, height, max_pixels, channels)
+    return Kind(width, height, str(exr.read(path).dtype), channels, {1: GRAY, 3: RGB, 4: RGBA}.get(channels, BANDS), 1,
+                '')

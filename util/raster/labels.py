@@ -32,18 +32,18 @@ class Palette:
             return pixels
         if pixels.shape[2] != self.stored.shape[1]:
             pixels = to_width(pixels, self.stored.shape[1])
-        found, index = np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0, return_inverse=True)
+        found, index = distinct(pixels)
         known = {tuple(value): number for number, value in enumerate(self.stored.tolist())}
         unknown = [value for value in map(tuple, found.tolist()) if value not in known]
         if unknown:
             raise ValueError(f'{len(unknown)} of its values are no class of the table, such as '
                              f'{text_of(unknown[0])}; list all classes')
         lookup = np.array([known[tuple(value)] for value in found.tolist()])
-        return self.colors[lookup[index.reshape(-1)]].reshape(*pixels.shape[:2], 3)
+        return self.colors[lookup[index]].reshape(*pixels.shape[:2], 3)
 
     def holds(self, pixels: np.ndarray) -> bool:
         """True if all pixels (H, W, 3) have colors of the table: label maps may show them instead of numbers."""
-        found = np.unique(pixels.reshape(-1, 3), axis=0).tolist()
+        found = distinct(pixels)[0].tolist()
         return {tuple(color) for color in found} <= {tuple(color) for color in self.colors.tolist()}
 
     def to_classes(self, colors: np.ndarray, dtype: str, channels: int = 0) -> np.ndarray:
@@ -66,6 +66,17 @@ class Palette:
         return np.stack(rows)
 
 
+def distinct(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different values of the pixels (H, W, C), (N, C), and which of them each pixel has, (H * W)."""
+    rows = pixels.reshape(-1, pixels.shape[2])
+    if rows.shape[1] > 1 and rows.dtype == np.uint8 and rows.shape[1] <= 4:     # 10x faster than by rows
+        packed = rows.astype(np.uint32) @ (256 ** np.arange(rows.shape[1], dtype=np.uint32))
+        _, first, index = np.unique(packed, return_index=True, return_inverse=True)
+        return rows[first], index.reshape(-1)
+    found, index = np.unique(rows, axis=0, return_inverse=True)
+    return found, index.reshape(-1)
+
+
 def to_width(pixels: np.ndarray, channels: int) -> np.ndarray:
     if channels == 3 and pixels.shape[2] == 1:
         return np.repeat(pixels, 3, 2)
@@ -85,7 +96,7 @@ def parse(text: str) -> Palette:
     """
     stored, colors = [], []
     for line in filter(str.strip, text.split(',')):
-        match = re.fullmatch(r'\s*(?:(-?[\d.e+-]+)\s*[= ])?\s*(\d+)\s+(\d+)\s+(\d+)\s*', line)
+        match = re.fullmatch(r'\s*(?:(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*[= ])?\s*(\d+)\s+(\d+)\s+(\d+)\s*', line)
         color = [int(part) for part in match.groups()[1:]] if match else [256]
         if max(color) > 255 or ('=' in line and not match[1]):
             raise ValueError(f'{line.strip()} is not a class; write 0 = 255 0 0, or 255 0 0')
@@ -104,7 +115,7 @@ def found_in(images) -> Palette:
     """
     values = set()
     for pixels in images:
-        values.update(map(tuple, np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0).tolist()))
+        values.update(map(tuple, distinct(pixels)[0].tolist()))
         if len(values) > MOST_CLASSES:
             raise ValueError(f'more than {MOST_CLASSES} different values, so these are no label maps')
     stored = np.array(sorted(values))

@@ -6,7 +6,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from util.errors import UserError
 
-from . import kinds
+from . import exr, kinds
 from .kinds import ARRAYS, EXR, FORMATS, MAX_PIXELS, ORIENTATION, Kind, kind_of, open_image
 
 Image.MAX_IMAGE_PIXELS = None   # `open_image` has its own limit, --max_pixels
@@ -55,7 +55,7 @@ def read_stored(path: str, kind: Kind, max_pixels: int, all_pages: bool) -> tupl
     if lower.endswith(ARRAYS):
         return read_array(path), 1
     if lower.endswith(EXR):
-        return kinds.read_exr(path), 1
+        return exr.read(path), 1
     if kinds.is_tiff(path) and not (kinds.is_8_bit(kind.dtype, kind.colors) and kind.pages == 1 and kind.mode):
         return read_tiff(path, all_pages)
     with open_image(path, max_pixels) as image:

@@ -9,7 +9,8 @@ from PIL import Image
 from util.errors import UserError
 from util.files import atomic_write
 
-from .kinds import GRAY_ALPHA, RGBA, is_tiff, kind_of, open_image, open_tiff
+from . import exr
+from .kinds import EXR, GRAY_ALPHA, RGBA, is_tiff, kind_of, open_image, open_tiff
 
 JPEG_QUALITY = 95
 GEOTAGS = (33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113)     # GeoTIFF 1.1, section 7.2, and GDAL
@@ -25,6 +26,8 @@ def can_hold(extension: str, dtype: str, channels: int) -> bool:
         return True
     if extension in ('.tif', '.tiff'):
         return dtype != 'bool' or channels == 1
+    if extension in EXR:
+        return dtype in exr.TYPES
     if extension == '.png':
         return channels <= 4 and dtype in ('uint8', 'uint16') or (dtype, channels) == ('bool', 1)
     return dtype == 'uint8' and channels in EIGHT_BIT.get(extension, ())
@@ -56,6 +59,8 @@ def write_pixels(path, pixels: np.ndarray, source: str | None = None):
     data = io.BytesIO()
     if extension in ('.tif', '.tiff'):
         write_tiff(data, pixels, source)
+    elif extension in EXR:
+        data.write(exr.encode(pixels))
     elif extension == '.npy':
         np.save(data, pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     elif extension == '.npz':
@@ -81,15 +86,15 @@ def write_with_pillow(data, pixels: np.ndarray, extension: str, source: str | No
 def write_tiff(data, pixels: np.ndarray, source: str | None):
     import tifffile
     channels = pixels.shape[2]
-    color = channels == 3 or channels == 4 and source is not None and colors_of(source) == RGBA
+    alpha = channels in (2, 4) and colors_of(source) == {2: GRAY_ALPHA, 4: RGBA}[channels]
     settings = {}
     if channels > 1:
         settings['planarconfig'] = 'contig'
-        if color != (channels == 3) or channels == 2 and colors_of(source) == GRAY_ALPHA:
-            settings['extrasamples'] = ['unassalpha']
-    tifffile.imwrite(data, pixels[:, :, 0] if channels == 1 else pixels, photometric='rgb' if color else 'minisblack',
-                     compression='zlib', metadata=None, iccprofile=profile_of(source), extratags=position_of(source),
-                     **settings)
+    if alpha:
+        settings['extrasamples'] = ['unassalpha']
+    photometric = 'rgb' if channels == 3 or channels == 4 and alpha else 'minisblack'
+    tifffile.imwrite(data, pixels[:, :, 0] if channels == 1 else pixels, photometric=photometric, compression='zlib',
+                     metadata=None, iccprofile=profile_of(source), extratags=position_of(source), **settings)
 
 
 def colors_of(source: str | None) -> str:
