@@ -75,11 +75,11 @@ def summary(folders: dict) -> list[str]:
     for folder, headers in folders.items():
         good = [header for header in headers.values() if not header.problem]
         sizes = sorted({(header.width, header.height) for header in good}, key=lambda size: size[0] * size[1])
-        modes = sorted({header.mode for header in good})
+        types = sorted({header.kind.signature for header in good})
         sizes_text = f'{sizes[0][0]}x{sizes[0][1]}' if sizes else 'none can be read'
         if len(sizes) > 1:
             sizes_text += f' to {sizes[-1][0]}x{sizes[-1][1]} ({len(sizes)} sizes)'
-        parts = [f'{len(headers)} images', sizes_text, f'modes {" ".join(modes) or "-"}']
+        parts = [f'{len(headers)} images', sizes_text, *types]
         if turned := sum(header.turned for header in good):
             parts.append(f'{turned} turned by EXIF')
         if transparent := sum(header.transparent for header in good):
@@ -101,7 +101,7 @@ def find_problems(opt, dataset) -> list:
     if not any(problem.fatal for problem in problems):
         problems += value_problems(dataset)
     if not opt.fast:
-        bad = {path for problem in problems if problem.kind == 'unreadable' for path in problem.files}
+        bad = {path for problem in problems if problem.kind in ('unreadable', 'channels') for path in problem.files}
         problems += content_problems(opt, dataset, bad)
     return sorted(problems, key=lambda problem: not problem.fatal)
 

@@ -375,6 +375,14 @@ def test_augmentation_moves_a_pair_alike(tmp_path, train_options, train):
 
 # ---- check_data keeps its word
 
+def test_a_missing_band_is_no_damage(tmp_path, check):  # noqa: F811
+    root = fill_domains(tmp_path / 'data', lambda number: noise('uint16', 2, number, 99))
+    code, out, _ = check('--dataroot', root, '--input_nc', 1, '--output_nc', 1, '--bands', 9)
+    fails = [line for line in out if line.startswith('FAILS')]
+    assert code == 1 and len(fails) == 2 and all('--bands' in line and 'damaged' not in line for line in fails)
+    assert check('--dataroot', root, '--input_nc', 1, '--output_nc', 1, '--bands', 2)[0] == 0
+
+
 MAKERS = {      # {name: (dtype, channels, highest value)}
     'photo': ('uint8', 3, 255), 'gray': ('uint8', 1, 255), 'alpha': ('uint8', 4, 255), 'deep': ('uint16', 1, 999),
     'float': ('float32', 1, 1.01), 'bands': ('uint16', 5, 99), 'nan': ('float32', 1, np.nan)}

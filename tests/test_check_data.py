@@ -51,7 +51,7 @@ def findings(lines, word) -> list[str]:
 def test_a_healthy_dataset(check, healthy):
     code, out, _ = check('--dataroot', healthy)
     assert code == 0 and not findings(out, '') and out[-1] == 'training can start'
-    assert f'{healthy / "trainA"}: 30 images, 40x40, modes RGB' in out
+    assert f'{healthy / "trainA"}: 30 images, 40x40, uint8 RGB' in out
 
 
 def leak(root):

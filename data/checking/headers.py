@@ -1,4 +1,4 @@
-"""Sizes and modes of many image files, read from their headers and cached for the next run. Needs no torch."""
+"""Sizes and types of many image files, read from their headers and cached for the next run. Needs no torch."""
 import hashlib
 import json
 import os
@@ -14,7 +14,7 @@ import PIL
 from util.console import say
 from util.errors import ResourceError
 from util.files import atomic_write
-from util.raster.kinds import MAX_PIXELS, kind_of
+from util.raster.kinds import MAX_PIXELS, Kind, kind_of
 from util.raster.read import reason
 
 THREADS = 8                 # reading headers waits for the disk or a server
@@ -35,6 +35,10 @@ class Header(NamedTuple):
     turned: bool = False
     transparent: bool = False
     problem: str = ''       # why it cannot be read; the size is then 0x0
+
+    @property
+    def kind(self) -> Kind:
+        return Kind(*self[:-1])
 
 
 def read_header(path: str, max_pixels: int = MAX_PIXELS) -> Header:

@@ -133,14 +133,18 @@ def conversions(headers: dict[str, Header], channels: int) -> str:
 
 
 def channel_problems(headers: dict[str, Header], domain) -> list[Problem]:
-    """Images with fewer bands than the networks have channels for them."""
+    """Images with fewer bands than the networks have channels for them, or without those of --bands."""
     files = {path: f'{header.channels} channels' for path, header in headers.items()
              if not header.problem and not domain.fits(header)}
     if not files:
         return []
-    return [Problem('channels', f'{len(files)} of {len(headers)} images of domain {domain.name} do not have the '
-                    f'{domain.channels} channels of the networks: {listing(files)}; set --input_nc or --output_nc to '
-                    f'the channels of the files, or choose with --bands', files)]
+    wanted = f'the {domain.channels} channels of the networks'
+    cure = 'set --input_nc or --output_nc to the channels of the files, or choose with --bands'
+    if domain.bands:
+        bands = ','.join(map(str, domain.bands))
+        wanted, cure = f'the bands {bands} of --bands, one for each channel of the networks', 'correct --bands'
+    return [Problem('channels', f'{len(files)} of {len(headers)} images of domain {domain.name} do not have '
+                    f'{wanted}: {listing(files)}; {cure}', files)]
 
 
 def left_out(headers: dict[str, Header], domain) -> str:
