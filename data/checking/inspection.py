@@ -63,7 +63,8 @@ class Inspection:
         parts = []
         if changed := problems.conversions(headers, max(self.opt.input_nc, self.opt.output_nc)):
             parts.append(f'of {len(headers)} images {changed}')
-        if others := ignored(folder):
+        by_list = self.opt.pairs or self.opt.list_A or self.opt.list_B      # only what they name belongs to the data
+        if not by_list and (others := ignored(folder)):
             parts.append(f'ignored: {others}')
         if parts:
             say(f'note: {folder}: {"; ".join(parts)}')
