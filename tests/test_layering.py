@@ -18,8 +18,9 @@ from options.base_options import PREPROCESS
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ('data', 'models', 'options', 'util')
 TOOLS = ('scripts', 'datasets')
-WITHOUT_TORCH = ('options', 'options.parser', 'options.rules', 'options.restore', 'models', 'models.catalog', 'data',
-                 'util.cli', 'util.registry', 'util.files', 'util.checkpoint.layout', 'train', 'test')
+WITHOUT_TORCH = ('options', 'options.parser', 'options.rules', 'options.restore', 'models', 'models.catalog',
+                 'models.metrics', 'data', 'util.cli', 'util.registry', 'util.files', 'util.checkpoint.layout', 'train',
+                 'test')
 LONGEST_FUNCTION = 60
 
 
@@ -68,7 +69,8 @@ GROUND = {'util', 'util/raster'}
 MACHINE = GROUND | {'util/machine'}
 RUN = MACHINE | {'util/checkpoint', 'util/monitors', 'util/monitors/live_page', 'util/results'}
 NETS = MACHINE | {'models/nets', 'models/catalog.py'}
-MODELS = RUN | NETS | {'models', 'models/training'}
+METRICS = {'models/metrics', 'models/metrics/__init__.py'}
+MODELS = RUN | NETS | METRICS | {'models', 'models/training'}
 DATA = MACHINE | {'data', 'data/loading', 'data/checking'}
 LAYERS = {
     'util': set(),
@@ -80,9 +82,10 @@ LAYERS = {
     'util/results': MACHINE,
     'models/catalog.py': GROUND,
     'models/nets': NETS,
-    'models/training': RUN | NETS,
+    'models/training': RUN | NETS | METRICS,
     'models/experimental': MODELS,
     'models/translation': RUN | NETS,
+    'models/metrics': RUN | NETS | METRICS,
     'models/exporting': RUN | NETS | {'models/translation'},
     'models': MODELS | {'models/translation'},
     'models/__init__.py': MODELS | {'models/experimental', 'models/translation'},
@@ -90,7 +93,9 @@ LAYERS = {
     'data/__init__.py': DATA,
     'data/loading': DATA,
     'data/checking': DATA,
-    'options': MACHINE | {'util/checkpoint', 'models/catalog.py', 'models/__init__.py', 'data/__init__.py'},
+    'models/metrics/__init__.py': GROUND | {'models/metrics'},
+    'options': MACHINE | {'util/checkpoint', 'models/catalog.py', 'models/__init__.py', 'models/metrics/__init__.py',
+                          'data/__init__.py'},
 }
 # paths that the field knows, which only pass on names from a room above
 PASSED_ON = {'util/visualizer.py', 'util/get_data.py'}
