@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from util.errors import UserError
+from util.raster.labels import confusion, segmentation
 
 VERSION = 1
 # what a trained model must reach
@@ -174,21 +175,6 @@ def psnr(one: np.ndarray, other: np.ndarray) -> float:
     """In dB; at most 59 dB, the error of rounding to 8 bits, so that it is always finite."""
     error = np.mean((one.astype(np.float64) - resized(other, one.shape)) ** 2)
     return float(10 * np.log10(255 ** 2 / max(error, 1 / 12)))
-
-
-def confusion(predicted: np.ndarray, truth: np.ndarray, n: int) -> np.ndarray:
-    """(n, n) pixel counts: row = true class, column = predicted class."""
-    return np.bincount(truth.ravel().astype(int) * n + predicted.ravel(), minlength=n * n).reshape(n, n)
-
-
-def segmentation(counts: np.ndarray) -> dict:
-    """Pixel accuracy, mean class accuracy and mean IoU over the classes that occur (the FCN scores)."""
-    present = counts.sum(1) > 0
-    right = np.diag(counts)[present]
-    true = counts.sum(1)[present]
-    predicted = counts.sum(0)[present]
-    return dict(pixel_acc=float(np.diag(counts).sum() / counts.sum()), class_acc=float((right / true).mean()),
-                iou=float((right / (true + predicted - right)).mean()))
 
 
 def classified(demo: Demo, results) -> dict:

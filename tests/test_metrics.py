@@ -422,6 +422,68 @@ def test_efficientnet_pads_as_tensorflow_does():
     assert EfficientNetLite0(state)(image)[0].tolist() == pytest.approx([expected.item()] * 2, abs=1e-6)
 
 
+# ---- labels and colors
+
+def test_fcn_scores_of_label_maps_are_written_out():
+    """Four pixels of class 0 and two of class 1; one pixel of class 0 is mistaken, and colors are inexact."""
+    metric, = create('fcn_labels', palette='0 0 0, 0 0 200')
+    truth = torch.zeros(1, 3, 2, 3)
+    truth[0, 2, :, 2] = 200
+    fake = truth.clone()
+    fake[0, 2, 0, 0] = 130
+    fake[0, 2, 1, 0] = 90
+    metric.update(fake, truth)
+    assert metric.compute() == pytest.approx(dict(
+        fcn_labels=(3 / 4 + 2 / 3) / 2, fcn_labels_class_acc=(3 / 4 + 1) / 2, fcn_labels_pixel_acc=5 / 6))
+    assert 'n = 1, 2 classes' in metric.protocol
+    metric.reset()
+    assert metric.compute() == {}
+
+
+def test_pixels_of_no_class_do_not_count():
+    metric, = create('fcn_labels', palette='cityscapes')
+    truth = torch.zeros(1, 3, 4, 4)                                         # unlabeled
+    truth[0, :, :, :2] = torch.tensor([128.0, 64, 128])[:, None, None]      # road
+    fake = torch.tensor([126.0, 66, 130])[None, :, None, None].expand(1, 3, 4, 4)
+    metric.update(fake, truth)
+    assert metric.compute()['fcn_labels'] == 1
+
+
+def test_fcn_score_of_photos_asks_the_network_and_the_input():
+    metric, = create('fcn_photos', palette='0 0 0, 255 255 255',
+                     segmentation=lambda levels: (levels[..., 0] < 50).astype(int))
+    labels = torch.zeros(1, 3, 2, 4)
+    labels[..., 2:] = 255
+    photo = torch.full((1, 3, 2, 4), 100.0)
+    photo[..., 3:] = 10
+    metric.update(photo, labels)
+    assert metric.spec.truth == 'input'
+    assert metric.compute()['fcn_photos_pixel_acc'] == 6 / 8
+
+
+def test_settings_that_are_missing_are_mistakes(tmp_path):
+    with pytest.raises(UserError) as error:
+        create('fcn_labels,fcn_photos')
+    assert len(error.value.args) == 3 and all('--' in message for message in error.value.args)
+    with pytest.raises(UserError, match='palette'):
+        create('fcn_labels', palette='0 0')
+    (tmp_path / 'colors.txt').write_text('0 0 0\n255 0 0\n0 0 255\n', encoding='utf-8')
+    assert create('fcn_labels', palette=str(tmp_path / 'colors.txt'))[0].colors.n == 3
+
+
+def test_intersection_of_histograms():
+    metric, = create('histogram')
+    gray = torch.full((1, 3, 4, 4), 50.0)
+    metric.update(gray, gray)
+    assert metric.compute() == pytest.approx(dict(histogram=1, histogram_L=1, histogram_a=1, histogram_b=1))
+    metric.update(torch.full((1, 3, 4, 4), 200.0))      # half of the fakes are brighter, and equally gray
+    assert metric.compute() == pytest.approx(dict(histogram=2.5 / 3, histogram_L=0.5, histogram_a=1, histogram_b=1))
+    middles, fakes, reals = metric.distributions()['L']
+    assert fakes.sum() == pytest.approx(1) and reals[np.abs(middles - 20.5).argmin()] == 1
+    metric.reset(fakes_only=True)
+    assert metric.compute() == {} and metric.n_reals == 1
+
+
 # ---- with the weights of packages, where they are installed
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from PIL import Image
 
 import test as test_program
 import train as train_program
+from models.metrics.segmentation import prepared
 from util.cli import run
 from util.console import Console
 
@@ -118,7 +119,7 @@ def test_a_state_dict_of_torchvision(score, city):
 def test_the_input_of_a_converted_caffe_network():
     levels = np.zeros((2, 2, 3), np.uint8)
     levels[:, :, 0] = 255
-    image = evaluation.prepared(levels, 'caffe')
+    image = prepared(levels, 'caffe')
     assert image.shape == (1, 3, 2, 2)
     assert image[0, :, 0, 0] == pytest.approx([-72.78044, -83.21195, 255 - 73.45286])
 

@@ -13,6 +13,9 @@ from .base import Metric, Spec
 
 INSTALL = 'pip install --no-deps -r requirements-metrics.txt'
 
+SETTINGS = {'palette': 'the colors of the classes; add --palette cityscapes, facades, FILE or "0 0 170, 0 0 255"',
+            'segmentation': 'a segmentation network; add --network FILE (TorchScript, ONNX or torchvision)'}
+
 INCEPTION = 'Inception of 2015-12-05, pool3 (2048)'
 TF_RESIZE = 'resized to 299 as TensorFlow 1 does, as in torch-fidelity and torchmetrics'
 CLEAN_RESIZE = 'resized to 299 by antialiased bicubic in floating point, as in clean-fid'
@@ -54,6 +57,13 @@ METRICS = {spec.name: spec for spec in (
          settings=dict(network='efficientnet_lite0', resize='imagenet')),
     Spec('frechet_effnet', 'sets.Frechet', 'lower', 'sets', f'{FRECHET}; {EFFNET}', networks=('efficientnet_lite0',),
          settings=dict(network='efficientnet_lite0', resize='imagenet')),
+    Spec('histogram', 'histogram.Histogram', 'higher', 'sets', 'intersection of color distributions, mean of L, a and '
+         'b (Isola 2017, figure 7)'),
+    Spec('fcn_labels', 'segmentation.LabelMaps', 'higher', 'pairs', 'mean class IoU of label maps, classes by the '
+         'nearest color (Isola 2017, table 6)', needs=('palette',)),
+    Spec('fcn_photos', 'segmentation.Photos', 'higher', 'pairs', 'mean class IoU of what a segmentation network sees '
+         'on photos, against the label maps they were made from (Isola 2017, section 4.1)', truth='input',
+         needs=('palette', 'segmentation')),
 )}
 
 
@@ -73,7 +83,7 @@ def problems(names, **settings) -> list[str]:
             continue
         missing = [library for library in spec.libraries if not importlib.util.find_spec(library)]
         found += [f'{name} needs the library {library}; install it with `{INSTALL}`' for library in missing]
-        found += [f'{name} needs {setting}' for setting in spec.needs if settings.get(setting) is None]
+        found += [f'{name} needs {SETTINGS[setting]}' for setting in spec.needs if settings.get(setting) is None]
     return found
 
 

@@ -21,6 +21,7 @@ class Spec(NamedTuple):
     libraries: tuple = ()       # modules that requirements.txt does not have
     needs: tuple = ()           # settings of `create` without which it cannot be computed
     settings: dict = {}         # further arguments of the class
+    truth: str = 'target'       # of pairs: what `reals` are, 'target' or 'input'
 
 
 class Metric:

@@ -17,31 +17,23 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / 'datasets')]
+sys.path.insert(0, str(ROOT))
 
 import numpy as np
-from demo_scores import confusion, segmentation
+import torch
 from PIL import Image
 from tqdm import tqdm
 
+from models.metrics.segmentation import CITYSCAPES as CLASSES
+from models.metrics.segmentation import INPUTS, load_segmentation
 from util.cli import run
 from util.errors import UserError
 from util.files import atomic_write
-from util.monitors.base import install_hint
+from util.raster.labels import confusion, segmentation
 
-# training classes of Cityscapes: name, number in *_labelIds.png, color
-CLASSES = (
-    ('road', 7, (128, 64, 128)), ('sidewalk', 8, (244, 35, 232)), ('building', 11, (70, 70, 70)),
-    ('wall', 12, (102, 102, 156)), ('fence', 13, (190, 153, 153)), ('pole', 17, (153, 153, 153)),
-    ('traffic light', 19, (250, 170, 30)), ('traffic sign', 20, (220, 220, 0)), ('vegetation', 21, (107, 142, 35)),
-    ('terrain', 22, (152, 251, 152)), ('sky', 23, (70, 130, 180)), ('person', 24, (220, 20, 60)),
-    ('rider', 25, (255, 0, 0)), ('car', 26, (0, 0, 142)), ('truck', 27, (0, 0, 70)), ('bus', 28, (0, 60, 100)),
-    ('train', 31, (0, 80, 100)), ('motorcycle', 32, (0, 0, 230)), ('bicycle', 33, (119, 11, 32)))
 UNLABELED = 255
 LABELS = '_gtFine_labelIds.png'
 ENDINGS = ('', '_fake_B', '_fake_A', '_fake')
-CAFFE_MEAN = (73.45286, 83.21195, 72.78044)     # of Cityscapes, RGB
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def parse(argv):
@@ -52,7 +44,7 @@ def parse(argv):
     parser.add_argument('--caffemodel_dir', type=Path, help=argparse.SUPPRESS)      # of the reference
     parser.add_argument('--network', type=Path, help='TorchScript, ONNX, or a torchvision state dict')
     parser.add_argument('--architecture', default='fcn_resnet50', help='of a state dict, such as deeplabv3_resnet101')
-    parser.add_argument('--input', default='imagenet', choices=('imagenet', 'caffe', 'levels'),
+    parser.add_argument('--input', default='imagenet', choices=INPUTS,
                         help='what the network is given: RGB normalized as for ImageNet; BGR levels minus the mean of '
                              'Cityscapes; RGB levels / 255')
     parser.add_argument('--split', default='val', help='train, val or test')
@@ -99,92 +91,21 @@ def read_result(path: Path, size: tuple[int, int]) -> np.ndarray:
         return np.asarray(image.convert('RGB').resize(size, Image.Resampling.BILINEAR))
 
 
-# ---- the network
-
-def prepared(levels: np.ndarray, how: str) -> np.ndarray:
-    """What the network is given: float32 (1, 3, H, W)."""
-    image = levels.astype(np.float32)
-    if how == 'caffe':
-        image = (image - np.float32(CAFFE_MEAN))[:, :, ::-1]
-    elif how == 'imagenet':
-        image = (image / 255 - np.float32(IMAGENET[0])) / np.float32(IMAGENET[1])
-    else:
-        image = image / 255
-    return np.ascontiguousarray(image.transpose(2, 0, 1)[None])
-
-
-def load_network(opt):
-    """A function from (1, 3, H, W) to scores (19, h, w), all float32 arrays."""
-    if opt.network is None:
-        raise UserError('no segmentation network given; add --network FILE (TorchScript, ONNX or a torchvision state '
-                        'dict; Caffe models must be converted to ONNX)')
-    if not opt.network.is_file():
-        raise UserError(f'there is no file {opt.network.absolute()}; correct --network')
-    if opt.network.suffix == '.onnx':
-        return load_onnx(opt)
-    import torch
-    device = torch.device('cpu')
-    if opt.gpu_id >= 0 and torch.accelerator.is_available():
-        device = torch.device(torch.accelerator.current_accelerator().type, opt.gpu_id)
-    try:
-        net = torch.jit.load(str(opt.network), map_location=device)
-    except RuntimeError:        # not TorchScript
-        net = load_state_dict(opt).to(device)
-    net.eval()
-
-    def predict(image):
-        with torch.inference_mode():
-            scores = net(torch.from_numpy(image).to(device))
-        return (scores['out'] if isinstance(scores, dict) else scores)[0].float().cpu().numpy()
-    return predict
-
-
-def load_onnx(opt):
-    try:
-        import onnxruntime
-    except ImportError:
-        raise UserError(f'{opt.network} needs onnxruntime; {install_hint("onnxruntime")}')
-    session = onnxruntime.InferenceSession(str(opt.network), providers=['CPUExecutionProvider'])
-    name = session.get_inputs()[0].name
-    return lambda image: session.run(None, {name: image})[0][0]
-
-
-def load_state_dict(opt):
-    from util.checkpoint import store
-    try:
-        from torchvision.models import get_model
-    except (ImportError, RuntimeError):
-        raise UserError(f'a state dict needs torchvision; {install_hint("torchvision")}')
-    weights = store.read(opt.network, 'give a TorchScript, ONNX or state dict file with --network')
-    extra = any(key.startswith('aux_classifier') for key in weights)
-    try:
-        net = get_model(opt.architecture, weights=None, weights_backbone=None, num_classes=len(CLASSES), aux_loss=extra)
-        net.load_state_dict(weights)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise UserError(f'{opt.network.absolute()} does not fit --architecture {opt.architecture} of torchvision with '
-                        f'{len(CLASSES)} classes: {str(error).splitlines()[0]}')
-    return net
-
-
-def classes_of(scores: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(H, W) classes from (19, h, w) scores, which are enlarged bilinearly to `size` (width, height)."""
-    if scores.shape[0] != len(CLASSES):
-        raise UserError(f'the network of --network returns {scores.shape[0]} classes; {len(CLASSES)} are needed')
-    if scores.shape[1:] == size[::-1]:
-        return scores.argmax(0)
-    planes = [Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR) for plane in scores]
-    return np.stack([np.asarray(plane) for plane in planes]).argmax(0)
+def device_of(gpu_id: int) -> torch.device:
+    if gpu_id >= 0 and torch.accelerator.is_available():
+        return torch.device(torch.accelerator.current_accelerator().type, gpu_id)
+    return torch.device('cpu')
 
 
 # ---- scores
 
-def evaluate(pairs, predict, how: str, show) -> np.ndarray:
+def evaluate(pairs, predict, show) -> np.ndarray:
     """(19, 19) pixel counts of all pairs; `show(name, classes, truth)` is given each segmentation."""
     counts = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
     for label, image in tqdm(pairs, unit='img', disable=None):
         truth = read_truth(label)
         size = truth.shape[::-1]
-        classes = classes_of(predict(prepared(read_result(image, size), how)), size)
+        classes = predict(read_result(image, size))
         known = truth != UNLABELED
         counts += confusion(classes[known], truth[known], len(CLASSES))
         show(label.name.removesuffix(LABELS), classes, truth)
@@ -218,10 +139,10 @@ def write_images(folder: Path):
 def main(argv, console):
     opt = parse(argv)
     pairs = find_pairs(opt)
-    predict = load_network(opt)
+    predict = load_segmentation(opt.network, len(CLASSES), opt.architecture, opt.input, device_of(opt.gpu_id))
     opt.output_dir.mkdir(parents=True, exist_ok=True)
     show = write_images(opt.output_dir / 'image_outputs') if opt.save_output_images else lambda *_: None
-    text = report(evaluate(pairs, predict, opt.input, show))
+    text = report(evaluate(pairs, predict, show))
     with atomic_write(opt.output_dir / 'evaluation_results.txt') as file:
         file.write(text + '\n')
     print(text)

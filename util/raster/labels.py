@@ -123,3 +123,20 @@ def found_in(images) -> Palette:
         return Palette(stored, stored)
     levels = np.rint(np.linspace(0, 255, max(2, len(stored))))[:len(stored)]
     return Palette(stored[:, :1], np.repeat(levels[:, None], 3, 1))
+
+
+# ---- scores of label maps
+
+def confusion(predicted: np.ndarray, truth: np.ndarray, n: int) -> np.ndarray:
+    """(n, n) pixel counts: row = true class, column = predicted class."""
+    return np.bincount(truth.ravel().astype(int) * n + predicted.ravel(), minlength=n * n).reshape(n, n)
+
+
+def segmentation(counts: np.ndarray) -> dict:
+    """Pixel accuracy, mean class accuracy and mean IoU over the classes that occur (the FCN scores)."""
+    present = counts.sum(1) > 0
+    right = np.diag(counts)[present]
+    true = counts.sum(1)[present]
+    predicted = counts.sum(0)[present]
+    return dict(pixel_acc=float(np.diag(counts).sum() / counts.sum()), class_acc=float((right / true).mean()),
+                iou=float((right / (true + predicted - right)).mean()))
