@@ -48,15 +48,18 @@ def create_trainer(opt, model):
             recompute(net)
     schedule = Schedule(opt.lr_policy, opt.lr, opt.n_epochs, opt.n_epochs_decay, opt.lr_decay_iters, opt.lr_gamma,
                         opt.lr_step_unit, model.plateau_losses)
+    # torchrun may have restarted other numbers of processes, which make updates of the same size
+    update_size = opt.update_size or opt.batch_size * model.group.size * opt.accumulate
+    parts = -(-update_size // (opt.batch_size * model.group.size))
     if model.make_engine:       # it makes its updates itself
         make_engine = model.make_engine
-    elif opt.accumulate > 1:
+    elif parts > 1:
         make_engine = Accumulated
     elif opt.engine == 'graph':
         make_engine = experimental.create_graph_engine
     else:
         make_engine = partial(create_engine, opt.engine)
-    trainer = Trainer(model, schedule, make_engine, opt.batch_size, opt.accumulate, opt.ema, opt.n_critic)
+    trainer = Trainer(model, schedule, make_engine, opt.batch_size, parts, opt.ema, opt.n_critic, update_size)
     trainer.start_lines = start_lines
     return trainer
 

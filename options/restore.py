@@ -36,6 +36,20 @@ def newest_good(folder: Path, new_if_none: bool = False) -> str:
                     f'scratch without --continue_train')
 
 
+def is_of_job(folder: Path, job: str) -> bool:
+    """True if the newest checkpoint of a run that can be read was saved by this torchrun job: it was restarted."""
+    if not job:
+        return False
+    transaction.complete_sets(folder)
+    for label in newest_first(folder):
+        try:
+            state = load_run(folder, label)
+        except UserError:       # reported when the run is resumed
+            continue
+        return bool(state) and state['options'].get('job') == job
+    return False
+
+
 def load_run(folder: Path, label: str) -> dict | None:
     """The state file of a run, or None if it has bare weights only; a `UserError` if there is nothing."""
     transaction.complete_sets(folder)

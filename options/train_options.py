@@ -1,17 +1,22 @@
 """Options of train.py."""
 import secrets
 
+import models
 from models import catalog
+from util.console import say
+from util.errors import UserError
+from util.machine import launch
 
 from . import rules
 from .base_options import BaseOptions
 from .image_options import add_augment_options
 from .parser import file_name, names_of, number, whole
-from .restore import contradictions, load_run, networks_to_start_from, newest_good
+from .restore import contradictions, is_of_job, load_run, networks_to_start_from, newest_good
 
 MONITORS = ('visdom', 'tensorboard', 'wandb', 'none')
 NOT_RESTORED = {'name', 'checkpoints_dir', 'suffix', 'continue_train', 'overwrite', 'epoch', 'load_iter', 'epoch_count',
-                'gpu_ids', 'cpu_threads', 'verbose', 'phase', 'isTrain', 'max_minutes', 'comm_timeout'}
+                'gpu_ids', 'cpu_threads', 'verbose', 'phase', 'isTrain', 'max_minutes', 'comm_timeout', 'job',
+                'update_size'}
 
 
 class TrainOptions(BaseOptions):
@@ -98,19 +103,38 @@ class TrainOptions(BaseOptions):
         group.add_argument('--visdom_assets', default='', metavar='DIR', help='folder with the browser files of visdom, for a machine without internet (see scripts/visdom_assets.py)')
 
     def stored_options(self, argv):
-        """With --continue_train, the options of the run that is resumed; with --init_from, those of its networks."""
+        """With --continue_train, the options of the run that is resumed; with --init_from, those of its networks.
+
+        If torchrun has restarted its processes, they resume what they have trained, whatever the command line says.
+        """
         mode, = self.build_parser(argv).peek(argv, 'continue_train')
         self.resumed = ''       # the label of the checkpoint that is resumed
+        self.saved = {}         # its options and the number of its processes
         self.init_direction = ''    # of the run that --init_from names
-        if mode:
+        self.restarted = self.is_restarted(argv)
+        if mode or self.restarted:
             folder, label = self.run_folder(argv)
-            if label == 'latest':
+            if label == 'latest' or self.restarted:
                 label = newest_good(folder, new_if_none=mode == 'auto')
             state = load_run(folder, label) if label else None
             self.resumed = label
             if state:
+                self.saved = {**state['options'], 'processes': state.get('processes', 1)}
                 return {name: value for name, value in state['options'].items() if name not in NOT_RESTORED}
         return {} if self.resumed else self.options_to_start_from(argv)
+
+    def is_restarted(self, argv) -> bool:
+        """Has this torchrun job saved a checkpoint of this run before?"""
+        if not launch.job():
+            return False
+        try:
+            folder, _ = self.run_folder(argv)
+        except UserError:       # reported with the other mistakes
+            return False
+        if not is_of_job(folder, launch.job()):
+            return False
+        say(f'torchrun has restarted the processes: resuming {folder.absolute()}')
+        return True
 
     def options_to_start_from(self, argv) -> dict:
         """The options of the networks that --init_from names, if they are known."""
@@ -139,7 +163,23 @@ class TrainOptions(BaseOptions):
         if 'max_iters' not in stored and {'n_epochs', 'n_epochs_decay'} & given and 'max_iters' not in given:
             values = {**values, 'max_iters': 0}     # of two ways to say how long, the one that was given
         return {**values, **self.resume_options(), 'seed': seed, 'init_direction': self.init_direction,
-                'size_multiple': rules.size_multiple(values)}
+                'size_multiple': rules.size_multiple(values), 'job': launch.job(),
+                'update_size': self.kept_update_size(values, given)}
+
+    def kept_update_size(self, values, given) -> int:
+        """Images of an update that torchrun's other number of processes must not change; 0: what the options say."""
+        saved = self.saved
+        sizes = {'batch_size', 'accumulate'}
+        if not saved or any(values[name] != saved[name] for name in given & sizes):
+            return 0
+        before, now = (1 if values['parallel'] == 'twin' else number for number in
+                       (saved['processes'], launch.world_size()))
+        in_options = values['batch_size'] * values['accumulate']
+        size = saved.get('update_size') or before * in_options
+        if not (self.restarted or before == now) or size == now * in_options:
+            return 0
+        can_accumulate = values['engine'] not in ('compile', 'graph') and not models.registry.is_older(values['model'])
+        return size if can_accumulate or size <= now * values['batch_size'] else 0
 
     def resume_options(self) -> dict:
         """What the options say about the checkpoint to resume; `auto` may have found none."""
@@ -148,4 +188,6 @@ class TrainOptions(BaseOptions):
         iteration = self.resumed.removeprefix('iter_')
         by_iteration = iteration != self.resumed and iteration.isdigit()
         label = {'epoch': 'latest', 'load_iter': int(iteration)} if by_iteration else {'epoch': self.resumed}
+        if self.restarted:      # --overwrite and --load_iter were for the first start
+            label = {'overwrite': False, 'load_iter': 0, **label}
         return {'continue_train': True, **label}

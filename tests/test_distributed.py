@@ -76,27 +76,26 @@ def images_for(model) -> list:
              for name, n in zip('AB', channels, strict=True)} for _ in range(IMAGES)]
 
 
-def batches_of(samples, sampler, batch_size):
-    indices = [index for index, _ in sampler]
-    for begin in range(0, len(indices), batch_size):
-        batch = [samples[index] for index in indices[begin:begin + batch_size]]
+def batches_of(samples, sampler):
+    for keys in sampler.batches():
+        batch = [samples[index] for index, _ in keys]
         yield {**{name: torch.stack([sample[name] for sample in batch]) for name in 'AB'}, 'A_paths': ['image'] * 9}
 
 
-def trained(case: str, folder, group=None, epochs: int = 2, more=()) -> dict:
+def trained(case: str, folder, group=None, epochs: int = 2, more=(), update_size: int = 0) -> dict:
     """Train for some epochs; returns the whole state and the losses of all steps."""
     group = group or Group()
     seed_everything(1)
-    opt = options_of(case, folder, *more)
+    opt = options_of(case, folder, *more).replace(update_size=update_size)
     torch.set_default_dtype(torch.float64)
     try:
         trainer = trainer_of(opt, group)
         model = trainer.model
         samples, progress, losses = images_for(model), Progress(epoch_size=IMAGES, last_epoch=epochs), []
-        sampler = EpochSampler(IMAGES, True, 1, opt.batch_size, model.group.rank, model.group.size)
+        sampler = EpochSampler(IMAGES, True, 1, opt.batch_size, model.group.rank, model.group.size, update_size)
         for epoch in range(1, epochs + 1):
             sampler.set_epoch(epoch)
-            for batch in grouped(batches_of(samples, sampler, opt.batch_size), opt.accumulate):
+            for batch in grouped(batches_of(samples, sampler), trainer.accumulate):
                 images = progress.images_of(trainer.update_size)
                 trainer.step(batch, images)
                 progress.advance(images)
@@ -325,6 +324,41 @@ def test_samplers_of_several_processes_give_the_order_of_one(size, batch_size, s
     assert found == order
 
 
+@pytest.mark.parametrize('size, update_size', [(3, 4), (2, 5), (3, 2)])
+@pytest.mark.parametrize('start, batches', [(0, 0), (4, 3)])
+def test_samplers_of_processes_that_do_not_fill_an_update(size, update_size, start, batches):
+    """The last batch of each update is smaller; it is the same when a worker died after some `batches`."""
+    one = EpochSampler(23, True, 1)
+    one.set_epoch(3, start)
+    order, found = list(one), []
+    samplers = [EpochSampler(23, True, 1, 1, rank, size, update_size) for rank in range(size)]
+    lists = []
+    for sampler in samplers:
+        sampler.set_epoch(3, start)
+        for _ in range(batches):
+            sampler.advance()
+        lists.append(list(sampler.batches()))
+        assert sampler.n_batches == len(lists[-1]) and len(sampler) == sum(map(len, lists[-1]))
+    left = 23 - samplers[0].start
+    place = (samplers[0].start - start) % update_size
+    for row in zip(*lists, strict=True):
+        count = min(size, update_size - place, left)
+        found += [batch[0] for batch in row[:count]]
+        assert all(batch == row[0] for batch in row[count:])
+        left -= count
+        place = (place + count) % update_size
+    assert found == order[samplers[0].start - start:]
+
+
+@pytest.mark.parametrize('case', ['cyclegan', 'pix2pix instance'])
+def test_other_numbers_of_processes_make_the_same_updates(case, tmp_path):
+    """Three processes make updates of 4 images by two batches, of which the second has one image."""
+    one = trained(case, tmp_path, more=['--batch_size', 4])
+    in_processes(3, on_disk(tmp_path, lambda group: trained(case, tmp_path, group, update_size=4)))
+    for rank in range(3):
+        assert differences(one, torch.load(tmp_path / f'3_{rank}.pth', weights_only=True)) == []
+
+
 def test_texts_numbers_and_tensors_are_gathered(tmp_path):
     def work(group):
         assert group.texts('ä' * group.rank) == ['', 'ä', 'ää']
@@ -449,8 +483,8 @@ def test_sigterm_to_torchrun_loses_nothing(words, tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_process_ends_all_and_torchrun_restarts_them(words, tmp_path):
-    """They resume from the last checkpoint; and one process can resume the run of two."""
-    process = torchrun(*words('run', '--continue_train', 'auto', '--save_latest_freq', 2), restarts=3, wait=False)
+    """They resume from the last checkpoint without being told to; and one process can resume the run of two."""
+    process = torchrun(*words('run', '--save_latest_freq', 2, '--overwrite'), restarts=3, wait=False)
     assert read_until(process, '(epoch: 2, iters: 2')
     os.kill(children_of(process)[1], signal.SIGKILL)
     out, err = process.communicate(timeout=100)
@@ -462,6 +496,31 @@ def test_a_killed_process_ends_all_and_torchrun_restarts_them(words, tmp_path):
     assert 'trained by 2 process(es)' in done.stdout
     records = (tmp_path / 'runs' / 'run' / 'losses.jsonl').read_text(encoding='utf-8').splitlines()
     assert [json.loads(record)['total_iters'] for record in records] == list(range(2, 4 * 33 + 1, 2))
+
+
+def test_a_torchrun_job_resumes_its_own_run_only(words, tmp_path, monkeypatch):
+    """As after a restart: what the job has saved is resumed, at the size of its updates; another job starts again."""
+    length = '--n_epochs', 1, '--n_epochs_decay', 0
+
+    def start(job: str, processes: int, *more):
+        monkeypatch.setenv('TORCHELASTIC_RUN_ID', job)
+        monkeypatch.setenv('WORLD_SIZE', str(processes))
+        argv = words('run', '--batch_size', 1, *more, length=length)
+        return TrainOptions().parse(list(map(str, argv)))
+    opt = start('job 1', 4, '--overwrite')
+    assert not opt.continue_train and opt.overwrite and opt.update_size == 0
+    done = program('train', *words('run', '--batch_size', 1, '--accumulate', 3, length=length), folder=tmp_path,
+                   env={'TORCHELASTIC_RUN_ID': 'job 1', 'WORLD_SIZE': '1'})
+    assert done.returncode == 0, done.stderr
+    sizes = {processes: start('job 1', processes, '--overwrite', '--epoch', '9').update_size for processes in (1, 2, 4)}
+    assert sizes == {1: 0, 2: 3, 4: 3}
+    opt = start('job 1', 2, '--overwrite')
+    assert opt.continue_train and not opt.overwrite and opt.epoch == 'latest' and opt.seed == 1
+    assert start('job 1', 2, '--accumulate', 2).update_size == 0        # the user wants another size
+    assert start('job 1', 2, '--engine', 'compile', '--accumulate', 1).update_size == 0
+    assert not start('job 2', 2).continue_train
+    assert start('job 2', 2, '--continue_train').update_size == 0       # as always: --batch_size is that of a process
+    assert start('', 2).continue_train is False
 
 
 @pytest.mark.slow

@@ -101,8 +101,8 @@ def model_of(monkeypatch):
             lambda_recon_s=1.0, lambda_recon_c=1.0, lambda_cyc=variant['cyc'], lambda_vgg=variant['vgg'],
             detach_content=False, share_styles=variant['shared_styles'], seed=0, norm='instance',
             batch_size=batch, crop_size=height, engine='eager', ema=0, grad_checkpoint=False,
-            accumulate=1, parallel='data', fused_norms=False, lr_policy='step', lr_decay_iters=50, lr_gamma=0.1,
-            lr_step_unit='epoch', n_epochs=100, n_epochs_decay=100))
+            accumulate=1, update_size=0, parallel='data', fused_norms=False, lr_policy='step',
+            lr_decay_iters=50, lr_gamma=0.1, lr_step_unit='epoch', n_epochs=100, n_epochs_decay=100))
         vgg = VggFeatures(formula_vgg()) if variant['vgg'] else None
         monkeypatch.setattr(MunitModel, 'load_vgg', lambda self: vgg)
         model = MunitModel(opt, Runtime(torch.device('cpu'), 'cpu'))

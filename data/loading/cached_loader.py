@@ -7,7 +7,6 @@ import torch
 
 from .collate import collate
 from .loader import Loader
-from .sampler import chunks
 
 BATCHES_AHEAD = 4       # of each thread
 
@@ -24,7 +23,7 @@ class CachedLoader(Loader):
         self.misses = -1        # of the cache when the last epoch began
 
     def begin(self):
-        key_batches = chunks(self.sampler, self.sampler.batch_size)
+        key_batches = self.sampler.batches()
         all_cached = self.misses == self.dataset.cache.misses
         self.misses = self.dataset.cache.misses
         if all_cached or not self.threads:

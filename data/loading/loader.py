@@ -51,7 +51,7 @@ class Loader:
         self.last_death = None
 
     def __len__(self):
-        return -(-len(self.sampler) // self.sampler.batch_size)
+        return self.sampler.n_batches
 
     def __iter__(self):
         start = self.sampler.start
@@ -116,7 +116,7 @@ class Loader:
         with time_limit(self.timeout, self.give_up):
             batch = next(batches, None)
         if batch is not None:
-            self.sampler.start += self.sampler.global_batch_size
+            self.sampler.advance()
             for message in batch.pop('replaced', ()):
                 self.dataset.bad_images.add_replaced(message, self.dataset.n_files or len(self.dataset))
         return batch

@@ -16,7 +16,7 @@ class MessageSampler:
         self.batches_per_message = batches_per_message
 
     def __iter__(self):
-        return chunks(chunks(self.sampler, self.sampler.batch_size), self.batches_per_message)
+        return chunks(self.sampler.batches(), self.batches_per_message)
 
 
 class Messages(Dataset):

@@ -82,7 +82,7 @@ class Session:
 
     def batches(self, epoch: int, start: int = 0):
         """The batches of an epoch, without its first `start` images."""
-        return self.loader.epoch(epoch, start, self.opt.accumulate)
+        return self.loader.epoch(epoch, start, self.trainer.accumulate)
 
     def agree_on_signals(self):
         """After a step: what a signal or the clock asked of one process, all processes do."""
@@ -163,7 +163,7 @@ class Session:
             self.visualizer = visualizer
             known = [f'The number of training images = {len(self.dataset)}', self.model.describe_networks(opt.verbose),
                      f'device: {runtime.description}, seed {opt.seed}', *self.trainer.start_lines,
-                     *update_lines(self.trainer)]
+                     *update_lines(self.trainer, keeps_size=opt.update_size > 0)]
             for line in filter(None, [*lines, *known]):
                 visualizer.line(line)
             checkpoints = NoCheckpoints(self.trainer, policy, self.progress)
@@ -188,7 +188,7 @@ class Session:
         self.visualizer.line(f'to resume: {launcher} train.py {place} --continue_train')
 
 
-def update_lines(trainer) -> list[str]:
+def update_lines(trainer, keeps_size: bool = False) -> list[str]:
     """Lines about what an update consists of, if it is more than one batch, and whether that has changed."""
     model = trainer.model
     size = trainer.group.size
@@ -197,7 +197,8 @@ def update_lines(trainer) -> list[str]:
     now = model.runtime.group.size
     if trainer.saved_world_size != now:
         lines.append(f'trained by {trainer.saved_world_size} process(es) so far and by {now} from now on: the order of '
-                     f'images is the same, but numbers differ by rounding')
+                     f'images is the same, but numbers differ by rounding'
+                     + (f'; an update keeps its {trainer.update_size} images' if keeps_size else ''))
     if not model.owns_full_state:
         lines.append('one process trains the networks *_A, the other one *_B (--parallel twin)')
     if trainer.update_size == trainer.batch_size:
@@ -209,7 +210,8 @@ def update_lines(trainer) -> list[str]:
     if parts > 1:
         factors.append(f'{parts} batches (--accumulate)')
         scopes.append('each batch alone')
-    lines.append(f'one update: {" x ".join(factors)} x {trainer.batch_size} images (--batch_size) = '
+    together = '=' if trainer.update_size == size * parts * trainer.batch_size else 'without the last ones ='
+    lines.append(f'one update: {" x ".join(factors)} x {trainer.batch_size} images (--batch_size) {together} '
                  f'{trainer.update_size} images')
     if any(isinstance(layer, BatchNorm2d) for net in model.nets.values() for layer in net.modules()):
         lines.append(f'batch norms have the statistics of {", ".join(scopes)}')

@@ -24,15 +24,17 @@ class Trainer:
         accumulate: forward passes that make up one update.
         ema: decay of the moving averages of the generators; 0 for none.
         n_critic: only every n-th step updates other networks than discriminators.
+        update_size: images of one update, over all processes and accumulated batches, if the last batch is not full.
     """
 
     def __init__(self, model, schedule: Schedule, make_engine, batch_size: int = 1, accumulate: int = 1,
-                 ema: float = 0.0, n_critic: int = 1):
+                 ema: float = 0.0, n_critic: int = 1, update_size: int = 0):
         self.model, self.group = model, model.group
         self.schedule = schedule
         self.make_engine = make_engine
         self.engine = None
         self.batch_size, self.accumulate = batch_size, accumulate
+        self.update_size = update_size or batch_size * self.group.size * accumulate
         self.n_critic = n_critic
         self.iteration = 0      # steps before this one
         self.averages = WeightAverages(model.generators, ema)
@@ -40,11 +42,6 @@ class Trainer:
         self.undo = StepUndo(model)
         self.saved_world_size = model.runtime.group.size
         self.start_lines = []       # for the log: what the weights are before the first step
-
-    @property
-    def update_size(self) -> int:
-        """Images of one update, over all processes and accumulated batches."""
-        return self.batch_size * self.group.size * self.accumulate
 
     def step(self, batch: dict, images: int = 0):
         """Train on this process's share of `images`, as many as an update has if not given.

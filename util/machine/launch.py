@@ -1,4 +1,5 @@
 """How the processes of this run were started: the environment variables that torchrun sets. Does not import torch."""
+import hashlib
 import os
 import shlex
 
@@ -24,6 +25,18 @@ def world_size() -> int:
 def local_rank() -> int:
     """Index of this process among those on its machine."""
     return int(os.environ.get('LOCAL_RANK', 0)) if world_size() > 1 else 0
+
+
+def job() -> str:
+    """A name of the torchrun job that started this process, the same after its restarts; '' without torchrun.
+
+    It is made from --rdzv_id, which torchrun draws on a single machine. Jobs of several machines without one have the
+    id 'none'; the folder of their log files, which is drawn too, tells them apart.
+    """
+    name = os.environ.get('TORCHELASTIC_RUN_ID', '')
+    if name == 'none':
+        name = os.path.dirname(os.path.dirname(os.path.dirname(os.environ.get('TORCHELASTIC_ERROR_FILE', ''))))
+    return hashlib.blake2b(os.fsencode(name), digest_size=8).hexdigest() if name else ''
 
 
 def torchrun_command(n: int, argv: list[str], program: str = 'train.py') -> str:
