@@ -44,6 +44,9 @@ def main(argv, console):
         bar.line(f'creating web directory {results.folder.absolute()}')
         results.show_above(job.examples)
         translate(job, results, bar, opt)
+    if results.means:
+        checkpoint = f'iteration {opt.load_iter}' if opt.load_iter else f'epoch {opt.epoch}'
+        say(f'{opt.name}, {checkpoint}: {results.means_as_text()}')
     limited = f' (stopped at --num_test {opt.num_test})' if opt.num_test < len(job.dataset) else ''
     say(f'wrote {len(results.images)} of {len(job.dataset)} results{limited}; page: {results.page_path}')
     say_clipped(job.clipped, opt.clip)

@@ -1,71 +1,112 @@
-"""Compare the results of test.py with their targets: L1, PSNR and SSIM.
+"""Measure generated images: the results of test.py, or two folders of images.
 
     python scripts/evaluate.py results/facades_pix2pix/test_latest
+    python scripts/evaluate.py results/facades_pix2pix/test_latest --metrics psnr,lpips,kid_effnet
+    python scripts/evaluate.py results/maps_cyclegan/test_latest --paired
+    python scripts/evaluate.py --fake generated --real photos --metrics kid,fid --metric_weights weights/
 
-RESULTS is a folder that test.py wrote for paired data. Prints the means and writes RESULTS/metrics.json.
+RESULTS is a folder that test.py wrote. With targets, the default is L1, PSNR and SSIM; without, KID. Prints a table,
+and writes RESULTS/metrics.json (everything) and RESULTS/metrics.csv (a row for each image). Metrics are explained in
+docs/metrics.md.
 """
 import argparse
-import json
-import math
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import numpy as np
-from PIL import Image
-from tqdm import tqdm
-
+from options.image_options import value_range
 from util.cli import run
 from util.errors import UserError
-from util.files import atomic_write
-from util.results.metrics import compare
-
-PAIRS = (('fake_B', 'real_B'), ('fake_B_rgb', 'real_B_rgb'))
-FORMATS = {'L1': '.2f', 'PSNR': '.2f', 'SSIM': '.4f'}
-UNITS = {'L1': ' of 255', 'PSNR': ' dB', 'SSIM': ''}
 
 
-def read_results(folder: Path) -> list[dict]:
-    """The images listed in results.json; a `UserError` without this file."""
-    path = folder / 'results.json'
-    if not path.exists():
-        raise UserError(f'{path.absolute()} does not exist; give a folder that test.py wrote')
-    return json.loads(path.read_text(encoding='utf-8'))['images']
+def parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     allow_abbrev=False)
+    parser.add_argument('results', type=Path, nargs='?', metavar='RESULTS', help='folder that test.py wrote')
+    parser.add_argument('--fake', type=Path, metavar='DIR', help='folder of generated images, instead of RESULTS')
+    parser.add_argument('--real', type=Path, metavar='DIR', help='folder of real images; those of the same names as '
+                        'the generated ones are their targets')
+    parser.add_argument('--paired', action='store_true', help='images of A and B correspond: compare each result of an '
+                        'unpaired model with its target')
+    parser.add_argument('--metrics', metavar='A,B', help='which metrics; docs/metrics.md explains all')
+    parser.add_argument('--metric_weights', type=Path, metavar='PATH', help='file or folder with weights of networks '
+                        'of metrics, on machines that cannot download them')
+    parser.add_argument('--output', type=Path, metavar='DIR', help='where metrics.json and metrics.csv are written '
+                        '(default: RESULTS; nothing is written for --fake)')
+    parser.add_argument('--range_B', type=value_range, default='auto', metavar='LO,HI', help='darkest and brightest '
+                        'value of images of more than 8 bits in --fake and --real')
+    parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1, mps or xpu')
+    group = parser.add_argument_group('FCN scores')
+    group.add_argument('--palette', metavar='COLORS', help='cityscapes, facades, a file with a color in each line, or '
+                       '"0 0 170, 0 0 255"')
+    group.add_argument('--network', type=Path, metavar='FILE', help='segmentation network for fcn_photos: TorchScript, '
+                       'ONNX or a torchvision state dict')
+    group.add_argument('--architecture', default='fcn_resnet50', help='of a state dict')
+    group.add_argument('--input', default='imagenet', choices=('imagenet', 'caffe', 'levels'),
+                       help='what the segmentation network is given, see scripts/eval_cityscapes/evaluate.py')
+    parser.add_argument('--verbose', action='store_true', help='show the traceback of an error')
+    return parser.parse_args(argv)
 
 
-def measure(folder: Path) -> dict[str, dict[str, float]]:
-    """{stem: {L1, PSNR, SSIM}} of each image that has a target."""
-    scores = {}
-    for image in tqdm(read_results(folder), unit='img', disable=None):
-        for fake, real in PAIRS:
-            if {fake, real} <= image['files'].keys() and 'fake_A' not in image['files']:
-                pair = (np.asarray(Image.open(folder / image['files'][name]).convert('RGB')) for name in (fake, real))
-                scores[image['stem']] = compare(*pair)
-    if not scores:
-        raise UserError(f'{folder.absolute()} has no images with targets (fake_B and real_B); only results of paired '
-                        f'data (pix2pix, colorization) can be compared')
-    return scores
+def find_tasks(opt) -> list:
+    """The directions to measure; all mistakes in the folders are found here."""
+    from evaluation.images import task_of_folders, tasks_of_results
+    if opt.results and opt.fake:
+        raise UserError('both RESULTS and --fake are given; give one of them')
+    if opt.results:
+        return tasks_of_results(opt.results, opt.real, opt.paired)
+    if not (opt.fake and opt.real):
+        raise UserError('nothing to measure; give a folder of test.py, or --fake DIR and --real DIR')
+    return [task_of_folders(opt.fake, opt.real, opt.range_B)]
 
 
-def mean_of(name: str, scores) -> float | None:
-    """Mean of the finite values: PSNR is infinite for equal images, and tiny images have no SSIM."""
-    values = [score[name] for score in scores if math.isfinite(score.get(name, math.inf))]
-    return float(np.mean(values)) if values else None
+def settings_of(opt, names) -> dict:
+    """What the FCN scores need."""
+    from models.metrics.segmentation import load_segmentation, parse_palette
+    found = {}
+    if opt.palette:
+        found['palette'] = parse_palette(opt.palette)
+    if opt.palette and opt.network and 'fcn_photos' in names:
+        found['segmentation'] = load_segmentation(opt.network, found['palette'].n, opt.architecture, opt.input,
+                                                  opt.device)
+    return found
 
 
 def main(argv, console):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('results', type=Path, metavar='RESULTS')
-    folder = parser.parse_args(argv).results
-    scores = measure(folder)
-    means = {name: mean_of(name, scores.values()) for name in FORMATS}
-    with atomic_write(folder / 'metrics.json') as file:
-        finite = {stem: {name: value if math.isfinite(value) else None for name, value in score.items()}
-                  for stem, score in scores.items()}
-        json.dump(dict(mean=means, images=finite), file, indent=1)
-    words = [f'{name} {mean:{FORMATS[name]}}{UNITS[name]}' for name, mean in means.items() if mean is not None]
-    print(f'{len(scores)} images: {", ".join(words)}')
+    opt = parse(argv)
+    tasks = find_tasks(opt)
+    from evaluation import measure, report
+
+    from models import metrics
+    chosen = metrics.split(opt.metrics) if opt.metrics is not None else measure.default_names(
+        tasks[0], opt.metric_weights)
+    source = str((opt.results or opt.fake).absolute())
+    made = [metrics.create(chosen, opt.metric_weights, opt.device, **settings_of(opt, chosen)) for _ in tasks]
+    for task in tasks:
+        measure.check_possible(chosen, task, source)
+    contents = {}
+    for task, measured in zip(tasks, made, strict=True):
+        images = measure.measure(task, measured)
+        contents[task.direction] = report.content(measured, images)
+        direction = f', {task.direction}' if len(tasks) > 1 else ''
+        print(f'{sum(len(item.fakes) for item in task.items)} images of {source}{direction}\n')
+        print(report.table(measured, contents[task.direction]['metrics']), end='\n\n')
+    for metric in made[0]:
+        print(f'{metric.name}: {metric.protocol}')
+    write(opt.output or opt.results, contents)
+
+
+def write(folder: Path | None, contents: dict):
+    """metrics.json and metrics.csv; the second direction of a model is a part of its own."""
+    from evaluation import report
+    if not folder:
+        return
+    first, *others = contents
+    report.write_json(folder / 'metrics.json', {**contents[first], **{name: contents[name] for name in others}})
+    report.write_csv(folder / 'metrics.csv', {
+        f'{direction}: {stem}' if others else stem: values
+        for direction, found in contents.items() for stem, values in found['images'].items()})
 
 
 if __name__ == '__main__':

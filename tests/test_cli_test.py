@@ -155,7 +155,7 @@ def test_num_test_is_told(translate, tmp_path):
 
 
 def test_metrics_are_those_of_evaluate(translate, tmp_path):
-    translate('--name', 'colorization')
+    _, out, _ = translate('--name', 'colorization')
     folder = tmp_path / 'colorization' / 'test_latest'
     done = subprocess.run([sys.executable, str(ROOT / 'scripts' / 'evaluate.py'), str(folder)], capture_output=True)
     assert done.returncode == 0
@@ -163,6 +163,8 @@ def test_metrics_are_those_of_evaluate(translate, tmp_path):
     told = json.loads((folder / 'results.json').read_text(encoding='utf-8'))
     assert told['mean_metrics'] == pytest.approx(by_files['mean'])
     assert all(image['metrics'] == pytest.approx(by_files['images'][image['stem']]) for image in told['images'])
+    line, = (line for line in out if line.startswith('colorization, epoch latest: '))
+    assert f'{told["mean_metrics"]["PSNR"]:.2f} dB' in line
 
 
 def test_results_of_two_tests_are_never_mixed(translate, tmp_path):

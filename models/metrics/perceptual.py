@@ -12,11 +12,11 @@ PAIRS = 19      # of each input, in MUNIT and BicycleGAN
 
 
 def rgb(images: torch.Tensor, name: str) -> torch.Tensor:
-    """Gray images as RGB; other numbers of bands are a `UserError`, because the networks saw RGB only."""
+    """Gray images as float32 RGB; other numbers of bands are a `UserError`, because the networks saw RGB only."""
     if images.shape[1] not in (1, 3):
         raise UserError(f'{name} measures gray or RGB images, and these have {images.shape[1]} bands; leave it out, or '
                         'measure the pictures in views/')
-    return images.expand(-1, 3, -1, -1)
+    return images.float().expand(-1, 3, -1, -1)
 
 
 class Paired(PerImage):

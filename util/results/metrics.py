@@ -4,6 +4,8 @@ import math
 import numpy as np
 
 NAMES = ('PSNR', 'SSIM', 'L1')
+FORMATS = {'PSNR': '.2f', 'SSIM': '.4f', 'L1': '.2f'}
+UNITS = {'PSNR': ' dB', 'SSIM': '', 'L1': ' of 255'}
 SMALLEST = 6            # smallest image side for SSIM: its window of 11 pixels needs a mirrored border of 5
 
 

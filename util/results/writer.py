@@ -203,6 +203,11 @@ class Results:
         """Means of the finite values."""
         return {name: self.sums[name] / self.counts[name] for name in metrics.NAMES if name in self.sums}
 
+    def means_as_text(self) -> str:
+        """The means as one line: 'mean PSNR 13.11 dB, SSIM 0.2432, L1 44.70 of 255 (100 images)'."""
+        words = [f'{name} {value:{metrics.FORMATS[name]}}{metrics.UNITS[name]}' for name, value in self.means.items()]
+        return f'mean {", ".join(words)} ({len(self.images)} images)'
+
     def unique_stem(self, stem: str, path: str) -> str:
         """`stem`, extended if another result has it, so that no result overwrites another.
 
