@@ -5,7 +5,8 @@
 from util.registry import Registry
 
 registry = Registry(package='models', kind='model', option='model',
-                    ours=('bicyclegan', 'colorization', 'cut', 'cyclegan', 'munit', 'pix2pix', 'template', 'test'),
+                    ours=('bicyclegan', 'colorization', 'cut', 'cyclegan', 'munit', 'pix2pix', 'pix2pixhd', 'spade',
+                          'template', 'test'),
                     renamed={'pix2pix_colorization': 'colorization', 'one_direction_test': 'test'})
 
 

@@ -68,7 +68,7 @@ class BaseModel(Objectives, Translating):
         opt = self.opt
         net = networks.create_generator(opt.netG, input_nc, output_nc, opt.ngf, opt.norm, not opt.no_dropout,
                                         opt.antialias, **self.options_of_net(opt.netG))
-        return self.prepare(net)
+        return self.normalized(self.prepare(net))
 
     def define_D(self, input_nc: int) -> nn.Module:
         """The discriminator that --netD, --ndf, --n_layers_D, --norm and --antialias describe."""
@@ -88,7 +88,7 @@ class BaseModel(Objectives, Translating):
     def define_optimizer(self, *nets: nn.Module) -> torch.optim.Optimizer:
         """One Adam over all parameters of `nets`."""
         parameters = [parameter for net in nets for parameter in net.parameters()]
-        return Adam(parameters, self.opt.lr, (self.opt.beta1, 0.999), self.opt.weight_decay)
+        return Adam(parameters, self.opt.lr, (self.opt.beta1, self.opt.beta2), self.opt.weight_decay)
 
     def named(self, prefix: str, kind: type) -> dict:
         return {name.removeprefix(prefix): value for name, value in vars(self).items()

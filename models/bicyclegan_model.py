@@ -52,9 +52,9 @@ class BicycleGANModel(BaseModel):
 
     def __init__(self, opt, runtime):
         super().__init__(opt, runtime)
-        self.netG = self.prepare(networks.LatentUnet(
+        self.netG = self.normalized(self.prepare(networks.LatentUnet(
             opt.input_nc, opt.output_nc, opt.nz, opt.ngf, opt.norm, not opt.no_dropout,
-            catalog.parse_netG(opt.netG)[1], opt.where_add))
+            catalog.parse_netG(opt.netG)[1], opt.where_add)))
         self.netE = self.prepare(networks.LatentEncoder(opt.output_nc, opt.nz, opt.nef, opt.norm, opt.n_blocks_E))
         if not opt.isTrain:
             return

@@ -15,8 +15,8 @@ MAX_LAYERS_OF_SCALES = 8    # of a discriminator of several scales: 64 channels 
 NET_D = ('basic', 'n_layers', 'pixel', 'patch16', 'patch70', 'patch286')
 # Networks of one's own: files models/nets/<name>.py besides ours, for --netG and --netD (docs/extending.md)
 own_nets = Registry('models.nets', kind='', option='netG',
-                    ours=('bicycle', 'convolutions', 'cut', 'discriminators', 'factory', 'generators', 'layers',
-                          'munit', 'norms', 'recompute', 'vgg'))
+                    ours=('classes', 'convolutions', 'discriminators', 'factory', 'generators', 'layers', 'norms',
+                          'recompute', 'vgg'))
 NET_G_HELP = ('resnet_9blocks, resnet_6blocks or any resnet_<n>blocks up to 999; unet_256, unet_128 or any '
               'unet_<power of 2>; encdec_256, encdec_128, ...: the same without skip connections')
 
@@ -71,6 +71,12 @@ def smallest_image(netD: str, n_layers_D: int, num_scales: int = 1) -> int:
     return 3 * 2**(layers + num_scales - 1) if layers else 1
 
 
+def pyramid_multiple(values: dict) -> int:
+    """Both sides of an image must be multiples of this for a generator that works from coarse to fine."""
+    depth = values.get('n_ups') or values['n_downsample_global'] + values['n_local_enhancers']
+    return 2**depth
+
+
 def smallest_encoded(n_blocks_E: int) -> int:
     """The smallest image side that the encoder of latent codes can take: its last norm needs 2x2 values."""
     return 2**(n_blocks_E + 1)
@@ -92,7 +98,7 @@ FORKS = {
         'stylegan2_G_num_downsampling',
     'DCLGAN': 'DCL_mode lambda_SIM',
     'pix2pixHD':
-        'label_nc no_instance n_downsample_global n_blocks_global n_blocks_local n_local_enhancers niter_fix_global '
+        'label_nc no_instance niter_fix_global '
         'num_D no_ganFeat_loss no_vgg_loss feat_num load_features load_pretrain n_downsample_E n_clusters '
         'instance_feat label_feat tf_log export_onnx',
     'SPADE':

@@ -73,7 +73,8 @@ class MunitModel(BaseModel):
     size_rule = 'autoencoder'
     translation = 'styles'
     translates_single = True
-    excludes = {'gan_mode': {'wgangp': 'its discriminators have several scales'}}
+    excludes = {'gan_mode': {'wgangp': 'its discriminators have several scales'},
+                'spectral_norm_G': {True: 'its generators are two networks in turn'}}
     loss_names = ('D_A', 'D_B', 'recon_x_A', 'recon_x_B', 'recon_s_A', 'recon_s_B', 'recon_c_A', 'recon_c_B',
                   'GAN_A', 'GAN_B', 'cyc_A', 'cyc_B', 'vgg_A', 'vgg_B')
     plateau_losses = ('recon_x_A', 'recon_x_B')

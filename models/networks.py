@@ -2,8 +2,7 @@
 
 They know no options, only explicit arguments, and work in a notebook. The code is in models/nets/.
 """
-from models.nets.bicycle import LatentEncoder, LatentUnet
-from models.nets.cut import PatchSampler
+from models.nets.classes import class_colors, class_planes
 from models.nets.discriminators import (
     MultiscaleDiscriminator,
     PatchDiscriminator,
@@ -16,8 +15,10 @@ from models.nets.factory import (
     create_generator,
     describe,
     describe_generator,
+    fix_spectral_norms,
     init_weights,
     mixes_batch,
+    spectral_norms,
     together,
 )
 from models.nets.generators import (
@@ -32,7 +33,9 @@ from models.nets.layers import (
     ConvBlock,
     Dropout,
 )
-from models.nets.munit import (
+from models.nets.methods.bicycle import LatentEncoder, LatentUnet
+from models.nets.methods.cut import PatchSampler
+from models.nets.methods.munit import (
     ContentEncoder,
     ContentResBlock,
     ContentResBlocks,
@@ -42,6 +45,8 @@ from models.nets.munit import (
     StyleEncoder,
     StyleMLP,
 )
+from models.nets.methods.pix2pixhd import EnhancedGenerator, ScaleDiscriminators, create_pyramid
+from models.nets.methods.spade import Spade, SpadeBlock, SpadeGenerator
 from models.nets.norms import (
     DecoderLayerNorm,
     InstanceNorm2d,
@@ -56,6 +61,7 @@ __all__ = [
     'ConvBlock',
     'DecoderLayerNorm',
     'Dropout',
+    'EnhancedGenerator',
     'INITIALISERS',
     'InstanceNorm2d',
     'LatentEncoder',
@@ -70,18 +76,27 @@ __all__ = [
     'PixelDiscriminator',
     'ResnetBlock',
     'ResnetGenerator',
+    'ScaleDiscriminators',
+    'Spade',
+    'SpadeBlock',
+    'SpadeGenerator',
     'StyleDecoder',
     'StyleEncoder',
     'StyleMLP',
     'UnetGenerator',
     'UnetLevel',
     'adain',
+    'class_colors',
+    'class_planes',
     'create_discriminator',
     'create_generator',
+    'create_pyramid',
     'describe',
     'describe_generator',
+    'fix_spectral_norms',
     'init_weights',
     'mixes_batch',
+    'spectral_norms',
     'together',
 ]
 

@@ -8,7 +8,7 @@ import torch
 
 from models.feature_losses import feature_matching, gradient_difference, pyramid_loss, total_variation
 from models.losses import GAN_LOSSES, gradient_penalty, r1_penalty
-from models.nets.factory import spectral_norms
+from models.nets.factory import fix_spectral_norms, spectral_norms
 from models.nets.layers import AllReduce
 from models.nets.vgg import VggPyramid
 from util.checkpoint import store
@@ -69,6 +69,14 @@ class Objectives:
             self.pyramid = self.read_pyramid()
         if opt.lr_D:
             self.lr_scales = {**self.lr_scales, '_D': opt.lr_D / opt.lr}
+
+    def normalized(self, netG):
+        """A generator with spectral norms, if --spectral_norm_G asks for them; they are constant in a test."""
+        if self.opt.spectral_norm_G:
+            spectral_norms(netG)
+            if not self.opt.isTrain:
+                fix_spectral_norms(netG)
+        return netG
 
     def regularized(self, netD):
         """A discriminator with spectral norms and changed inputs, if --spectral_norm_D and --diffaug ask for them."""

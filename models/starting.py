@@ -90,16 +90,17 @@ def some(keys: list[str]) -> str:
 # ---- --freeze
 
 def freeze(nets: dict[str, nn.Module], patterns: list[str]) -> str:
-    """Stop the training of parameters by name, such as 'D', 'G.model.1' or 'G.*.bias'; returns a line about it.
+    """Stop the training of parameters by name: 'D', 'G.model.1', 'G.*.bias', 'G.encoder'; returns a line about it.
 
     Batch norms and spectral norms whose weights are frozen keep their buffers too. A frozen batch norm still normalizes
     with the statistics of the batch, as before and as in test.py without --eval.
     """
     names = {f'{label}.{key}': value for label, net in nets.items() for key, value in net.named_parameters()}
-    frozen = {name for name in names for pattern in patterns
-              if fnmatchcase(name, pattern) or fnmatchcase(name, f'{pattern}.*')}
+    frozen = set()
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) or fnmatchcase(name, f'{pattern}.*') for name in frozen):
+        found = named(nets, names, pattern)
+        frozen |= found
+        if not found:
             raise UserError(f'--freeze {pattern} is no network or layer; the networks are {", ".join(nets)}, and '
                             f'parameters have names such as {next(iter(names))}')
     if len(frozen) == len(names):
@@ -111,6 +112,16 @@ def freeze(nets: dict[str, nn.Module], patterns: list[str]) -> str:
             keep_buffers(module)
     count = sum(names[name].numel() for name in frozen)
     return f'frozen (--freeze): {len(frozen)} of {len(names)} tensors, {count / 1e6:.3f} M parameters'
+
+
+def named(nets: dict[str, nn.Module], names: dict[str, nn.Parameter], pattern: str) -> set[str]:
+    """The parameters among `names` that a pattern means; 'G.encoder' is the part of a generator before its middle."""
+    found = {name for name in names if fnmatchcase(name, pattern) or fnmatchcase(name, f'{pattern}.*')}
+    for label, net in nets.items():
+        if hasattr(net, 'encoder_layers') and fnmatchcase(f'{label}.encoder', pattern):
+            inner = {id(value) for layer in net.encoder_layers() for value in layer.parameters()}
+            found |= {name for name, value in names.items() if id(value) in inner}
+    return found
 
 
 def keep_buffers(module: nn.Module):

@@ -134,6 +134,9 @@ class BaseOptions:
         group.add_argument('--antialias', action='store_true', help='filter the features of ResNet generators and PatchGANs where their size changes')
         group.add_argument('--no_antialias', dest='antialias', action='store_false', default=False, help='do not filter, for models that do by default')
 
+        group.add_argument('--spectral_norm_G', action='store_true', help='spectral norm on the convolutions of the generator')
+        group.add_argument('--no_spectral_norm_G', dest='spectral_norm_G', action='store_false', default=False, help='no spectral norm, for models that have it by default')
+
         group = parser.add_argument_group('data')
         group.add_argument('--dataset_mode', default='unaligned', help=f'one of {", ".join(data.registry.names())}')
         group.add_argument('--direction', default='AtoB', choices=('AtoB', 'BtoA'), metavar='DIR', help='AtoB or BtoA')

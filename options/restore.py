@@ -2,14 +2,14 @@
 from pathlib import Path
 
 from models import catalog, registry
-from util.checkpoint import damage, layout, transaction
+from util.checkpoint import damage, exported, layout, transaction
 from util.checkpoint.manifest import newest_first
 from util.console import note, warn
 from util.errors import UserError
 
 ARCHITECTURE = ('model', 'input_nc', 'output_nc', 'ngf', 'ndf', 'netG', 'netD', 'n_layers_D', 'norm', 'no_dropout',
                 'unconditional_D', 'num_scales_D', 'norm_D', 'antialias',
-                'spectral_norm_D')
+                'spectral_norm_G', 'spectral_norm_D')
 
 
 def newest_good(folder: Path, new_if_none: bool = False) -> str:
@@ -73,10 +73,11 @@ def networks_to_start_from(source: str, label: str, checkpoints_dir: str, model:
         return '', {}
     path = next(iter(files.values()))
     label = layout.label_of(path)
-    state = load_run(path.parent, label) if label in layout.labels(path.parent) else None
-    if state is None:
-        return '', {}
-    trained = state['options']
+    trained = exported.trained_options(path.parent)
+    if label in layout.labels(path.parent):
+        trained = (load_run(path.parent, label) or {}).get('options', {})
+    if 'model' not in trained:
+        return trained.get('direction', ''), {name: trained[name] for name in ARCHITECTURE if name in trained}
     facts = registry.declarations(trained['model'])
     same = not model or registry.resolve(model) == registry.resolve(trained['model'])
     if not same and (facts['own_networks'] or registry.declarations(model)['own_networks']):
@@ -122,6 +123,8 @@ def as_flag(name: str, value) -> str:
         return '--no_dropout' if value else '--dropout'
     if name == 'antialias':
         return '--antialias' if value else '--no_antialias'
+    if name.startswith('spectral_norm') and not value:
+        return f'--no_{name}'
     return f'--{name}' if value is True else f'no --{name}' if value is False else f'--{name} {value}'
 
 

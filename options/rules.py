@@ -17,8 +17,8 @@ from util.registry import nearest
 from .parser import file_name
 
 # options of the losses that the models here share
-OBJECTIVE = ('relativistic', 'label_smoothing', 'lambda_r1', 'spectral_norm_D', 'diffaug', 'lambda_feat',
-             'lambda_perceptual', 'lambda_tv', 'lambda_gdl', 'lr_D', 'n_critic')
+OBJECTIVE = ('relativistic', 'label_smoothing', 'lambda_r1', 'spectral_norm_G', 'spectral_norm_D', 'diffaug',
+             'lambda_feat', 'lambda_perceptual', 'lambda_tv', 'lambda_gdl', 'lr_D', 'n_critic')
 
 
 @dataclass
@@ -169,6 +169,8 @@ def size_multiple(values: dict) -> int:
     opt = choice_of(values)
     if opt.model['size_rule'] == 'autoencoder':
         return 2**opt['n_downsample']
+    if opt.model['size_rule'] == 'pyramid':
+        return catalog.pyramid_multiple(values)
     known = opt.generator_is_known and opt.model['size_rule'] != 'none'
     return catalog.size_multiple(opt['netG']) if known else 1
 
@@ -233,8 +235,20 @@ def size_unfit_for_encoder(opt):
                f'blocks')
 
 
+def size_unfit_for_pyramid(opt):
+    """For a generator that works from coarse to fine; its norms need 2x2 values where it begins."""
+    option, side = window_of(opt)
+    multiple = catalog.pyramid_multiple(opt.values)
+    if side is not None and (side < 2 * multiple or side % multiple):
+        fitting = max(2 * multiple, round(side / multiple) * multiple)
+        names = [name for name in ('n_ups', 'n_downsample_global', 'n_local_enhancers') if name in opt.values]
+        settings = ' '.join(f'--{name} {opt[name]}' for name in names)
+        yield (f'{option} {side} does not fit --model {opt["model"]}, which needs a multiple of {multiple} from '
+               f'{2 * multiple} with {settings}; use {option} {fitting}, or a smaller --{names[0]}')
+
+
 SIZE_RULES = {'generator': size_unfit_for_generator, 'autoencoder': size_unfit_for_autoencoder,
-              'latent': size_unfit_for_encoder, 'none': nothing}
+              'latent': size_unfit_for_encoder, 'pyramid': size_unfit_for_pyramid, 'none': nothing}
 
 
 def window_too_small_for_discriminator(opt):

@@ -31,10 +31,10 @@ class TrainOptions(BaseOptions):
         group.add_argument('--continue_train', nargs='?', const=True, default=False, choices=('auto',), metavar='auto', help='resume the run from its newest checkpoint, or from --epoch; auto: start a new run if there is none')
         group.add_argument('--overwrite', action='store_true', help='delete an earlier run of this name instead of moving it aside')
         group.add_argument('--epoch_count', type=whole(1), default=1, help='number of the first epoch, to continue from bare weights')
-        group.add_argument('--init_from', default='', metavar='RUN', help='start with the networks of another run, given by its name or folder, or of a .pth file; the optimizers and the schedule are new (docs/fine_tuning.md)')
-        group.add_argument('--init_epoch', type=file_name, default='latest', help='checkpoint of --init_from: latest, the number of an epoch, or iter_N')
+        group.add_argument('--init_from', default='', metavar='RUN', help='start with the networks of another run, given by its name or folder, of a .pth file, or of an exported safetensors folder; the optimizers and the schedule are new (docs/fine_tuning.md)')
+        group.add_argument('--init_epoch', type=file_name, default='latest', help='checkpoint of --init_from: latest, best, the number of an epoch, or iter_N')
         group.add_argument('--init_partial', action='store_true', help='of --init_from, load the tensors that fit and leave out the others')
-        group.add_argument('--freeze', nargs='*', default=[], metavar='NAME', help='networks and layers that are not trained, such as D or G.model.1; * stands for any text')
+        group.add_argument('--freeze', nargs='*', default=[], metavar='NAME', help='networks and layers that are not trained, such as D, G.encoder or G.model.1; * stands for any text')
         group.add_argument('--n_epochs', type=whole(0), default=100, help='epochs at the full learning rate')
         group.add_argument('--n_epochs_decay', type=whole(0), default=100, help='epochs in which the learning rate decays linearly to 0')
         group.add_argument('--max_iters', type=whole(0), default=0, help='end after N batches instead of epochs; the learning-rate schedule is stretched over them')
@@ -42,6 +42,7 @@ class TrainOptions(BaseOptions):
         group.add_argument('--on_nonfinite', default='stop', choices=('stop', 'skip', 'rollback'), metavar='HOW', help='if a loss or gradient is not finite: stop, skip the step, or rollback to the newest checkpoint and continue with the next data')
         group.add_argument('--lr', type=number(above=0), default=0.0002, help='learning rate of Adam')
         group.add_argument('--beta1', type=number(0, below=1), default=0.5, help='momentum of Adam')
+        group.add_argument('--beta2', type=number(0, below=1), default=0.999, help='decay of the second moment of Adam')
         group.add_argument('--weight_decay', type=number(0), default=0.0, help='L2 penalty on the weights, added to the gradient')
         group.add_argument('--lr_policy', default='linear', choices=('linear', 'step', 'plateau', 'cosine'), metavar='HOW', help='linear, step, plateau (on the L1 or cycle loss), cosine')
         group.add_argument('--lr_decay_iters', type=whole(1), default=50, help='epochs (or iterations, see --lr_step_unit) between steps of --lr_policy step')
@@ -61,6 +62,7 @@ class TrainOptions(BaseOptions):
         group.add_argument('--label_smoothing', type=number(0, below=0.5), default=0.0, metavar='X', help='real images have the label 1 - X for D, such as 0.9 (for vanilla and lsgan)')
         group.add_argument('--lambda_r1', type=number(0), default=0.0, help='weight of the R1 gradient penalty of D, such as 1')
         group.add_argument('--spectral_norm_D', action='store_true', help='spectral norm on the convolutions of D')
+        group.add_argument('--no_spectral_norm_D', dest='spectral_norm_D', action='store_false', default=False, help='no spectral norm, for models that have it by default')
         group.add_argument('--diffaug', type=names_of((*catalog.AUGMENTATIONS, 'none')), default='none', metavar='LIST', help='change what D sees at random, for small datasets: color,translation,cutout')
         group.add_argument('--lambda_feat', type=number(0), default=0.0, help='weight of feature matching: L1 on the features of D')
         group.add_argument('--lambda_perceptual', type=number(0), default=0.0, help='weight of the L1 loss on VGG features; needs --perceptual_weights')
@@ -159,6 +161,8 @@ class TrainOptions(BaseOptions):
 
     def complete(self, values, given, stored):
         values = super().complete(values, given, stored)
+        if not values['perceptual_weights'] and 'lambda_perceptual' not in given:
+            values = {**values, 'lambda_perceptual': 0.0}       # a default of the model, for when there are weights
         seed = secrets.randbelow(2**31) if values['seed'] is None else values['seed']
         if 'max_iters' not in stored and {'n_epochs', 'n_epochs_decay'} & given and 'max_iters' not in given:
             values = {**values, 'max_iters': 0}     # of two ways to say how long, the one that was given

@@ -46,7 +46,7 @@ def check_place(folder: Path, overwrite: bool):
     """A `UserError` for a folder that must not be replaced."""
     if not folder.exists():
         return
-    from models.translation.sources import config_of
+    from util.checkpoint.exported import config_of
     place = f'--output {folder.absolute()}'
     if not config_of(folder):
         raise UserError(f'{place} exists and is not an export; give the name of a new folder')

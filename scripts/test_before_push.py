@@ -34,6 +34,8 @@ MODELS = {
     'template': ('pairs', RESNET, 'fake_B'),
     'cut': ('unpaired', [*RESNET, '--netF_nc', '8', '--num_patches', '8'], 'fake_B'),
     'bicyclegan': ('pairs', [*SMALL, '--nef', '4', '--n_blocks_E', '2', '--nz', '3'], 'fake_B'),
+    'pix2pixhd': ('pairs', ['--n_downsample_global', '2', '--n_blocks_global', '1', '--num_scales_D', '2'], 'fake_B'),
+    'spade': ('pairs', ['--n_ups', '3', '--spade_nc', '4'], 'fake_B'),
     'colorization': ('photos', SMALL, 'fake_B_rgb'),
     'munit': ('unpaired', ['--num_scales_D', '1', '--n_layers_D', '1', '--mlp_dim', '8', '--n_res', '1'], 'fake_B'),
 }

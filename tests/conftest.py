@@ -155,3 +155,14 @@ def build_model():
     def build(opt, **changes):
         return create_model(opt.replace(**changes), Runtime(torch.device('cpu'), 'cpu'))
     return build
+
+
+@pytest.fixture
+def exact_model(train_options, tmp_path, build_model):
+    """exact_model('--model', 'cut', ...) -> a model in float64 that needs no images."""
+    def build(*argv):
+        model = build_model(train_options('--dataroot', tmp_path, *argv))
+        for net in model.nets.values():
+            net.double()
+        return model
+    return build

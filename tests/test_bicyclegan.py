@@ -1,6 +1,7 @@
 """BicycleGAN: its losses by their formulas, where gradients go, and several results for one image."""
 import copy
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -16,14 +17,9 @@ TINY = ['--model', 'bicyclegan', '--netG', 'unet_32', '--netD', 'patch16', '--n_
 
 
 @pytest.fixture
-def built(train_options, tmp_path, build_model):
+def built(exact_model):
     """built('--lambda_z', 0, ...) -> a model in float64."""
-    def build(*argv):
-        model = build_model(train_options('--dataroot', tmp_path, *TINY, *argv))
-        for net in model.nets.values():
-            net.double()
-        return model
-    return build
+    return partial(exact_model, *TINY)
 
 
 @pytest.fixture

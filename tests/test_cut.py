@@ -4,6 +4,7 @@ Gradients of a whole step are compared with a plain formulation in test_speed.py
 """
 import copy
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -20,14 +21,9 @@ TINY = ['--model', 'cut', '--netG', 'resnet_5blocks', '--netF_nc', 6, '--num_pat
 
 
 @pytest.fixture
-def built(train_options, tmp_path, build_model):
+def built(exact_model):
     """built('--CUT_mode', 'FastCUT') -> a model in float64."""
-    def build(*argv):
-        model = build_model(train_options('--dataroot', tmp_path, *TINY, *argv))
-        for net in model.nets.values():
-            net.double()
-        return model
-    return build
+    return partial(exact_model, *TINY)
 
 
 def images(n=2):

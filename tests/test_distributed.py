@@ -45,6 +45,9 @@ CASES = {
     'pix2pix relativistic': ['--model', 'pix2pix', '--norm', 'instance', '--relativistic', '--spectral_norm_D'],
     'pix2pix wgangp': ['--model', 'pix2pix', '--gan_mode', 'wgangp', '--lr_policy', 'plateau'],
     'pix2pix instance': ['--model', 'pix2pix', '--norm', 'instance'],
+    'pix2pixhd': ['--model', 'pix2pixhd'],
+    'spade': ['--model', 'spade'],
+    'spade syncbatch': ['--model', 'spade', '--norm_S', 'syncbatch'],
     'colorization': ['--model', 'colorization', '--norm', 'instance'],
     'template': ['--model', 'template', '--dropout'],
     'pix2pix frozen': ['--model', 'pix2pix', '--norm', 'instance', '--freeze', 'D', 'G.model.model.0'],
@@ -53,7 +56,8 @@ CASES = {
 # biases before instance norms: Adam amplifies the rounding of zero gradients
 ROUNDING = {'cyclegan wgangp': 1e-6, 'cut': 1e-6, 'fastcut': 1e-6}
 WITH_BATCH_NORM = {'pix2pix', 'pix2pix wgangp'}
-EACH_BATCH_COUNTS = WITH_BATCH_NORM | {'pix2pix relativistic'}      # it has a mean, or changes a buffer
+# it has a mean, or changes a buffer
+EACH_BATCH_COUNTS = WITH_BATCH_NORM | {'pix2pix relativistic', 'spade', 'spade syncbatch'}
 
 
 def options_of(case: str, folder, *more):

@@ -20,6 +20,7 @@ MODELS = {
     'cyclegan': ['--model', 'cyclegan', '--netG', 'resnet_1blocks', '--pool_size', 2],
     'bicyclegan': ['--model', 'bicyclegan', '--netG', 'unet_32', '--netD', 'patch16', '--n_blocks_E', 2],
     'pix2pix': ['--model', 'pix2pix', '--netG', 'unet_32', '--no_dropout'],
+    'pix2pixhd': ['--model', 'pix2pixhd', '--n_downsample_global', 2, '--n_blocks_global', 1],
     'colorization': ['--model', 'colorization', '--netG', 'unet_32', '--no_dropout'],
     'munit': ['--model', 'munit', '--dataset_mode', 'unaligned', '--num_scales_D', 1, '--n_layers_D', 2, '--n_res', 1,
               '--n_downsample_style', 2, '--style_dim', 4, '--mlp_dim', 8],

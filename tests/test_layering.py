@@ -68,7 +68,8 @@ PROGRAMS = ('train.py', 'test.py')
 GROUND = {'util', 'util/raster'}
 MACHINE = GROUND | {'util/machine'}
 RUN = MACHINE | {'util/checkpoint', 'util/monitors', 'util/monitors/live_page', 'util/results'}
-NETS = MACHINE | {'models/nets', 'models/catalog.py'}
+PARTS = MACHINE | {'models/nets', 'models/catalog.py'}
+NETS = PARTS | {'models/nets/methods'}
 METRICS = {'models/metrics', 'models/metrics/__init__.py'}
 MODELS = RUN | NETS | METRICS | {'models', 'models/training'}
 DATA = MACHINE | {'data', 'data/loading', 'data/checking'}
@@ -81,7 +82,8 @@ LAYERS = {
     'util/monitors/live_page': MACHINE | {'util/monitors'},
     'util/results': MACHINE,
     'models/catalog.py': GROUND,
-    'models/nets': NETS,
+    'models/nets': PARTS,
+    'models/nets/methods': PARTS,
     'models/training': RUN | NETS | METRICS,
     'models/experimental': MODELS,
     'models/translation': RUN | NETS,

@@ -25,6 +25,8 @@ LINES = {
     'cyclegan': ['--model', 'cyclegan', '--netG', 'resnet_1blocks'],
     'colorization': ['--model', 'colorization', '--netG', 'unet_32'],
     'cut': ['--model', 'cut', '--netG', 'resnet_1blocks'],
+    'pix2pixhd': ['--model', 'pix2pixhd', '--n_downsample_global', 2, '--n_blocks_global', 1],
+    'spade': ['--model', 'spade', '--n_ups', 3, '--spade_nc', 4],
     'munit': ['--model', 'munit', '--num_scales_D', 2, '--n_layers_D', 2, '--mlp_dim', 8, '--n_res', 1],
 }
 

@@ -6,7 +6,7 @@ import torch
 from training import trainer_of
 
 import models.nets
-from models import catalog
+from models import catalog, load_translator
 from models.networks import create_discriminator, create_generator
 from options import TestOptions, TrainOptions
 from util.cli import run
@@ -125,6 +125,8 @@ def test_a_test_rebuilds_them(add_net, train_options, aligned_root, build_model,
         again = TestOptions().parse([*words, *more])
         assert (again.netG, again.my_width) == ('my_net', 4)
         assert build_model(again).netG.down.weight.shape[0] == 4
+    translate = load_translator(tmp_path / 'checkpoints/run')
+    assert translate(torch.zeros(1, 3, 9, 8)).shape == (1, 3, 9, 8)
     fine = TrainOptions().parse(['--dataroot', str(aligned_root), *words[2:], '--name', 'fine', '--init_from', 'run'])
     assert (fine.netG, fine.my_width) == ('my_net', 4)
 
@@ -157,7 +159,8 @@ def test_an_option_of_another_name_is_needed(add_net, train_options, aligned_roo
 
 
 @pytest.mark.parametrize('wrong, line', [
-    ("super().__init__()\n", "super().__init__()\n        nonsense\n"), ('class MyNet', 'class MyNet(\n')])
+    ("super().__init__()\n", "super().__init__()\n        nonsense\n"), ('class MyNet', 'class MyNet(\n'),
+    ('torch.tanh(', 'nonsense(')])
 def test_a_mistake_in_the_file_shows_file_and_line(wrong, line, add_net, aligned_root, tmp_path, capsys):
     import train
     path = add_net('my_net', GENERATOR.replace(wrong, line))
@@ -165,6 +168,19 @@ def test_a_mistake_in_the_file_shows_file_and_line(wrong, line, add_net, aligned
                             '-1', '--checkpoints_dir', str(tmp_path / 'runs'), '--crop_size', '32'])
     err = capsys.readouterr().err
     assert code in (1, 2) and f'{path}, line ' in err and 'internal error' not in err
+
+
+@pytest.mark.parametrize('text, words', [
+    (GENERATOR.replace('norm, dropout, ', ''), ['__init__', 'ngf, norm, dropout, my_width']),
+    (GENERATOR.replace('self.up(self.down(image))', 'self.down(image)'),
+     ['(1, 3, 12, 12)', '(1, 3, 6, 6)', 'size_multiple']),
+    (GENERATOR.replace('torch.tanh(', '(').replace('image)))', 'image)), 0)'), ['tuple', '(1, 3, 12, 12)']),
+    (GENERATOR.replace('(nn.Module)', ''), ['nn.Module'])])
+def test_a_network_that_is_none_is_refused_with_its_file(text, words, add_net):
+    path = add_net('my_net', text)
+    with pytest.raises(UserError) as caught:
+        create_generator('my_net', 3, 3, 4, my_width=3)(torch.zeros(1, 3, 12, 12))
+    assert all(word in str(caught.value) for word in (str(path), *words)), caught.value
 
 
 def test_lambda_feat_needs_features(add_net, train_options, aligned_root, build_model):

@@ -12,6 +12,8 @@ MODELS = {
     'bicyclegan': ('aligned', ['--netG', 'unet_32', '--netD', 'patch16', '--n_blocks_E', '2']),
     'cut': ('unaligned', ['--netG', 'resnet_1blocks', '--CUT_mode', 'FastCUT']),
     'pix2pix': ('aligned', ['--netG', 'unet_32']),
+    'pix2pixhd': ('aligned', ['--n_downsample_global', '2', '--n_blocks_global', '1']),
+    'spade': ('aligned', ['--n_ups', '3', '--spade_nc', '4']),
     'colorization': ('colorization', ['--netG', 'unet_32']),
     'munit': ('unaligned', ['--num_scales_D', '1', '--n_layers_D', '3', '--mlp_dim', '8', '--n_res', '1']),
     'template': ('aligned', ['--netG', 'resnet_1blocks', '--dropout']),

@@ -5,13 +5,22 @@ import pytest
 import states
 import tiny_runs
 import torch
+from conftest import ROOT
 from training import trainer_of
 
 from data import create_dataset, create_loader
-from models.networks import BatchNorm2d, MultiscaleDiscriminator, create_discriminator
+from models.networks import (
+    BatchNorm2d,
+    LatentUnet,
+    MultiscaleDiscriminator,
+    MunitGenerator,
+    create_discriminator,
+    create_generator,
+)
 from models.starting import freeze, source_of
 from options import TrainOptions
 from util.checkpoint import store
+from util.cli import run
 from util.errors import UserError
 
 SHORT = ['--n_epochs', 1, '--n_epochs_decay', 0]
@@ -105,6 +114,45 @@ def test_weights_without_a_state_file(trained, started, tmp_path):
         shutil.copy(trained / 'pix2pix' / f'latest_net_{name}.pth', tmp_path / f'7_net_{name}.pth')
     model, _ = started('aligned', *argv, '--init_from', tmp_path, '--init_epoch', '7')
     assert equal(model.netD.state_dict(), saved(trained / 'pix2pix', 'D'))
+
+
+def test_an_exported_folder_is_a_generator_with_its_options(trained, started, parse, tmp_path):
+    pytest.importorskip('safetensors')
+    from models import load_translator
+    from models.exporting.folder import export
+    export(load_translator(trained / 'cyclegan'), 'safetensors', tmp_path / 'exported', 'AtoB')
+    opt = parse('unaligned', '--init_from', tmp_path / 'exported')
+    assert (opt.model, opt.netG, opt.ngf, opt.init_direction) == ('cyclegan', 'resnet_1blocks', 2, 'AtoB')
+    model, lines = started('unaligned', '--init_from', tmp_path / 'exported')
+    assert equal(model.netG_A.state_dict(), saved(trained / 'cyclegan', 'G_B'))     # it was trained from B to A
+    assert sum('from scratch' in line for line in lines) == 3
+
+
+def test_parts_of_two_generators_are_no_start(trained, parse, tmp_path):
+    from util.checkpoint import exported
+    (tmp_path / 'config.json').write_text(f'{{"format": "{exported.FORMAT}", "kind": "styles"}}', encoding='utf-8')
+    with pytest.raises(UserError, match='two generators'):
+        parse('unaligned', '--init_from', tmp_path)
+
+
+def test_a_converted_munit_is_a_start(trained, started, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / 'scripts'))
+    import convert_munit
+    pair = [saved(trained / 'munit', name) for name in ('G_A', 'G_B')]
+    torch.save(dict(zip('ab', pair, strict=True)), tmp_path / 'gen.pt')
+    words = [str(tmp_path / 'gen.pt'), '--name', 'original', '--checkpoints_dir', str(tmp_path)]
+    assert run(convert_munit.main, words) == 0
+    model, lines = started('unaligned', '--init_from', tmp_path / 'original')
+    assert (model.opt.model, model.opt.style_dim, model.opt.mlp_dim) == ('munit', 3, 4)
+    for net, weights in zip((model.netG_A, model.netG_B), pair, strict=True):
+        assert equal(net.state_dict(), weights)
+
+
+def test_the_best_checkpoint_is_one_like_others(trained, started, tmp_path):
+    for name in ('net_G', 'net_D', 'state'):
+        shutil.copy(trained / 'pix2pix' / f'1_{name}.pth', tmp_path / f'best_{name}.pth')
+    model, _ = started('aligned', '--init_from', tmp_path, '--init_epoch', 'best')
+    assert equal(model.netG.state_dict(), saved(trained / 'pix2pix', 'G', '1'))
 
 
 def test_tensors_that_do_not_fit_are_left_out_if_asked_for(trained, started, parse):
@@ -201,6 +249,21 @@ def test_patterns_that_make_no_sense(patterns, words):
     with pytest.raises(UserError) as caught:
         freeze(nets, patterns)
     assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize('net, convolutions', [
+    (create_generator('resnet_2blocks', 3, 3, 2), 3), (create_generator('unet_64', 3, 3, 2), 6),
+    (create_generator('encdec_32', 3, 3, 2, 'batch'), 5), (LatentUnet(3, 3, 2, 2, n_levels=5), 5),
+    (MunitGenerator(ngf=2, n_res=1, mlp_dim=4), 3 + 2 + 6)])
+def test_the_encoder_of_a_generator_is_frozen(net, convolutions):
+    nets = {'G': net, 'D': torch.nn.Conv2d(1, 1, 1)}
+    freeze(nets, ['G.encoder'])
+    frozen = {key for key, value in net.named_parameters() if not value.requires_grad}
+    assert sum(net.get_parameter(key).ndim == 4 for key in frozen) == convolutions
+    parts = [module for layer in net.encoder_layers() for module in layer.modules()]
+    assert not any(isinstance(module, torch.nn.ConvTranspose2d) for module in parts)
+    assert frozen == {key for key, value in net.named_parameters()
+                      if any(value is inner for layer in net.encoder_layers() for inner in layer.parameters())}
 
 
 def test_a_frozen_spectral_norm_keeps_its_vectors():

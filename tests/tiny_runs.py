@@ -15,11 +15,15 @@ MODELS = {
             '--num_patches', '8'],
     'pix2pix': ['--model', 'pix2pix', '--netG', 'unet_32', '--netD', 'n_layers', '--n_layers_D', '1'],
     'colorization': ['--model', 'colorization', '--netG', 'unet_32', '--netD', 'n_layers', '--n_layers_D', '1'],
+    'pix2pixhd': ['--model', 'pix2pixhd', '--n_downsample_global', '2', '--n_blocks_global', '1', '--n_local_enhancers',
+                  '1', '--n_blocks_local', '1', '--num_scales_D', '2', '--n_layers_D', '1'],
+    'spade': ['--model', 'spade', '--n_ups', '3', '--spade_nc', '2', '--num_scales_D', '1', '--n_layers_D', '1'],
     'template': ['--model', 'template', '--netG', 'resnet_1blocks', '--dropout'],
     'munit': ['--model', 'munit', '--num_scales_D', '1', '--n_layers_D', '1', '--mlp_dim', '4', '--n_res', '1'],
 }
 ROOTS = {'cyclegan': 'unaligned', 'bicyclegan': 'aligned', 'cut': 'unaligned', 'munit': 'unaligned',
-         'pix2pix': 'aligned', 'template': 'aligned', 'colorization': 'photos'}
+         'pix2pix': 'aligned', 'pix2pixhd': 'aligned', 'spade': 'aligned', 'template': 'aligned',
+         'colorization': 'photos'}
 
 
 def draw_home(folder: Path) -> Path:

@@ -4,7 +4,8 @@ import json
 import math
 from pathlib import Path
 
-from models.translation.sources import FORMAT, Recipe
+from models.translation.sources import Recipe
+from util.checkpoint.exported import FORMAT
 
 VERSION = 1
 USAGE = {

@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from models.translation.sources import CONFIG, WEIGHTS, ExportedFolder
+from models.translation.sources import ExportedFolder
+from util.checkpoint.exported import CONFIG, WEIGHTS
 from util.errors import UserError
 
 from . import card, formats, web

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from models.translation.sources import CONFIG, WEIGHTS
+from util.checkpoint.exported import CONFIG, WEIGHTS
 from util.errors import UserError
 
 FILES = {'onnx': 'model.onnx', 'torchscript': 'model.ts', 'torchexport': 'model.pt2', 'safetensors': WEIGHTS}

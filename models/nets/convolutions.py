@@ -41,6 +41,16 @@ class OutputConvTranspose2d(nn.ConvTranspose2d):
             return super().forward(x.to(self.weight.dtype))
 
 
+class SpectralConvTranspose2d(nn.ConvTranspose2d):
+    """A transposed convolution that computes its weight (spectral norm) in full precision."""
+
+    def forward(self, x):
+        with full_precision(x.device):
+            weight = self.weight
+        return F.conv_transpose2d(x, weight, self.bias, self.stride, self.padding, self.output_padding, self.groups,
+                                  self.dilation)
+
+
 class ReflectedByRows(torch.autograd.Function):
     """Reflection padding; its gradient adds whole rows and columns, in a fixed order."""
 

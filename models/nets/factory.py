@@ -1,12 +1,14 @@
 """Create networks by name, initialize their weights, and recognize a network from its weights."""
+import inspect
 import re
 
 import torch
 from torch import nn
 
 from models.catalog import own_nets, parse_netG, patch_layers
+from util.errors import UserError
 
-from .convolutions import PaddedConv2d
+from .convolutions import PaddedConv2d, SpectralConvTranspose2d
 from .discriminators import PatchDiscriminator, PixelDiscriminator
 from .generators import ResnetGenerator, UnetGenerator
 
@@ -19,7 +21,8 @@ def create_generator(netG: str, input_nc: int, output_nc: int, ngf: int = 64, no
     """
     family, depth = parse_netG(netG)
     if family == 'own':
-        net = own_nets.load(netG)(input_nc, output_nc, ngf, norm, dropout, **own)
+        net = build_own(netG, 'input_nc, output_nc, ngf, norm, dropout', input_nc, output_nc, ngf, norm, dropout, **own)
+        check_first_output(net, output_nc)
         net.multiple, net.smallest = getattr(net, 'size_multiple', 1), getattr(net, 'smallest_side', 1)
         return net
     if family == 'resnet':
@@ -31,10 +34,40 @@ def create_discriminator(netD: str, input_nc: int, ndf: int = 64, n_layers_D: in
                          norm: str = 'instance', antialias: bool = False, **own) -> nn.Module:
     """A discriminator by name: 'pixel', 'n_layers' with `n_layers_D`, a name in `catalog.PATCH_LAYERS`, or a file."""
     if netD in own_nets.names():
-        return own_nets.load(netD)(input_nc, ndf, n_layers_D, norm, **own)
+        return build_own(netD, 'input_nc, ndf, n_layers, norm', input_nc, ndf, n_layers_D, norm, **own)
     if netD == 'pixel':
         return PixelDiscriminator(input_nc, ndf, norm)
     return PatchDiscriminator(input_nc, ndf, patch_layers(netD, n_layers_D), norm, antialias)
+
+
+def build_own(name: str, arguments: str, *values, **options) -> nn.Module:
+    """A network from a file of one's own; a `UserError` if its constructor does not take the arguments of a network."""
+    kind = own_nets.load(name)
+    file = f'{own_nets.folder / name}.py'
+    if not issubclass(kind, nn.Module):
+        raise UserError(f'{file}: {kind.__name__} is no torch.nn.Module; derive it from nn.Module')
+    try:
+        inspect.signature(kind).bind(*values, **options)
+    except TypeError as error:
+        raise UserError(f'{file}: {kind.__name__}.__init__ cannot be called ({error}); it must take '
+                        f'{", ".join(["self", arguments, *options])}') from error
+    return kind(*values, **options)
+
+
+def check_first_output(net: nn.Module, output_nc: int):
+    """Raise a `UserError` if the first result of a generator of one's own has another shape than an image."""
+    def check(net, inputs, output):
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return
+        hook.remove()
+        image, *_ = inputs
+        expected = (len(image), output_nc, *image.shape[2:])
+        if tuple(getattr(output, 'shape', ())) != expected:
+            found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+            raise UserError(f'{inspect.getfile(type(net))}: {type(net).__name__} returns {found} for images '
+                            f'{tuple(image.shape)}, but must return {expected}; if it needs other sizes, set '
+                            f'size_multiple')
+    hook = net.register_forward_hook(check)
 
 
 INITIALISERS = {
@@ -59,13 +92,22 @@ def init_weights(net: nn.Module, init_type: str = 'normal', init_gain: float = 0
     return net.apply(init)
 
 
-def spectral_norms(net: nn.Module):
+def spectral_norms(net: nn.Module) -> nn.Module:
     """Divide the weight of every convolution by its largest singular value (Miyato et al. 2018)."""
+    exact = {nn.Conv2d: PaddedConv2d, nn.ConvTranspose2d: SpectralConvTranspose2d}
     for module in list(net.modules()):
-        if isinstance(module, nn.Conv2d) and not nn.utils.parametrize.is_parametrized(module):
-            if type(module) is nn.Conv2d:       # under autocast, the weight is computed in full precision
-                module.__class__ = PaddedConv2d
+        if isinstance(module, tuple(exact)) and not nn.utils.parametrize.is_parametrized(module):
+            # under autocast, the weight is computed in full precision
+            module.__class__ = exact.get(type(module), type(module))
             nn.utils.parametrizations.spectral_norm(module)
+    return net
+
+
+def fix_spectral_norms(net: nn.Module):
+    """Stop the power iteration of spectral norms, so that the result for an image is always the same."""
+    for module in net.modules():
+        if isinstance(module, nn.utils.parametrize.ParametrizationList):
+            module.eval()
 
 
 def mixes_batch(net: nn.Module) -> bool:

@@ -6,7 +6,7 @@ place: after an instance norm, an in-place activation costs five more kernels in
 layer runs in full precision, so that images are float32.
 """
 from collections import OrderedDict
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 import torch
 from torch import nn
@@ -22,15 +22,16 @@ class ResnetGenerator(nn.Module):
 
     CycleGAN, appendix 7.2: 6 blocks for 128 px, 9 for 256 px and more. Accepts any size; the output has the size of
     the input if both sides are multiples of 4. `antialias` filters before and after the sizes change (CUT, appendix C).
+    pix2pixHD has 4 convolutions of each kind, `n_downsample`.
     """
 
-    multiple = 4
-    smallest = 8        # at a quarter of the size, the blocks pad by reflection, and norms need more than one value
-
     def __init__(self, input_nc: int, output_nc: int, ngf: int = 64, norm: str = 'instance',
-                 dropout: bool = False, n_blocks: int = 9, antialias: bool = False):
+                 dropout: bool = False, n_blocks: int = 9, antialias: bool = False, n_downsample: int = 2):
         super().__init__()
         norm_layer, bias = norm_rule(norm)
+        self.multiple = 2**n_downsample
+        self.smallest = 2 * self.multiple   # the blocks pad by reflection, and norms need more than one value
+        widths = [ngf * 2**n for n in range(n_downsample + 1)]
 
         def activated(conv, channels):
             return [conv, norm_layer(channels), nn.ReLU()]
@@ -47,11 +48,9 @@ class ResnetGenerator(nn.Module):
         self.model = Segments(
             ReflectionPad2d(3),
             *activated(nn.Conv2d(input_nc, ngf, 7, bias=bias), ngf),
-            *down(ngf, 2 * ngf),
-            *down(2 * ngf, 4 * ngf),
-            *[ResnetBlock(4 * ngf, norm, dropout) for _ in range(n_blocks)],
-            *up(4 * ngf, 2 * ngf),
-            *up(2 * ngf, ngf),
+            *[layer for before, after in pairwise(widths) for layer in down(before, after)],
+            *[ResnetBlock(widths[-1], norm, dropout) for _ in range(n_blocks)],
+            *[layer for before, after in pairwise(widths[::-1]) for layer in up(before, after)],
             ReflectionPad2d(3),
             OutputConv2d(ngf, output_nc, 7),
             nn.Tanh())
@@ -68,6 +67,10 @@ class ResnetGenerator(nn.Module):
             part.kernel = self.model.kernel
             found.append(part(found[-1]))
         return found[1:]
+
+    def encoder_layers(self) -> list[nn.Module]:
+        """The layers before the residual blocks."""
+        return list(takewhile(lambda layer: not isinstance(layer, Block), self.model))
 
     def channels(self, layers: tuple[int, ...]) -> list[int]:
         """The channels of these features."""
@@ -121,6 +124,13 @@ class UnetGenerator(nn.Module):
             raise ValueError(f'a U-Net of this depth needs images whose sides are multiples of {self.multiple}, '
                              f'not {width}x{height}')
         return self.model(image)
+
+    def encoder_layers(self) -> list[nn.Module]:
+        """The layers that halve the size."""
+        outer, *_ = self.model.model
+        levels = [module.model for module in self.modules() if isinstance(module, UnetLevel)]
+        return [outer, *(layer for level in levels
+                         for layer in takewhile(lambda layer: not isinstance(layer, (UnetLevel, nn.ReLU)), level))]
 
 
 class UnetLevel(nn.Module):

@@ -36,7 +36,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         if self.group.share is None or self.group.size == 1 or not self.training:
             return super().forward(x)
         with full_precision(x.device):
-            return self.normalised(x.to(self.weight.dtype)).to(x.dtype)
+            return self.normalised(x.to(self.running_mean.dtype)).to(x.dtype)
 
     def normalised(self, x):
         counts = float(self.group.share.count > 0)      # 0: another process counts these images
@@ -51,6 +51,8 @@ class BatchNorm2d(nn.BatchNorm2d):
         if not counts:      # the gradients of the statistics are 0, but must be sent: the other processes wait for them
             mean, variance = (shared.detach() + 0 * (shared - shared.detach()) for shared in (mean, variance))
             centred = x - mean[:, None, None]
+        if not self.affine:
+            return centred * torch.rsqrt(variance + self.eps)[:, None, None]
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return centred * scale[:, None, None] + self.bias[:, None, None]
 

@@ -1,8 +1,10 @@
 """Less memory for more time: layers that recompute their activations in backward instead of storing them."""
+from contextlib import contextmanager, nullcontext
 from itertools import groupby
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import ParametrizationList
 from torch.utils.checkpoint import checkpoint
 
 from .norms import Chain
@@ -15,7 +17,8 @@ class Recomputable(nn.Module):
 
     def __call__(self, *inputs, **named):
         if self.recomputed and torch.is_grad_enabled():
-            return checkpoint(super().__call__, *inputs, use_reentrant=False, preserve_rng_state=False, **named)
+            return checkpoint(super().__call__, *inputs, use_reentrant=False, preserve_rng_state=False,
+                              **contexts_for(self), **named)
         return super().__call__(*inputs, **named)
 
 
@@ -28,7 +31,8 @@ class Segments(Chain):
         if not (self.recomputed and torch.is_grad_enabled()):
             return super().forward(x)
         for segment in self.segments():
-            x = checkpoint(segment, x, use_reentrant=False, preserve_rng_state=has_dropout(segment))
+            x = checkpoint(segment, x, use_reentrant=False, preserve_rng_state=has_dropout(segment),
+                           **contexts_for(segment))
         return x
 
     def segments(self) -> list[Chain]:
@@ -44,6 +48,26 @@ class Segments(Chain):
 
 class Block(nn.Module):
     """A part of a network that is a segment by itself."""
+
+
+def contexts_for(net: nn.Module) -> dict:
+    """The contexts of the first and the second computation; {} if they need none."""
+    if not any(isinstance(module, ParametrizationList) for module in net.modules()):
+        return {}
+    return {'context_fn': lambda: (nullcontext(), same_spectral_norms(net))}
+
+
+@contextmanager
+def same_spectral_norms(net: nn.Module):
+    """Inside, spectral norms do not iterate, so that weights are those of the call before."""
+    norms = [module for module in net.modules() if isinstance(module, ParametrizationList) and module.training]
+    for module in norms:
+        module.eval()
+    try:
+        yield
+    finally:
+        for module in norms:
+            module.train()
 
 
 def has_dropout(net: nn.Module) -> bool:

@@ -4,7 +4,7 @@ from torch import nn
 
 from models.nets.generators import ResnetBlock, ResnetGenerator, UnetGenerator, UnetLevel
 from models.nets.layers import BatchNorm2d, ConvBlock, Dropout
-from models.nets.munit import ContentResBlock, ContentResBlocks, MunitGenerator
+from models.nets.methods.munit import ContentResBlock, ContentResBlocks, MunitGenerator
 from models.nets.norms import DecoderLayerNorm, InstanceNorm2d
 from util.errors import UserError
 

@@ -5,9 +5,14 @@ A model names its kind in `translation`. A translation holds one network, whose 
 import torch
 from torch import nn
 
-from models.nets.factory import create_generator
-from models.nets.munit import MunitGenerator
+from models import catalog
+from models.nets.classes import class_colors, class_planes
+from models.nets.factory import create_generator, spectral_norms
+from models.nets.methods.munit import MunitGenerator
+from models.nets.methods.pix2pixhd import create_pyramid
+from models.nets.methods.spade import SpadeGenerator
 from util import lab
+from util.errors import UserError
 
 from .fitting import fitted
 
@@ -80,6 +85,32 @@ class StyledTranslation(Translation):
         return self.net.mlp.model[0].fc.in_features
 
 
+class LabelTranslation(Translation):
+    """From label maps, which the network sees as a plane for each class; without `colors` from any image.
+
+    Networks always use running statistics, as in test.py.
+    """
+
+    def __init__(self, net, channels, colors):
+        super().__init__(net, channels)
+        self.colors = colors
+        self.channels_seen = channels[0] if colors is None else len(colors)
+
+    def prepared(self, image):
+        return class_planes(image, self.colors)
+
+    def train(self, mode=True):
+        return super().train(False)
+
+
+class PyramidTranslation(LabelTranslation):
+    pass
+
+
+class SpadeTranslation(LabelTranslation):
+    pass
+
+
 def memory_format(image: torch.Tensor) -> torch.memory_format:
     """The memory format of the tensors that a network gets: channels_last is faster on a CPU."""
     return torch.channels_last if image.device.type == 'cpu' else torch.contiguous_format
@@ -87,7 +118,10 @@ def memory_format(image: torch.Tensor) -> torch.memory_format:
 
 def build_generator(options: dict) -> Translation:
     net = create_generator(options['netG'], options['input_nc'], options['output_nc'], options['ngf'], options['norm'],
-                           not options['no_dropout'], options['antialias'])
+                           not options['no_dropout'], options['antialias'],
+                           **{name: options[name] for name in catalog.options_of_net(options['netG'])})
+    if options.get('spectral_norm_G'):
+        spectral_norms(net)
     return Translation(net, (options['input_nc'], options['output_nc']))
 
 
@@ -105,12 +139,48 @@ def build_styled(options: dict) -> Translation:
     return StyledTranslation(net, (options['input_nc'], options['output_nc']))
 
 
+def build_pyramid(options: dict) -> Translation:
+    return labelled(PyramidTranslation, options, lambda nc: create_pyramid(
+        nc, options['output_nc'], options['ngf'], options['norm'], options['n_downsample_global'],
+        options['n_blocks_global'], options['n_local_enhancers'], options['n_blocks_local']))
+
+
+def build_spade(options: dict) -> Translation:
+    return labelled(SpadeTranslation, options, lambda nc: SpadeGenerator(
+        nc, options['output_nc'], options['ngf'], options['norm_S'], options['n_ups'], options['spade_nc']))
+
+
+def labelled(kind: type, options: dict, network) -> Translation:
+    """A translation of `kind` with `network(channels of its input)`."""
+    with torch.device('cpu'):       # colors are no part of the state dict
+        colors = class_colors(options['labels']) if options['labels'] else None
+    net = network(options['input_nc'] if colors is None else len(colors))
+    if options.get('spectral_norm_G'):
+        spectral_norms(net)
+    return kind(net, (options['input_nc'], options['output_nc']), colors)
+
+
 STYLED_OPTIONS = ('ngf', 'style_dim', 'mlp_dim', 'n_downsample', 'n_downsample_style', 'n_res', 'pad_type')
-CLASSES = {'generator': Translation, 'colors': Colorization, 'styles': StyledTranslation}
-BUILDERS = {'generator': build_generator, 'colors': build_colorization, 'styles': build_styled}
-OPTIONS = {'generator': ('netG', 'input_nc', 'output_nc', 'ngf', 'norm', 'no_dropout', 'antialias'),
-           'colors': ('netG', 'ngf', 'norm', 'no_dropout', 'antialias'),
+CLASSES = {'generator': Translation, 'colors': Colorization, 'styles': StyledTranslation,
+           'pyramid': PyramidTranslation, 'spade': SpadeTranslation}
+BUILDERS = {'generator': build_generator, 'colors': build_colorization, 'styles': build_styled,
+            'pyramid': build_pyramid, 'spade': build_spade}
+LABELLED_OPTIONS = ('input_nc', 'output_nc', 'ngf', 'spectral_norm_G', 'labels')
+OPTIONS = {'generator': ('netG', 'input_nc', 'output_nc', 'ngf', 'norm', 'no_dropout', 'antialias', 'spectral_norm_G'),
+           'colors': ('netG', 'ngf', 'norm', 'no_dropout', 'antialias', 'spectral_norm_G'),
+           'pyramid': (*LABELLED_OPTIONS, 'norm', 'n_downsample_global', 'n_blocks_global', 'n_local_enhancers',
+                       'n_blocks_local'),
+           'spade': (*LABELLED_OPTIONS, 'norm_S', 'n_ups', 'spade_nc'),
            'styles': ('input_nc', 'output_nc', *STYLED_OPTIONS)}
+
+
+def options_of(kind: str, options: dict) -> dict:
+    """Those of `options` that a translation is built from, with the options of a network of one's own."""
+    own = catalog.options_of_net(options['netG']) if 'netG' in OPTIONS[kind] else {}
+    missing = [name for name in own if name not in options]
+    if missing:
+        raise UserError(f'--netG {options["netG"]} has the option {missing[0]}; give its value')
+    return {name: options[name] for name in (*OPTIONS[kind], *own)}
 
 
 def domains_of(kind: str, direction: str) -> tuple[str, str]:

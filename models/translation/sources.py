@@ -1,22 +1,20 @@
 """Where a translator gets its networks: a run folder, weight files of the reference, or an exported folder."""
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
+from models import catalog
 from models.nets.factory import describe_autoencoder, describe_generator
-from util.checkpoint import layout, store, transaction
+from util.checkpoint import exported, layout, store, transaction
+from util.checkpoint.exported import CONFIG, WEIGHTS
 from util.errors import UserError
 
 from . import kinds
 
-CONFIG = 'config.json'
-WEIGHTS = 'model.safetensors'
-FORMAT = 'pixmorph-translator'
 DEFAULTS = {'input_nc': 3, 'output_nc': 3, 'ngf': 64, 'netG': 'resnet_9blocks', 'norm': 'instance',
-            'no_dropout': False, 'antialias': False, 'style_dim': 8, 'mlp_dim': 256, 'n_downsample': 2,
-            'n_downsample_style': 4, 'n_res': 4, 'pad_type': 'reflect'}
+            'no_dropout': False, 'antialias': False, 'spectral_norm_G': False, 'style_dim': 8, 'mlp_dim': 256,
+            'n_downsample': 2, 'n_downsample_style': 4, 'n_res': 4, 'pad_type': 'reflect'}
 DIRECTIONS = ('AtoB', 'BtoA')
 
 
@@ -122,7 +120,7 @@ class RunFolder(Source):
         if not self.training:
             options = {**DEFAULTS, **(describe_generator(self.weights_of(name)) or {}), **self.given}
             kind = 'colors' if (options['input_nc'], options['output_nc']) == (1, 2) else 'generator'
-        options = {option: options[option] for option in kinds.OPTIONS[kind]}
+        options = kinds.options_of(kind, options)
         translation = built(kind, options)
         store.load_weights(self.path_of(name), translation.net, describe_generator)
         return translation, options
@@ -134,7 +132,7 @@ class RunFolder(Source):
         if not self.training:
             found, target = (describe_autoencoder(self.weights_of(f'G_{name}')) or {} for name in (domain, other))
             options = {**DEFAULTS, **found, 'input_nc': found.get('nc'), 'output_nc': target.get('nc'), **self.given}
-        options = {option: options[option] for option in kinds.OPTIONS['styles']}
+        options = kinds.options_of('styles', options)
         nc_in, nc_out = options['input_nc'], options['output_nc']
         source, target = (built('styles', {**options, 'input_nc': nc, 'output_nc': nc}) for nc in (nc_in, nc_out))
         store.load_weights(self.path_of(f'G_{domain}'), source.net)
@@ -145,18 +143,10 @@ class RunFolder(Source):
 
     def options(self, domain: str) -> dict:
         options = {**DEFAULTS, **self.training, **self.given}
+        options['labels'] = options.get(f'labels_{kinds.domains_of(self.kind, self.trained_direction)[0]}', '')
         if domain == 'B':
             options.update(input_nc=options['output_nc'], output_nc=options['input_nc'])
         return options
-
-
-def config_of(folder: Path) -> dict:
-    """The content of the config.json that scripts/export.py wrote into a folder; {} if there is none."""
-    try:
-        config = json.loads((folder / CONFIG).read_text(encoding='utf-8'))
-    except (OSError, ValueError):
-        return {}
-    return config if isinstance(config, dict) and config.get('format') == FORMAT else {}
 
 
 class ExportedFolder(Source):
@@ -164,7 +154,7 @@ class ExportedFolder(Source):
 
     def __init__(self, place: Path):
         self.place = place
-        config = config_of(place)
+        config = exported.config_of(place)
         if config and config.get('file_format') != 'safetensors':
             raise UserError(f'{place.absolute()} is an export for other programs ({config["file_format"]}); use the '
                             f'run, or an export with --format safetensors')
@@ -176,20 +166,12 @@ class ExportedFolder(Source):
 
     def load(self, direction):
         self.check_direction(direction)
-        try:
-            from safetensors.torch import load_file
-        except ImportError as error:
-            raise UserError(f'{self.place.absolute()} needs safetensors ({error}); pip install safetensors') from error
         translation = built(self.recipe.kind, self.recipe.options)
-        try:
-            weights = load_file(self.place / WEIGHTS)
-        except Exception as error:
-            raise UserError(f'{(self.place / WEIGHTS).absolute()} cannot be read ({error}); export it again') from error
+        weights = exported.read_weights(self.place / WEIGHTS)
         problem = store.mismatch(weights, translation.net)
         if problem:
             raise UserError(f'{(self.place / WEIGHTS).absolute()} does not fit {CONFIG}: {problem}; export it again')
-        translation.net.load_state_dict({key: value.float() if value.is_floating_point() else value
-                                         for key, value in weights.items()})
+        translation.net.load_state_dict(weights)
         return translation, self.recipe
 
 
@@ -211,7 +193,7 @@ def place_of(name: str, checkpoints: Path) -> Path:
 
 def source_of(place, declarations, label: str, averages: bool, given: dict) -> Source:
     """The source that a path is; a `UserError` if there is nothing."""
-    unknown = sorted(given.keys() - DEFAULTS.keys())
+    unknown = sorted(given.keys() - DEFAULTS.keys() - catalog.options_of_net(given.get('netG', '')).keys())
     if unknown:
         raise UserError(f'unknown option {unknown[0]}; networks have {", ".join(DEFAULTS)}')
     place = Path(place)

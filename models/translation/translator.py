@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from models.nets.factory import mixes_batch
+from models.nets.factory import fix_spectral_norms, mixes_batch
 from util.errors import UserError
 from util.machine.memory import memory_explained
 from util.machine.seeding import derive_seed
@@ -138,6 +138,7 @@ class Translator:
 
     def prepared(self, translation):
         translation.requires_grad_(False).train(not self.evaluate)
+        fix_spectral_norms(translation)
         if not self.evaluate:
             for module in translation.modules():
                 if isinstance(module, torch.nn.BatchNorm2d):

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from util.errors import UserError
 
+from . import exported
+
 MANIFEST = '_manifest.json'
 FULL_STATES = 3     # so many of the newest checkpoints keep their training file
 
@@ -69,7 +71,8 @@ def free_label(folder, label: str) -> str:
 def named_weights(source: str, label: str, checkpoints_dir) -> dict[str, Path]:
     """The weight files that --init_from `source` names, {'G': path, ...}: of a run, a folder, or a single file.
 
-    A `UserError` if there are none. A file whose name does not say its network is a generator.
+    A folder of scripts/export.py --format safetensors has a generator. A `UserError` if there are none. A file whose
+    name does not say its network is a generator.
     """
     path = Path(source)
     if path.is_file():
@@ -78,6 +81,11 @@ def named_weights(source: str, label: str, checkpoints_dir) -> dict[str, Path]:
     if folder is None:
         raise UserError(f'--init_from {source} is no run ({describe_runs(Path(checkpoints_dir).absolute() / source)}), '
                         f'folder or file; correct it')
+    config = exported.config_of(folder)
+    if config.get('kind') == 'styles':
+        raise UserError(f'{folder.absolute()} has parts of two generators; start from the run that was exported')
+    if config.get('file_format') == 'safetensors':
+        return {'G': folder / exported.WEIGHTS}
     names = [name for name in labels(folder).get(label, []) if not name.endswith('_ema')]
     if not names:
         found = ', '.join(sorted(labels(folder), key=numbers_first)) or 'no *_net_*.pth files'

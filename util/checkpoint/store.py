@@ -17,7 +17,7 @@ from torch import nn
 from util.console import warn
 from util.errors import NonFiniteError, UserError
 
-from . import damage, layout, transaction
+from . import damage, exported, layout, transaction
 
 STATE_FORMAT = 1
 STATISTICS = ('running_mean', 'running_var', 'num_batches_tracked')
@@ -146,7 +146,7 @@ def load_weights(path: Path, net: nn.Module, describe=None):
 
 def read_weights(path: Path, net: nn.Module) -> OrderedDict:
     """The content of a weight file, with the keys that `net` has today; they may not fit it."""
-    weights = read(path)
+    weights = exported.read_weights(path) if Path(path).suffix == '.safetensors' else read(path)
     if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise UserError(f'{path} does not contain the weights of a network (a dict of tensors)')
     return upgrade_keys(weights, net)

@@ -3,9 +3,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .convolutions import OutputConvTranspose2d
-from .layers import NORM_LAYERS, Dropout, leaky
-from .norms import full_precision
+from ..convolutions import OutputConvTranspose2d
+from ..layers import NORM_LAYERS, Dropout, leaky
+from ..norms import full_precision
 
 
 class LatentUnet(nn.Module):
@@ -50,6 +50,9 @@ class LatentUnet(nn.Module):
         for up in reversed(self.ups[1:]):
             x = torch.cat([skips.pop(), up(x)], 1)
         return self.ups[0](x)
+
+    def encoder_layers(self) -> list[nn.Module]:
+        return [self.downs]
 
 
 class LatentEncoder(nn.Module):

@@ -3,9 +3,9 @@ from torch import nn
 
 from models.catalog import smallest_autoencoder
 
-from .convolutions import OutputConv2d
-from .layers import ConvBlock
-from .norms import full_precision
+from ..convolutions import OutputConv2d
+from ..layers import ConvBlock
+from ..norms import full_precision
 
 
 class ContentResBlock(nn.Module):
@@ -133,6 +133,9 @@ class MunitGenerator(nn.Module):
     def encode(self, image):
         """Content and style code of an image."""
         return self.enc_content(image), self.enc_style(image)
+
+    def encoder_layers(self) -> list[nn.Module]:
+        return [self.enc_content, self.enc_style]
 
     def decode(self, content, style):
         return self.dec(content, self.mlp(style))

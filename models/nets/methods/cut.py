@@ -1,7 +1,7 @@
 """The network F of CUT (Park et al. 2020, section 3 and appendix C): features of patches as vectors to compare."""
 from torch import nn
 
-from .norms import full_precision
+from ..norms import full_precision
 
 
 class PatchSampler(nn.Module):

@@ -1,0 +1,1 @@
+"""Networks that one method uses, in a file for each. They are built from the layers in models/nets/."""

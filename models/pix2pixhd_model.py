@@ -1,0 +1,95 @@
+"""pix2pixHD: large images from pairs, best from label maps (Wang et al. 2018, https://arxiv.org/abs/1711.11585).
+
+A deeper ResNet than that of CycleGAN (G1 of section 3.2), with --n_local_enhancers 1 refined at twice the size (G2).
+Discriminators of several sizes see input and image; instead of an L1 loss, G matches their features (eq. 4).
+"""
+import torch
+
+from models import networks
+from models.base_model import BaseModel
+from models.networks import class_colors, class_planes, together
+from models.training.optimizer import Update
+from util.errors import SizeError
+
+
+class Pix2PixHDModel(BaseModel):
+    defaults = {'dataset_mode': 'aligned', 'norm': 'instance', 'no_dropout': True, 'gan_mode': 'lsgan', 'pool_size': 0,
+                'lambda_feat': 10.0, 'lambda_perceptual': 10.0}
+    options = {
+        'n_downsample_global': (4, 'times that the coarse generator halves the size', (1, 8)),
+        'n_blocks_global': (9, 'residual blocks of the coarse generator', (1, 99)),
+        'n_local_enhancers': (0, 'enhancers, each of which doubles the size of the results', (0, 3)),
+        'n_blocks_local': (3, 'residual blocks of an enhancer', (1, 99)),
+    }
+    train_options = {
+        'lambda_GAN': (1.0, 'weight of the GAN loss'),
+        'num_scales_D': (3, 'number of image sizes that are judged', (1, 10)),
+    }
+    own_networks = True
+    size_rule = 'pyramid'
+    translation = 'pyramid'
+    excludes = {'gan_mode': {'wgangp': 'its discriminators have several scales'}}
+    loss_names = ('G_GAN', 'feat', 'D_real', 'D_fake')
+    plateau_losses = ('G_GAN',)
+    target = ('fake_B', 'real_B')
+
+    def __init__(self, opt, runtime):
+        super().__init__(opt, runtime)
+        table = opt.labels_B if opt.direction == 'BtoA' else opt.labels_A
+        self.colors = class_colors(table).to(self.device) if table else None
+        self.seen_nc = len(self.colors) if table else opt.input_nc
+        self.netG = self.define_G(self.seen_nc, opt.output_nc)
+        if not opt.isTrain:
+            return
+        self.netD = self.define_D(self.seen_nc + opt.output_nc)
+        self.optimizer_G = self.define_optimizer(self.netG)
+        self.optimizer_D = self.define_optimizer(self.netD)
+
+    def define_G(self, input_nc, output_nc):
+        opt = self.opt
+        return self.normalized(self.prepare(networks.create_pyramid(
+            input_nc, output_nc, opt.ngf, opt.norm, opt.n_downsample_global, opt.n_blocks_global,
+            opt.n_local_enhancers, opt.n_blocks_local)))
+
+    def define_D(self, input_nc):
+        opt = self.opt
+        net = networks.ScaleDiscriminators(input_nc, opt.ndf, opt.n_layers_D, opt.norm, opt.num_scales_D)
+        return self.regularized(self.prepare(net))
+
+    def check_sizes(self):
+        height, width = self.real_A.shape[-2:]
+        multiple, smallest = self.netG.multiple, self.netG.smallest
+        if height % multiple or width % multiple or min(height, width) < smallest:
+            raise SizeError(self.image_paths[0], f'is {width}x{height}, but the generator needs multiples of '
+                            f'{multiple} from {smallest}; use another --crop_size or --preprocess resize_and_crop')
+
+    def forward(self):
+        """Label maps (--labels_A) are seen as one plane for each class."""
+        self.seen_A = class_planes(self.real_A, self.colors)
+        self.fake_B = self.netG(self.seen_A)
+
+    def updates(self):
+        return [Update(self.optimizer_G, self.loss_G, frozen=(self.netD,)), Update(self.optimizer_D, self.loss_D)]
+
+    def loss_G(self):
+        """GAN loss, feature matching (eq. 5) and, with --perceptual_weights, VGG features (section 3.3)."""
+        fake, real = self.seen_by_D(self.fake_B), self.seen_by_D(self.real_B)
+        return self.total(G_GAN=self.opt.lambda_GAN * self.gan_term_of_G(self.netD, fake, real),
+                          **self.image_terms(self.fake_B, self.fake_B, self.real_B, self.features_of_D))
+
+    def loss_D(self):
+        """Tell real pairs from pairs with a generated image, summed over the scales; halved as in pix2pix."""
+        fake, real = self.seen_by_D(self.fake_B.detach()), self.seen_by_D(self.real_B)
+        on_fake, on_real = together(self.netD, fake, real)
+        D_real, D_fake = self.gan_terms_of_D(on_real, on_fake)
+        self.note(D_real=D_real, D_fake=D_fake)
+        return 0.5 * (D_fake + D_real) + self.critic_penalty(self.netD, real, fake)
+
+    def features_of_D(self, image):
+        return self.netD.features(self.seen_by_D(image))
+
+    def seen_by_D(self, image):
+        return torch.cat([self.seen_A, image], 1)
+
+    def get_current_visuals(self):
+        return {'real_A': self.real_A, 'fake_B': self.fake_B, 'real_B': self.real_B}
