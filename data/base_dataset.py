@@ -1,6 +1,7 @@
 """What all datasets share: finding and checking files, reading them, and replacing the ones that cannot be read."""
 import os
 import random
+import shlex
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from .checking.inspection import Inspection
 from .checking.problems import Problem, channel_problems, left_out
 from .checking.values import settle
 from .domain import Domain
-from .image_folder import contents, ignored, is_image, list_images
+from .image_folder import contents, ignored, is_image, is_visible_folder, list_images
 from .layout import Layout
 from .transforms import Preparation
 
@@ -140,7 +141,7 @@ class BaseDataset(Dataset):
         """
         folder = self.layout.phase_folder() if name and name == self.phase else self.dataroot / name
         if not folder.is_dir():
-            raise UserError(f'there is no folder {folder.absolute()} ({contents(self.dataroot)}); '
+            raise UserError(f'there is no folder {os.path.abspath(folder)} ({contents(self.dataroot)}); '
                             f'{self.layout_hint(name)}')
         return self.images_in(folder, domains)
 
@@ -283,7 +284,7 @@ class BaseDataset(Dataset):
     def layout_hint(self, name: str) -> str:
         """What to do when the folder `name` is missing: the folders may be those of another dataset mode."""
         if not self.training and self.dataroot.is_dir() and any(map(is_image, os.listdir(self.dataroot))):
-            return f'to translate the images in {self.dataroot.absolute()} itself, {self.photos_hint(name)}'
+            return f'to translate the images in {os.path.abspath(self.dataroot)} itself, {self.photos_hint(name)}'
         if name == self.phase and (self.dataroot / f'{name}A').is_dir():
             return f'{name}A and {name}B are for --dataset_mode unaligned'
         if name != self.phase and (self.dataroot / self.phase).is_dir():
@@ -291,7 +292,26 @@ class BaseDataset(Dataset):
         if self.dataroot.name.removeprefix(self.phase) in ('A', 'B', '_A', '_B'):
             return f'use --dataroot {self.dataroot.absolute().parent}'
         below = [place for place in sorted(self.dataroot.glob(f'*/{name}')) if place.is_dir()]
-        return f'use --dataroot {below[0].parent.absolute()}' if below else 'correct --dataroot or --phase'
+        if below:
+            return f'use --dataroot {below[0].parent.absolute()}'
+        splits = [phase for phase in ('val', 'test', 'train') if self.layout.has_phase(phase)]
+        if splits:
+            return f'use --phase {splits[0]}'
+        return self.naming_hint() or 'correct --dataroot or --phase'
+
+    def naming_hint(self) -> str:
+        """How to use folders that have other names, such as apples/ and oranges/; '' if there are not two of them."""
+        if not self.dataroot.is_dir():
+            return ''
+        if any(map(is_image, os.listdir(self.dataroot))):
+            return (f'move the images into sub-folders {self.phase}A and {self.phase}B, or name two folders with '
+                    f'--folder_A and --folder_B')
+        folders = [entry.name for entry in sorted(self.dataroot.iterdir()) if is_visible_folder(entry)]
+        if len(folders) != 2:
+            return ''
+        A, B = (shlex.quote(os.path.join(self.dataroot, name)) for name in folders)
+        return (f'name the folders with --folder_A {A} --folder_B {B}, or rename them to {self.phase}A and '
+                f'{self.phase}B')
 
     def photos_hint(self, name: str) -> str:
         """How test.py translates images that are in no sub-folder."""

@@ -27,12 +27,12 @@ def list_images(folder, limit: float = float('inf')) -> list[str]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(f'there is no folder {folder.absolute()} ({contents(folder.parent)})')
+        raise UserError(f'there is no folder {os.path.abspath(folder)} ({contents(folder.parent)})')
     found = [os.path.join(place, name)
              for place, folders, names in os.walk(folder) if not hidden(folder, place)
              for name in names if is_image(name)]
     if not found:
-        raise UserError(f'no images in {folder.absolute()} ({contents(folder)}; '
+        raise UserError(f'no images in {os.path.abspath(folder)} ({contents(folder)}; '
                         f'known extensions: {", ".join(known_extensions())})')
     return sorted(found, key=natural)[:int(min(limit, len(found)))]
 
@@ -63,16 +63,20 @@ def hidden(root: Path, place: str) -> bool:
     return any(part.startswith('.') or part == '__MACOSX' for part in parts)
 
 
+def is_visible_folder(entry: Path) -> bool:
+    return entry.is_dir() and not entry.name.startswith('.') and entry.name != '__MACOSX'
+
+
 def contents(folder) -> str:
     """What a folder contains, in a few words for a message."""
-    folder = Path(folder)
+    folder = Path(os.path.abspath(folder))
     if not folder.is_dir():
-        return f'there is no folder {folder.absolute()} either; correct --dataroot'
+        return f'there is no folder {folder} either; correct --dataroot'
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith('.'))
     folders = [f'{entry.name}/' for entry in entries if entry.is_dir()]
     extensions = Counter(entry.suffix or entry.name for entry in entries if entry.is_file())
     names = (folders + [f'{count} {extension}' for extension, count in extensions.items()])[:12]
-    return f'{folder.absolute()} contains: {", ".join(names)}' if names else f'{folder.absolute()} is empty'
+    return f'{folder} contains: {", ".join(names)}' if names else f'{folder} is empty'
 
 
 def is_deep(error: Exception | None) -> bool:

@@ -36,6 +36,11 @@ class Layout:
         """The phase, and where its images are split from if it has no folder of its own."""
         return [self.phase, 'train'] if self.fraction and self.phase in HELD_OUT else [self.phase]
 
+    def has_phase(self, phase: str) -> bool:
+        """True if the dataroot has images of a phase in one of the usual places."""
+        places = (phase, *(place.format(phase=phase, domain='A') for place in PLACES))
+        return any((self.root / place).is_dir() for place in places)
+
     def domain_folder(self, name: str) -> Path | None:
         """The folder of domain A or B: --folder_A or a usual place in the dataroot; None if there is none."""
         if self.folders[name]:

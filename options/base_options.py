@@ -3,6 +3,7 @@
 Precedence: shared defaults < the model's < the dataset's < the checkpoint's < the command line.
 """
 import argparse
+import os
 import re
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import data
 import models
 from models import catalog
+from util.checkpoint import layout
 from util.console import MESSAGES, Console, note, say, warn
 from util.errors import UserError
 from util.files import atomic_write, move_aside
@@ -25,6 +27,8 @@ from .parser import (
     file_name,
     modernised,
     number,
+    place,
+    run_name,
     unknown_option,
     whole,
 )
@@ -104,10 +108,10 @@ class BaseOptions:
     def add_options(self, parser):
         """Options of both programs; sub-classes add their own."""
         group = parser.add_argument_group('run')
-        group.add_argument('--dataroot', metavar='DIR', help='folder of the images (required)')
-        group.add_argument('--name', type=file_name, default='experiment_name', help='name of the run: a sub-folder of --checkpoints_dir')
+        group.add_argument('--dataroot', type=place, metavar='DIR', help='folder of the images (required)')
+        group.add_argument('--name', type=run_name, default='experiment_name', help='name of the run: a sub-folder of --checkpoints_dir')
         group.add_argument('--gpu_ids', type=device_list, default='0', help='number of the GPU, -1 for the CPU; default: GPU 0 if there is one')
-        group.add_argument('--checkpoints_dir', metavar='DIR', default='./checkpoints', help='folder of all runs')
+        group.add_argument('--checkpoints_dir', type=place, metavar='DIR', default='./checkpoints', help='folder of all runs')
         group.add_argument('--cpu_threads', type=whole(0, 1024), default=0, help='CPU threads for computing; 0: half of the cores')
         group.add_argument('--precision', default='auto', choices=('auto', 'fp32', 'tf32', 'bf16'), metavar='HOW', help='compute precision: fp32, tf32, bf16 (half the time, see docs/performance.md); auto: tf32 on GPUs that support it, else fp32')
         group.add_argument('--seed', type=whole(0, 2**63 - 1), default=None, help='seed of all random numbers (default: drawn and printed in training, 0 in tests)')
@@ -210,7 +214,8 @@ class BaseOptions:
         """
         if argv is None:
             return self.parse_for_script()
-        argv = joined(modernised(list(argv)))
+        argv = run_by_path(joined(modernised(list(argv))))
+        self.refuse_unknown_classes(argv)
         stored = {} if {'-h', '--help'} & set(argv) else self.stored_options(argv)
         parser = self.build_parser(argv, stored)
         values, given = parser.parse_all(argv, self.options_of_other_programs())
@@ -227,6 +232,29 @@ class BaseOptions:
             warn(line)
         self.changes = changes(values, given, stored)
         return Options(values, given)
+
+    def refuse_unknown_classes(self, argv):
+        """A `UserError` if there is no such --model or --dataset_mode, with all other mistakes of the command line.
+
+        Without their class nothing can be said about the rest, so that is read as if they were not given.
+        """
+        parser = OptionParser()
+        self.add_options(parser)
+        named = zip(('model', 'dataset_mode'), parser.peek(argv, 'model', 'dataset_mode'), strict=True)
+        problems = []
+        for option, name in named:
+            try:
+                {'model': models.registry, 'dataset_mode': data.registry}[option].resolve(name)
+            except UserError as error:
+                problems += error.args
+                argv = without(argv, option)
+        if not problems:
+            return
+        try:
+            self.parse(argv)
+        except UserError as error:
+            problems += error.args
+        raise UserError(*problems)
 
     def parse_for_script(self) -> 'WritableOptions':
         """The options of the command line, printed and saved; mistakes in it end the program with exit code 2."""
@@ -300,7 +328,41 @@ class BaseOptions:
         if problems:
             raise UserError(*problems)
         label = f'iter_{values["load_iter"]}' if values['load_iter'] else values['epoch']
-        return Path(values['checkpoints_dir']) / full_name(values), label
+        folder = Path(values['checkpoints_dir']) / full_name(values)
+        named = any(word.partition('=')[0] == '--name' for word in argv)
+        if not named and not values['suffix'] and not folder.is_dir():
+            runs = ', '.join(layout.run_names(folder.parent)) or 'none yet; train one first'
+            raise UserError(f'no run given; add --name NAME. The runs in {os.path.abspath(folder.parent)}: {runs}')
+        return folder, label
+
+
+def without(argv: list[str], option: str) -> list[str]:
+    """A command line without an option and its value."""
+    words = []
+    for previous, word in zip(['', *argv], argv, strict=False):
+        if f'--{option}' not in (previous, word.partition('=')[0]):
+            words.append(word)
+    return words
+
+
+def run_by_path(argv: list[str]) -> list[str]:
+    """`--name checkpoints/maps` as `--name maps`: people complete the names of folders."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument('--name', default='')
+    parser.add_argument('--checkpoints_dir')
+    try:
+        given = parser.parse_known_args(argv)[0]
+    except (SystemExit, argparse.ArgumentError):
+        return argv
+    folder, name = os.path.split(given.name.rstrip('/'))
+    if not folder:
+        return argv
+    runs = given.checkpoints_dir or './checkpoints'
+    if os.path.abspath(folder) == os.path.abspath(runs):
+        return [*without(argv, 'name'), '--name', name]
+    if given.checkpoints_dir is None and layout.holds_run(given.name):
+        return [*without(argv, 'name'), '--name', name, '--checkpoints_dir', folder]
+    return argv
 
 
 def note_older_names(argv: list[str], model: str):

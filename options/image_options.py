@@ -4,7 +4,7 @@ import math
 import re
 from pathlib import Path
 
-from .parser import names_of, number, whole
+from .parser import names_of, number, place, whole
 
 NUMBER = r'[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?'
 DOMAINS = ('A', 'B')
@@ -52,7 +52,7 @@ def add_image_options(parser):
     """Options of train.py and test.py alike."""
     group = parser.add_argument_group('files (docs/datasets.md)')
     for name in DOMAINS:
-        group.add_argument(f'--folder_{name}', nargs='+', default=(), metavar='DIR', help=f'folder of {name}, instead of the usual places in --dataroot; several folders are channels of one image, matched by name')
+        group.add_argument(f'--folder_{name}', type=place, nargs='+', default=(), metavar='DIR', help=f'folder of {name}, instead of the usual places in --dataroot; several folders are channels of one image, matched by name')
     for name in DOMAINS:
         group.add_argument(f'--list_{name}', default='', metavar='FILE', help=f'file with the path of an image of {name} in each line, relative to --dataroot')
     group.add_argument('--pairs', default='', metavar='FILE', help='pairs in a CSV file (path of A, path of B) or in JSON lines ({"A": ..., "B": ...}), relative to --dataroot')

@@ -2,6 +2,7 @@
 import argparse
 import difflib
 import math
+import os
 import re
 from collections import defaultdict
 
@@ -17,9 +18,26 @@ ALIASES = {
     '--which_model_netG': '--netG', '--which_model_netD': '--netD', '--batchSize': '--batch_size',
     '--nThreads': '--num_threads', '--which_epoch': '--epoch', '--how_many': '--num_test',
     '--ntest': '--num_test', '--identity': '--lambda_identity', '--gpu': '--gpu_ids', '--resume': '--continue_train',
+    '--device': '--gpu_ids',
     '--display_single_pane_ncols': '--display_ncols', '--gan_w': '--lambda_gan', '--vgg_w': '--lambda_vgg',
     '--recon_x_w': '--lambda_recon_x', '--recon_s_w': '--lambda_recon_s', '--recon_c_w': '--lambda_recon_c',
     '--recon_x_cyc_w': '--lambda_cyc',
+}
+# what other programs call it
+ELSEWHERE = {
+    'epochs': '--n_epochs and --n_epochs_decay', 'num_epochs': '--n_epochs and --n_epochs_decay',
+    'learning_rate': '--lr', 'workers': '--num_threads', 'num_workers': '--num_threads', 'bs': '--batch_size',
+    'data_dir': '--dataroot', 'data_path': '--dataroot', 'dataset_path': '--dataroot', 'root': '--dataroot',
+    'size': '--load_size and --crop_size', 'image_size': '--load_size and --crop_size',
+    'img_size': '--load_size and --crop_size', 'resolution': '--load_size and --crop_size',
+    'gpus': '--gpu_ids', 'no_cuda': '--gpu_ids -1',
+    'amp': '--precision bf16', 'fp16': '--precision bf16', 'bf16': '--precision bf16',
+    'output_dir': '--checkpoints_dir in train.py, and --results_dir in test.py',
+    'out_dir': '--checkpoints_dir in train.py, and --results_dir in test.py',
+    'pretrained': '--init_from in train.py', 'weights': '--init_from in train.py', 'exp_name': '--name',
+    'run_name': '--name', 'experiment': '--name', 'lambda_idt': '--lambda_identity',
+    'lambda_cycle': '--lambda_A and --lambda_B', 'tensorboard': '--monitor tensorboard',
+    'no_visdom': '--display_id -1',
 }
 LARGEST = 2**31 - 1     # the largest size or count that every library can handle
 REPLACED = {
@@ -197,6 +215,8 @@ def unknown_option(name: str, known) -> str:
     option, names = name.removeprefix('--'), [word.removeprefix('--') for word in known]
     fork = catalog.fork_of(option)
     grouped = catalog.JOLIGEN.fullmatch(option)
+    if option in ELSEWHERE:
+        return f'unknown option {name}; here it is {ELSEWHERE[option]}'
     if fork:
         return f'unknown option {name}; it is an option of {fork}; there is none like it here, drop it'
     if grouped and not difflib.get_close_matches(option, names, n=1, cutoff=0.8):
@@ -288,10 +308,28 @@ def file_name(text: str) -> str:
     return text
 
 
+def run_name(text: str) -> str:
+    """A `file_name`; of a path, the error says how to give the folder."""
+    try:
+        return file_name(text)
+    except argparse.ArgumentTypeError as error:
+        folder, _, name = text.rstrip('/').rpartition('/')
+        cure = f'; folders of runs are named with --checkpoints_dir {folder} --name {name}' if folder and name else ''
+        raise argparse.ArgumentTypeError(f'{error}{cure}')
+
+
+def place(text: str) -> str:
+    """A path; `~` is the home folder, also where the shell does not say so."""
+    return os.path.expanduser(text)
+
+
 def device_list(text: str) -> str:
-    """`-1` for the CPU, or numbers of GPUs, separated by commas."""
+    """`-1` for the CPU, or numbers of GPUs, separated by commas; also `cpu`, `cuda` and `cuda:1`."""
+    if device := re.fullmatch(r'(?:cuda)(?::(\d+))?', text):
+        text = device[1] or '0'
+    text = '-1' if text == 'cpu' else text
     if not re.fullmatch(r'\s*-?\d+(\s*,\s*-?\d+)*\s*', text):
-        raise argparse.ArgumentTypeError('needs -1 for the CPU or the number of a GPU, such as 0')
+        raise argparse.ArgumentTypeError('needs -1 for the CPU or the number of a GPU, such as 0 (or cpu, cuda:0)')
     numbers = [int(word) for word in text.split(',')]
     twice = next((number for number in numbers if number >= 0 and numbers.count(number) > 1), None)
     if twice is not None:

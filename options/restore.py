@@ -102,8 +102,16 @@ def contradictions(values: dict, given: set, stored: dict, source) -> list[str]:
     """A sentence for each given option that the stored networks cannot have."""
     names = [name for name in (*ARCHITECTURE, 'direction') if name in given and name in stored]
     return [f'{as_flag(name, values[name])} contradicts {source}, which was trained with '
-            f'{as_flag(name, stored[name])}; drop the option'
+            f'{as_flag(name, stored[name])}; {instead_of(name, values, stored)}'
             for name in names if not compatible(name, values[name], stored, not values['isTrain'])]
+
+
+def instead_of(name: str, values: dict, stored: dict) -> str:
+    """What to do about a contradicting option."""
+    single = name == 'model' and registry.declarations(stored['model'])['translates_single']
+    if single and registry.declarations(values['model'])['translates_only']:
+        return 'to translate a folder of images, give --dataset_mode single in its place'
+    return 'drop the option'
 
 
 def compatible(name: str, value, stored: dict, testing: bool = False) -> bool:

@@ -4,6 +4,7 @@ Each rule is named after what it forbids and yields one sentence for each mistak
 or dataset is a literal on its class.
 """
 import argparse
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import models
 from models import catalog
 from util.checkpoint import layout
 from util.errors import UserError
+from util.files import no_folder
 from util.registry import nearest
 
 from .parser import file_name
@@ -100,7 +102,7 @@ def missing_data_folder(opt):
     named = [folder for name in 'AB' for folder in opt.get(f'folder_{name}') or ()]
     for folder in named:
         if not Path(folder).is_dir():
-            yield f'there is no folder {Path(folder).absolute()}; correct --folder_A or --folder_B'
+            yield no_folder(folder, '--folder_A or --folder_B')
     files = [(option, opt.get(option)) for option in ('pairs', 'list_A', 'list_B') if opt.get(option)]
     for option, file in files:
         if not Path(file).is_file():
@@ -110,11 +112,11 @@ def missing_data_folder(opt):
     if not opt['dataroot']:
         yield 'no images given; add their folder with --dataroot DIR'
         return
-    path = Path(opt['dataroot']).absolute()
-    if path.is_file():
+    path = os.path.abspath(opt['dataroot'])
+    if os.path.isfile(path):
         yield f'{path} is a file; --dataroot needs the folder of the images'
-    elif not path.is_dir():
-        yield f'there is no folder {path}; correct --dataroot'
+    elif not os.path.isdir(path):
+        yield no_folder(opt['dataroot'], '--dataroot')
 
 
 def wrong_dataset_mode(opt):
@@ -199,8 +201,17 @@ def size_unfit_for_generator(opt):
     multiple = catalog.size_multiple(opt['netG'])
     if side % multiple and (opt['isTrain'] or multiple > 4):
         fitting = max(multiple, round(side / multiple) * multiple)
+        others = generators_for(side, opt.model['netG_families'])
+        cure = f' or a --netG that fits: {" or ".join(others)}' if others else ''
         yield (f'{option} {side} does not fit --netG {opt["netG"]}, which needs a multiple of {multiple}; '
-               f'use {option} {fitting} or another --netG, such as unet_128 or resnet_9blocks')
+               f'use {option} {fitting}{cure}')
+
+
+def generators_for(side: int, families=()) -> list[str]:
+    """Generators of ours for squares of this side: the deepest U-Net, and a ResNet."""
+    depth = (side & -side).bit_length() - 1      # the largest power of 2 in it
+    fitting = {f'unet_{2**min(depth, 8)}': depth >= 5, 'resnet_9blocks': depth >= 2}
+    return [name for name, fits in fitting.items() if fits and (not families or name.partition('_')[0] in families)]
 
 
 def size_unfit_for_autoencoder(opt):

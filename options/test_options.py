@@ -6,7 +6,7 @@ from util.errors import UserError
 
 from .base_options import BaseOptions
 from .image_options import add_output_options
-from .parser import OptionParser, file_name, number, whole
+from .parser import OptionParser, file_name, number, place, whole
 from .restore import load_run, warn_of_lost_options
 
 # what test.py takes over from training; its other options are about testing
@@ -36,7 +36,7 @@ class TestOptions(BaseOptions):
         parser.set_defaults(model='test', load_size=None)
         group = parser.add_argument_group('testing')
         group.add_argument('--phase', type=file_name, default='test', help='split of the dataset: test, val, train')
-        group.add_argument('--results_dir', metavar='DIR', default='./results/', help='folder of the results')
+        group.add_argument('--results_dir', type=place, metavar='DIR', default='./results/', help='folder of the results')
         group.add_argument('--num_test', type=limit, default=float('inf'), help='translate at most N images')
         group.add_argument('--eval', action='store_true', help='use running statistics in batch norms, and no dropout')
         group.add_argument('--no_ema', action='store_true', help='use the raw weights even if there are moving averages (--ema)')

@@ -1,10 +1,12 @@
 """Files that are complete or absent, and their checksums."""
 import hashlib
 import os
+import re
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from util.errors import UserError
+from util.registry import similar
 
 BLOCK = 1 << 20
 AUTHOR = 'pixmorph'     # near the start of files that our programs write to a path the user gives
@@ -61,6 +63,36 @@ def check_output(flag: str, path):
         raise UserError(f'{place} is a folder; give the name of a file')
     if path.exists() and not (path.is_file() and AUTHOR.encode() in path.read_bytes()[:10_000]):
         raise UserError(f'{place} exists and was not written by this program; give another name, or remove it')
+
+
+def no_folder(path, option: str) -> str:
+    """'there is no folder PATH; ...', with what was probably meant, or the option to correct."""
+    path = str(path)
+    if windows := re.match(r'([A-Za-z]):[\\/]+(.*)', path) if os.name != 'nt' else None:
+        return (f'{path} is a path of Windows, and this system is another; {option} needs a path such as '
+                f'/mnt/{windows[1].lower()}/{posix(windows[2])} (in WSL), or a relative one')
+    meant = posix(path) if os.name != 'nt' and os.path.isdir(posix(path)) else similar_folder(path)
+    cure = f'did you mean {option} {meant}?' if meant else f'correct {option}'
+    return f'there is no folder {os.path.abspath(path)}; {cure}'
+
+
+def posix(path: str) -> str:
+    return path.replace('\\', '/')
+
+
+def similar_folder(path: str) -> str:
+    """An existing folder whose path differs from `path` by a few letters; '' if there is none."""
+    parent, name = os.path.split(path.rstrip('/'))
+    place = parent or '.'
+    if not name or os.path.isdir(path):
+        return path
+    if not os.path.isdir(place):
+        place = parent = similar_folder(parent) if parent != path else ''
+    if not place:
+        return ''
+    names = [entry.name for entry in os.scandir(place) if entry.is_dir()]
+    found = similar(name, names)
+    return os.path.join(parent, found) if found else ''
 
 
 def first_free(path) -> Path:

@@ -32,9 +32,26 @@ OLDER_DATASET = re.compile(r'\w\.__init__\(self|self\.(opt|root|AB_paths|dir_\w+
 
 def nearest(name: str, names, prefix: str = '') -> str:
     """'; did you mean X?' for the most similar name, or an empty string."""
+    found = similar(name, names)
+    return f'; did you mean {prefix}{found}?' if found else ''
+
+
+def similar(name: str, names) -> str:
+    """The name that was probably meant: equal but for upper case, or a few letters away; '' if there is none."""
     same = [known for known in names if known.lower() == name.lower()]
-    found = same or difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f'; did you mean {prefix}{found[0]}?' if found else ''
+    close = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
+    found = same or [known for known in close if edits(name.lower(), known.lower()) <= max(2, len(name) // 3)]
+    return found[0] if found else ''
+
+
+def edits(one: str, other: str) -> int:
+    """The letters to insert, remove or replace to make one word of the other (Levenshtein distance)."""
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        previous, row = row, [i]
+        for j, wanted in enumerate(other, 1):
+            row.append(min(previous[j] + 1, row[j - 1] + 1, previous[j - 1] + (letter != wanted)))
+    return row[-1]
 
 
 @contextmanager

@@ -198,7 +198,9 @@ def source_of(place, declarations, label: str, averages: bool, given: dict) -> S
         raise UserError(f'unknown option {unknown[0]}; networks have {", ".join(DEFAULTS)}')
     place = Path(place)
     if not place.exists():
-        raise UserError(f'there is no folder or file {place.absolute()}; give a run folder, a .pth file or an export')
+        place = place.absolute()
+        raise UserError(f'there is no folder or file {place} ({layout.describe_runs(place)}); give a run folder, a '
+                        f'.pth file or an export')
     if (place / CONFIG).is_file():
         if given:
             raise UserError(f'{place.absolute()} has the options of its networks; drop {", ".join(sorted(given))}')

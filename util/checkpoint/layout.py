@@ -3,6 +3,7 @@ import re
 from pathlib import Path
 
 from util.errors import UserError
+from util.registry import nearest
 
 from . import exported
 
@@ -117,8 +118,13 @@ def describe_runs(folder: Path) -> str:
     parent = folder.parent
     if parent.name == folder.name and holds_run(parent):
         return f'the run is in {parent}: use --checkpoints_dir {parent.parent}'
-    runs = sorted(path.name for path in parent.glob('*') if path.is_dir())
-    return f'{parent} has: {", ".join(runs)}' if runs else f'{parent} has no runs'
+    runs = run_names(parent)
+    return f'{parent} has: {", ".join(runs)}{nearest(folder.name, runs)}' if runs else f'{parent} has no runs'
+
+
+def run_names(parent) -> list[str]:
+    """The folders next to each other in --checkpoints_dir."""
+    return sorted(path.name for path in Path(parent).glob('*') if path.is_dir())
 
 
 def numbers_first(label: str) -> tuple:
