@@ -187,7 +187,7 @@ def test_older_name(old, parse, capsys):
 
 def test_resume_is_an_older_name_of_continue_train(mistakes):
     assert 'no checkpoint of this run' in mistakes('train', '--resume --name absent')[0]
-    assert ALIASES.keys() == OLDER_NAMES.keys() | {'--resume'}
+    assert ALIASES.keys() == OLDER_NAMES.keys() | {'--resume', '--device'}
 
 
 def test_all_images_as_in_2018(parse):
