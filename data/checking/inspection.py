@@ -63,7 +63,8 @@ class Inspection:
         parts = []
         if changed := problems.conversions(headers, max(self.opt.input_nc, self.opt.output_nc)):
             parts.append(f'of {len(headers)} images {changed}')
-        by_list = self.opt.pairs or self.opt.list_A or self.opt.list_B      # only what they name belongs to the data
+        values = self.opt.as_dict()     # only what lists name belongs to the data
+        by_list = any(values.get(name) for name in ('pairs', 'list_A', 'list_B'))
         if not by_list and (others := ignored(folder)):
             parts.append(f'ignored: {others}')
         if parts:
