@@ -399,21 +399,31 @@ def full_name(values: dict) -> str:
         raise UserError(f'--suffix gives the name {name}: {error}')
 
 
-def option_text(opt: Options, defaults: dict) -> str:
-    """All options as the block that is printed and saved, with defaults where the values differ."""
+def option_text(values: dict, defaults: dict) -> str:
+    """Options as a block in the layout of the reference, with defaults where the values differ."""
     lines = ['----------------- Options ---------------']
-    for name, value in sorted(opt.as_dict().items()):
+    for name, value in sorted(values.items()):
         note = f'\t[default: {defaults.get(name)}]' if value != defaults.get(name) else ''
         lines.append(f'{name:>25}: {str(value):<30}{note}')
     return '\n'.join([*lines, '----------------- End -------------------'])
 
 
+DERIVED = {'isTrain', 'init_direction', 'size_multiple', 'trained_direction'}     # no options of the command line
+
+
+def changed_options(opt: Options, defaults: dict) -> dict:
+    """The options that were given, or have another value than their default."""
+    return {name: value for name, value in opt.as_dict().items()
+            if name in opt.given or (name not in DERIVED and value != defaults.get(name))}
+
+
 def save_options(opt: Options, defaults: dict) -> str:
-    """Write `<phase>_opt.txt` into the run folder and return its text.
+    """Write all options as `<phase>_opt.txt` into the run folder; returns the text to print, which has the changed ones.
 
     A test on the training images does not replace the options of the training; a test may run without a place to write.
     """
-    text = option_text(opt, defaults)
+    text = option_text(opt.as_dict(), defaults)
+    changed = changed_options(opt, defaults)
     phase = 'test' if opt.phase == 'train' and not opt.isTrain else opt.phase
     path = Path(opt.checkpoints_dir) / opt.name / f'{phase}_opt.txt'
     try:
@@ -425,4 +435,6 @@ def save_options(opt: Options, defaults: dict) -> str:
         if opt.isTrain:
             raise
         warn(f'the options are not saved: {path.absolute()}: {error.strerror}')
-    return text
+        return option_text(changed, defaults)
+    others = f'the other {len(opt.as_dict()) - len(changed)} options have their defaults: {os.path.abspath(path)}'
+    return f'{option_text(changed, defaults)}\n{others}'

@@ -10,7 +10,7 @@ import pytest
 import data
 import models
 from options import Options, TestOptions, TrainOptions
-from options.base_options import option_text, save_options
+from options.base_options import changed_options, option_text, save_options
 from options.parser import ALIASES, OptionParser
 from util.cli import run
 from util.errors import UserError
@@ -630,7 +630,7 @@ def test_block_of_options_byte_for_byte(tmp_path):
     defaults = {'batch_size': 1, 'lambda_A': 10.0, 'lambda_identity': 0.5, 'suffix': '', 'name': 'experiment_name',
                 'an_option_with_a_name_beyond_25': 'x'}
     options = Options({**defaults, 'name': 'a_name_of_more_than_thirty_characters', 'batch_size': 2, 'isTrain': True})
-    assert option_text(options, defaults) == BLOCK.removesuffix('\n')
+    assert option_text(options.as_dict(), defaults) == BLOCK.removesuffix('\n')
 
     options = options.replace(checkpoints_dir=str(tmp_path), phase='val')
     save_options(options, {**defaults, 'checkpoints_dir': str(tmp_path), 'phase': 'val'})
@@ -639,11 +639,22 @@ def test_block_of_options_byte_for_byte(tmp_path):
     assert ''.join(lines) == BLOCK
 
 
+def test_given_and_changed_options_are_printed(tmp_path):
+    defaults = {'lr': 1, 'seed': None, 'ngf': 64, 'phase': 'train', 'name': 'x', 'checkpoints_dir': '.'}
+    options = Options({**defaults, 'seed': 7, 'checkpoints_dir': str(tmp_path), 'isTrain': True}, given={'ngf'})
+    assert changed_options(options, defaults).keys() == {'ngf', 'seed', 'checkpoints_dir'}
+    printed = save_options(options, defaults).splitlines()
+    assert [line.split(':')[0].strip() for line in printed[1:-2]] == ['checkpoints_dir', 'ngf', 'seed']
+    assert str(tmp_path / 'x' / 'train_opt.txt') in printed[-1]
+    written = (tmp_path / 'x' / 'train_opt.txt').read_text(encoding='utf-8').splitlines()
+    assert [line.split(':')[0].strip() for line in written[1:-1]] == sorted(options.as_dict())
+
+
 def test_block_shows_forced_values_and_true_defaults(parse):
     program = PROGRAMS['test']()
     options = program.parse(['--dataroot', parse('test').dataroot, '--checkpoints_dir', parse('test').checkpoints_dir,
                              '--model', 'pix2pix'])
-    lines = option_text(options, program.defaults).splitlines()
+    lines = option_text(options.as_dict(), program.defaults).splitlines()
     assert f'{"netG":>25}: unet_256{" " * 22}' in lines
     assert [line.split()[1] for line in lines if re.match(' +(no_flip|serial_batches): ', line)] == ['True', 'True']
 
