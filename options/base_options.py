@@ -408,13 +408,10 @@ def option_text(values: dict, defaults: dict) -> str:
     return '\n'.join([*lines, '----------------- End -------------------'])
 
 
-DERIVED = {'isTrain', 'init_direction', 'size_multiple', 'trained_direction'}     # no options of the command line
-
-
 def changed_options(opt: Options, defaults: dict) -> dict:
     """The options that were given, or have another value than their default."""
     return {name: value for name, value in opt.as_dict().items()
-            if name in opt.given or (name not in DERIVED and value != defaults.get(name))}
+            if name in opt.given or (name in defaults and value != defaults[name])}
 
 
 def save_options(opt: Options, defaults: dict) -> str:

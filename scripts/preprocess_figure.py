@@ -39,7 +39,7 @@ def draw_figure(photo: Image.Image, load_size: int, crop_size: int) -> Image.Ima
         x, y = index % COLUMNS * CELL[0] + 8, index // COLUMNS * CELL[1] + 8
         small = picture.resize((round(picture.width * SCALE), round(picture.height * SCALE)))
         pen.text((x, y), f'{name}: {picture.width}x{picture.height}', fill='black', font_size=15)
-        sheet.paste(small.crop((0, 0, min(small.width, CELL[0] - 16), CELL[1] - 40)), (x, y + 24))
+        sheet.paste(small.crop((0, 0, min(small.width, CELL[0] - 16), min(small.height, CELL[1] - 40))), (x, y + 24))
     return sheet
 
 

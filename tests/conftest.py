@@ -22,6 +22,12 @@ TINY = ['--crop_size', '32', '--ngf', '4', '--ndf', '4', '--num_threads', '0', '
 TINY_TRAINING = [*TINY, '--load_size', '36', '--display_id', '-1', '--seed', '1']
 
 
+# files of `-m fast`: all their tests together take about a minute on one core
+FAST = {'test_layering', 'test_options', 'test_options_doc', 'test_mistakes', 'test_docs', 'test_losses', 'test_norms',
+        'test_networks', 'test_pool_and_schedule', 'test_health', 'test_trainer', 'test_tiles', 'test_guard',
+        'test_golden'}
+
+
 def pytest_addoption(parser):
     parser.addoption('--run-slow', action='store_true', help='run the tests that train for minutes too')
 
@@ -34,6 +40,8 @@ def pytest_collection_modifyitems(config, items):
     slow = pytest.mark.skip(reason='slow; add --run-slow')
     gpu = pytest.mark.skip(reason='PyTorch finds no CUDA GPU here')
     for item in items:
+        if item.path.stem in FAST and 'slow' not in item.keywords:
+            item.add_marker(pytest.mark.fast)
         if 'slow' in item.keywords and not config.getoption('--run-slow'):
             item.add_marker(slow)
         if 'gpu' in item.keywords and not torch.cuda.is_available():
