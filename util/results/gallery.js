@@ -1,4 +1,5 @@
-/* The gallery of a results folder: filter, sort, pages, and a slider that compares two images of a result.
+/* The gallery of a results folder, or of several (scripts/compare.py): filter, sort, pages, and a viewer that compares
+   two images of a result by a slider, by flicker, or by their difference.
    It loads results.js and data/*.js, which call pixmorph.summary(...) and pixmorph.results(...).
    Names of files and images are inserted as text, never as HTML. */
 'use strict';
@@ -6,7 +7,7 @@
 const pixmorph = (() => {
   const PER_PAGE = 48, PARALLEL_LOADS = 8;
   const MIN_SIZE = 48, MAX_SIZE = 384, LEGIBLE_SIZE = 72;
-  const state = { summary: null, chunks: [], missing: [], all: [], shown: [], page: 0, label: '', open: -1, left: '', right: '' };
+  const state = { summary: null, chunks: [], missing: [], all: [], shown: [], page: 0, label: '', open: -1, left: '', right: '', mode: 'slider' };
   const view = {};
 
   document.documentElement.classList.add('js');     // hides the plain grid before the first paint
@@ -66,7 +67,7 @@ const pixmorph = (() => {
   // ---- filtering and sorting
 
   function comparison(key, backwards) {
-    const best = { PSNR: -1, SSIM: -1, L1: 1 }[key];
+    const best = ({ PSNR: -1, SSIM: -1, L1: 1, ...state.summary.best })[key];
     const value = item => {
       const found = (item.metrics || {})[key];
       return found === null ? Infinity : found;
@@ -161,7 +162,7 @@ const pixmorph = (() => {
       `${name} `, element('b', {}, metric(item.metrics[name])))))];
   }
 
-  const isMatrix = () => state.summary.labels.filter(label => /^fake_B_\d+$/.test(label)).length > 1
+  const isMatrix = () => Boolean(state.summary.table) || state.summary.labels.filter(label => /^fake_B_\d+$/.test(label)).length > 1
     || Object.keys(state.summary.examples).length > 0;
 
   function matrix(items) {
@@ -173,12 +174,18 @@ const pixmorph = (() => {
         element('span', {}, label));
     };
     const row = item => element('tr', {}, element('th', { scope: 'row', title: item.stem }, element('span', {}, item.stem)),
-      ...labels.map(label => element('td', {}, ...(item.files[label] ? [picture(item, label), element('figcaption', {}, label)] : []))));
+      ...labels.map(label => element('td', {}, ...(item.files[label] ? [picture(item, label), element('figcaption', {}, label), ...cellScores(item, label)] : []))));
     const box = element('div', { class: 'matrix', tabindex: 0, role: 'region', 'aria-label': 'content images in rows, styles in columns' },
-      element('table', {}, element('thead', {}, element('tr', {}, element('td', {}, 'content \\ style'), ...labels.map(heading))),
+      element('table', {}, element('thead', {}, element('tr', {}, element('td', {}, state.summary.table ? 'input' : 'content \\ style'), ...labels.map(heading))),
         element('tbody', {}, ...items.map(row))));
     box.style.setProperty('--styles', labels.length);
     return box;
+  }
+
+  /* The metrics of one image, in a comparison of runs. */
+  function cellScores(item, label) {
+    const found = Object.entries((item.scores || {})[label] || {});
+    return found.length ? [element('p', { class: 'cell' }, ...found.map(([name, value]) => element('span', { title: name }, `${name} `, element('b', {}, metric(value)))))] : [];
   }
 
   /* Column headings stick to the toolbar. If the grid scrolls sideways, the names are below each image instead. */
@@ -200,10 +207,15 @@ const pixmorph = (() => {
   /* The two images to compare when `label` was clicked. */
   function defaultPair(item, label) {
     const labels = labelsOf(item), target = state.summary.target, known = sourcePairs(item);
+    const runs = runsOf(item);
+    if (runs.length > 1) return runs.indexOf(label) > 0 ? [runs[0], label] : [label, runs[label === runs[0] ? 1 : 0]];
     if (target && label === target[1]) return target;
     const other = [labels[0], labels[0] === label ? labels[labels.length - 1] : label];
     return known.find(pair => pair[1] === label) || known.find(pair => pair[0] === label && pair[1].startsWith('fake')) || other;
   }
+
+  /* The compared runs that have a result for this input. */
+  const runsOf = item => (state.summary.runs || []).filter(name => item.files[name]);
 
   function openItem(item, label) {
     state.open = state.shown.indexOf(item);
@@ -221,7 +233,7 @@ const pixmorph = (() => {
     if (!item.files[state.left] || !item.files[state.right]) [state.left, state.right] = defaultPair(item, labels[0]);
     view.name.textContent = item.stem;
     view.place.textContent = `${count(state.open + 1)} of ${count(state.shown.length)}`;
-    view.itemScores.replaceChildren(...scores(item));
+    view.itemScores.replaceChildren(...(state.summary.runs ? [state.left, state.right].flatMap(label => cellScores(item, label)) : scores(item)));
     view.stage.style.setProperty('--ratio', item.size[0] / item.size[1]);
     view.stage.classList.toggle('coarse', item.size[0] < 400);
     for (const side of ['left', 'right']) {
@@ -243,7 +255,17 @@ const pixmorph = (() => {
 
   function pairs(item) {
     const target = state.summary.target, known = sourcePairs(item).slice(0, 4);
+    const runs = runsOf(item);
+    if (runs.length > 1) return runs.slice(1).map((name, k) => [runs[k], name]);
     return [...known, ...(target && item.files[target[1]] && known.length ? [target, [known[0][0], target[1]]] : [])];
+  }
+
+  /* 'slider', 'flicker' (left and right in turn, twice a second) or 'difference' (brighter where they differ). */
+  function setMode(mode) {
+    state.mode = mode;
+    view.stage.classList.toggle('flicker', mode === 'flicker');
+    view.stage.classList.toggle('difference', mode === 'difference');
+    for (const button of view.modes) button.setAttribute('aria-pressed', String(button.dataset.mode === mode));
   }
 
   function drawSlider() {
@@ -281,7 +303,9 @@ const pixmorph = (() => {
   function keyInDialog(event, typing) {
     const labels = labelsOf(state.shown[state.open]), digit = Number(/^Digit([1-9])$/.exec(event.code)?.[1]);
     if (typing) return false;
-    if (event.key === 'ArrowRight') showNeighbor(1);
+    const mode = { f: 'flicker', d: 'difference' }[event.key];
+    if (mode) setMode(state.mode === mode ? 'slider' : mode);
+    else if (event.key === 'ArrowRight') showNeighbor(1);
     else if (event.key === 'ArrowLeft') showNeighbor(-1);
     else if (event.key === 'ArrowUp' || event.key === 'ArrowDown') {
       view.range.value = Number(view.range.value) + (event.key === 'ArrowUp' ? 5 : -5);
@@ -324,7 +348,8 @@ const pixmorph = (() => {
       element('b', {}, metric(means[name])), element('span', {}, `mean ${name}`), element('small', {}, notes[name])));
     const parts = [element('h1', {}, title),
       element('dl', { class: 'facts' }, ...Object.entries(facts).map(([name, text]) => element('div', {}, element('dt', {}, name), element('dd', {}, text))))];
-    if (tiles.length) parts.push(element('div', { class: 'tiles' }, ...tiles), element('p', { class: 'quiet' }, `${target[0]} compared with ${target[1]}`));
+    if (state.summary.table) parts.push(table(state.summary.table));
+    else if (tiles.length) parts.push(element('div', { class: 'tiles' }, ...tiles), element('p', { class: 'quiet' }, `${target[0]} compared with ${target[1]}`));
     if (Object.keys(legend).length) {
       parts.push(element('dl', { class: 'legend' }, ...Object.entries(legend).map(([label, text]) => element('div', {}, element('dt', {}, label), element('dd', {}, text)))));
     }
@@ -334,6 +359,14 @@ const pixmorph = (() => {
         element('ul', {}, ...failures.map(message => element('li', {}, message)), ...more)));
     }
     return element('header', {}, ...parts);
+  }
+
+  /* Metrics of the compared runs; the best value of each column is bold. */
+  function table({ head, rows }) {
+    const cell = ({ text, best, title }) => element('td', { title }, best ? element('b', {}, text) : text);
+    return element('div', { class: 'comparison', tabindex: 0, role: 'region', 'aria-label': 'metrics of the runs' }, element('table', {},
+      element('thead', {}, element('tr', {}, ...head.map(({ text, title }) => element('th', { scope: 'col', title }, text)))),
+      element('tbody', {}, ...rows.map(([name, ...cells]) => element('tr', {}, element('th', { scope: 'row' }, name.text), ...cells.map(cell))))));
   }
 
   function pager() {
@@ -382,6 +415,8 @@ const pixmorph = (() => {
       view[`${side}Choice`] = element('select', { 'aria-label': `${side} image`, onchange: event => { state[side] = event.target.value; drawOpen(); } });
     }
     view.range = element('input', { type: 'range', min: 0, max: 100, step: 1, 'aria-label': 'share of the left image that is shown', oninput: drawSlider });
+    view.modes = [['slider', 'a slider between both'], ['flicker', 'both in turn (f)'], ['difference', 'their difference, 4 times as bright (d)']].map(([mode, title]) =>
+      element('button', { type: 'button', title, 'data-mode': mode, 'aria-pressed': String(mode === 'slider'), onclick: () => setMode(mode) }, mode));
     view.stage = element('div', { class: 'stage' }, view.right, view.left, element('div', { class: 'line' }), view.leftLabel, view.rightLabel, view.range);
     view.name = element('h2');
     view.place = element('span', { class: 'quiet' });
@@ -391,8 +426,8 @@ const pixmorph = (() => {
       element('div', { class: 'bar' }, view.name, view.place, button('✕', 'close (Esc)', () => view.dialog.close())),
       element('div', { class: 'middle' }, button('‹', 'previous (left arrow)', () => showNeighbor(-1)), view.stage, button('›', 'next (right arrow)', () => showNeighbor(1))),
       element('div', { class: 'bar below' }, view.leftChoice, view.pairs, view.rightChoice),
-      element('div', { class: 'bar below' }, view.itemScores, element('span', { class: 'links' }, view.leftFile, view.rightFile)),
-      element('p', { class: 'quiet keys' }, '← → previous, next result · ↑ ↓ move the slider · 1–9 choose the right image, with Shift the left image · Esc close'));
+      element('div', { class: 'bar below' }, element('span', { class: 'pairs modes' }, ...view.modes), view.itemScores, element('span', { class: 'links' }, view.leftFile, view.rightFile)),
+      element('p', { class: 'quiet keys' }, '← → previous, next result · ↑ ↓ move the slider · 1–9 choose the right image, with Shift the left image · f flicker · d difference · Esc close'));
     return view.dialog;
   }
 

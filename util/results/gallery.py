@@ -46,6 +46,8 @@ class Gallery:
         self.failures = []
         self.target = None
         self.means = {}
+        self.notes = METRIC_NOTES
+        self.more = {}          # further entries of the summary, of a comparison of runs
         self.first_rows = []    # rows of page 1
         self.rows = []          # rows of the last page
         self.data = []          # results of the last data file
@@ -65,8 +67,11 @@ class Gallery:
         self.examples = files
 
     def add(self, stem: str, files: dict[str, str], size: tuple[int, int], thumbs: dict[str, str] | None = None,
-            metrics: dict[str, float | None] | None = None):
-        """Add a result: `files` and `thumbs` are {name: file}, `size` is (width, height) of the images."""
+            metrics: dict[str, float | None] | None = None, scores: dict[str, dict] | None = None):
+        """Add a result: `files` and `thumbs` are {name: file}, `size` is (width, height) of the images.
+
+        `metrics` are those of the result, by which it is sorted; `scores` {name: {metric: value}} those of each file.
+        """
         if self.rows and self.count % PAGE == 0:
             self.save_last(more=True)
             self.rows = []
@@ -78,6 +83,8 @@ class Gallery:
             result['thumbs'] = thumbs
         if metrics:
             result['metrics'] = metrics
+        if scores:
+            result['scores'] = scores
         self.data.append(as_script(result))
         row = row_of(stem, files, self.width, metrics)
         self.rows.append(row)
@@ -95,8 +102,8 @@ class Gallery:
                  'state': f'{state} after {as_duration(seconds)}'}
         summary = dict(
             title=self.title, facts=facts, count=self.count, page=PAGE, width=self.width, labels=self.names,
-            legend=legend(self.names, self.target), target=self.target, means=self.means, notes=METRIC_NOTES,
-            examples=self.examples, failures=self.failures[:FAILURES_SHOWN], n_failures=len(self.failures))
+            legend=legend(self.names, self.target), target=self.target, means=self.means, notes=self.notes,
+            examples=self.examples, failures=self.failures[:FAILURES_SHOWN], n_failures=len(self.failures), **self.more)
         write(self.folder / 'results.js', f'pixmorph.summary({as_script(summary)});\n')
         write(self.folder / 'index.html', self.document(1, self.first_rows, self.n_pages > 1, self.head(summary)))
 
@@ -113,7 +120,9 @@ class Gallery:
         """The HTML above the first results."""
         facts = (tags.div(tags.dt(name), tags.dd(text)) for name, text in summary['facts'].items())
         parts = [tags.dl(*facts, cls='facts').render(pretty=False)]
-        if self.means:
+        if 'table' in self.more:
+            parts.append(table_of(self.more['table']))
+        elif self.means:
             means = ', '.join(f'{name} {value:.4g} ({METRIC_NOTES[name]})' for name, value in self.means.items())
             parts.append(tags.p(f'Means, {self.target[0]} compared with {self.target[1]}: {means}').render())
         if summary['legend']:
@@ -168,6 +177,14 @@ def row_of(stem: str, files: dict, width: int, metrics: dict | None = None) -> s
     if metrics:
         row.append(tags.p(', '.join(f'{name} {shown(metrics[name])}' for name in metrics)).render(pretty=False))
     return '\n'.join(row)
+
+
+def table_of(table: dict) -> str:
+    """The metrics of compared runs: {'head': [cell, ...], 'rows': [[cell, ...], ...]}, cells {'text', 'best'}."""
+    rows = [tags.tr(*(tags.td(tags.b(cell['text']) if cell.get('best') else cell['text']) for cell in row))
+            for row in table['rows']]
+    head = tags.tr(*(tags.th(cell['text']) for cell in table['head']))
+    return tags.table(head, *rows, border='1').render(pretty=False)
 
 
 def shown(value: float | None) -> str:
