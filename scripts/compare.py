@@ -194,7 +194,8 @@ class Page:
                                      encoding='utf-8')
 
     def add(self, stem: str):
-        files, thumbs, scores = {}, {}, {}
+        files, thumbs = {}, {}
+        scores = {}
         for label, column, visual in self.sources(stem):
             path = column.picture(stem, visual)
             if path is None:

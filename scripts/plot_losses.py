@@ -1,21 +1,26 @@
 """Draw the losses of one or several runs as a PNG and as a page with values, zoom and a log scale.
 
+Metrics of validations are drawn below the losses of the PNG, a panel for each.
+
     python scripts/plot_losses.py NAME [NAME2 ...]
 
 Reads losses.jsonl, or the loss_log.txt of a run of the original code.
 """
 import argparse
 import json
+import math
 import re
 import sys
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from models.metrics import METRICS
 from util.cli import run
 from util.errors import UserError
 from util.files import AUTHOR, atomic_write, check_output
@@ -94,8 +99,45 @@ def hues_of(found: dict[str, dict], losses: list[str]) -> dict[str, int]:
 
 def write_png(path: Path, series: list[Series], title: str, opt):
     curves = [Series(**{**vars(one), 'y': smoothed(one.y, opt.smooth)}) for one in series]
+    pictures = [draw(curves, title, opt.log)]
+    pictures += [draw(panel, f'Metrics: {name}') for name, panel in metric_panels(opt).items()]
+    whole = Image.new('RGB', (pictures[0].width, sum(picture.height for picture in pictures)))
+    for number, picture in enumerate(pictures):
+        whole.paste(picture, (0, sum(above.height for above in pictures[:number])))
     with atomic_write(path, 'wb') as file:
-        draw(curves, title, opt.log).save(file, format='PNG', pnginfo=signed())
+        whole.save(file, format='PNG', pnginfo=signed())
+
+
+def metric_panels(opt) -> dict[str, list[Series]]:
+    """{title: curves} of the validations: one panel for each metric, with all runs in it."""
+    panels = {}
+    names = list(dict.fromkeys(opt.names))
+    for line, name in enumerate(names):
+        for metric, points in read_metrics(opt.checkpoints_dir / name / 'losses.jsonl').items():
+            spec = METRICS.get(metric)
+            scale = f'{metric} ({spec.unit})' if spec and spec.unit else metric
+            panel = panels.setdefault(scale, [])
+            x, y, epoch = (list(column) for column in zip(*points, strict=True))
+            panel.append(Series(f'{name}: {metric}' if len(names) > 1 else metric, x, y, epoch, 0, line))
+    return panels
+
+
+def read_metrics(path: Path) -> dict[str, list[tuple]]:
+    """{metric: [(images seen, value, epoch)]} of the lines of losses.jsonl that report a validation."""
+    found = {}
+    for line in path.read_text(encoding='utf-8', errors='replace').splitlines() if path.is_file() else ():
+        try:
+            record = json.loads(line)
+            metrics = record['metrics'].items()
+            place = record.get('total_iters', record['iters']), record['epoch']
+        except (ValueError, KeyError, TypeError, AttributeError):      # losses, or cut off by a crash
+            continue
+        for name, value in metrics:
+            if name in METRICS:
+                finite = isinstance(value, (int, float)) and math.isfinite(value)
+                points = [point for point in found.get(name, ()) if point[0] < place[0]]    # repeated after resuming
+                found[name] = [*points, (place[0], value if finite else None, place[1])]
+    return found
 
 
 def signed() -> PngInfo:

@@ -1,0 +1,195 @@
+"""List all training runs of a folder: model, data, changed options, epochs, losses, best metrics, time and pages.
+
+    python scripts/runs.py
+    python scripts/runs.py --checkpoints_dir ./checkpoints --csv runs.csv --html runs.html
+
+Reads train_opt.txt and losses.jsonl of each run, and the results of test.py in --results_dir.
+"""
+import argparse
+import csv
+import io
+import json
+import math
+import os
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from dominate import tags
+
+from models.metrics import METRICS
+from util.cli import run
+from util.console import as_duration
+from util.errors import UserError
+from util.files import AUTHOR, atomic_write, check_output
+
+OPTION = re.compile(r'\s*(\w+): (.*?)\s*(?:\[default: (.*)\])?\s*$')
+SHOWN_APART = {'model', 'dataroot', 'name', 'checkpoints_dir'}
+INCIDENTAL = {'gpu_ids', 'cpu_threads', 'num_threads', 'display_id', 'no_html', 'overwrite', 'continue_train',
+              'display_freq', 'print_freq', 'verbose', 'init_direction', 'isTrain', 'job', 'size_multiple',
+              'update_size'}
+COLUMNS = ('name', 'model', 'data', 'epochs', 'images', 'time', 'best', 'tested', 'options', 'pages')
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     allow_abbrev=False)
+    parser.add_argument('--checkpoints_dir', type=Path, default='./checkpoints', metavar='DIR', help='where runs are')
+    parser.add_argument('--results_dir', type=Path, default='./results', metavar='DIR', help='where test.py wrote')
+    parser.add_argument('--csv', type=Path, metavar='FILE', help='also write a table for programs')
+    parser.add_argument('--html', type=Path, metavar='FILE', help='also write a page with links')
+    parser.add_argument('--verbose', action='store_true', help='show the traceback of an error')
+    return parser.parse_args(argv)
+
+
+def read_options(folder: Path) -> tuple[dict, dict]:
+    """All options of a training, and those that differ from their defaults; {} without train_opt.txt."""
+    path = folder / 'train_opt.txt'
+    values, changed = {}, {}
+    for line in path.read_text(encoding='utf-8', errors='replace').splitlines() if path.is_file() else ():
+        match = OPTION.match(line)
+        if match:
+            values[match[1]] = match[2]
+            if match[3] is not None and match[1] not in SHOWN_APART | INCIDENTAL:
+                changed[match[1]] = match[2]
+    return values, changed
+
+
+def read_log(folder: Path) -> list[dict]:
+    """The lines of losses.jsonl that are complete."""
+    path = folder / 'losses.jsonl'
+    found = []
+    for line in path.read_text(encoding='utf-8', errors='replace').splitlines() if path.is_file() else ():
+        try:
+            record = json.loads(line)
+        except ValueError:      # cut off by a crash
+            continue
+        if isinstance(record, dict) and isinstance(record.get('epoch'), int):
+            found.append(record)
+    return found
+
+
+def seconds_of(records: list[dict]) -> float:
+    """Time of the training steps, from the images per second of each report."""
+    total, before = 0.0, 0
+    for record in records:
+        images = record.get('total_iters', before)
+        if record.get('images_per_s'):
+            total += max(0, images - before) / record['images_per_s']
+        before = images
+    return total
+
+
+def best_of(records: list[dict]) -> dict[str, tuple[float, int]]:
+    """{metric: (best value, its epoch)} of the validations of a run."""
+    found = {}
+    for record in records:
+        for name, value in (record.get('metrics') or {}).items():
+            if name in METRICS and isinstance(value, (int, float)) and math.isfinite(value):
+                sign = 1 if METRICS[name].better == 'higher' else -1
+                if name not in found or sign * value > sign * found[name][0]:
+                    found[name] = (value, record['epoch'])
+    return found
+
+
+def tests_of(results: Path) -> dict[str, dict[str, float]]:
+    """{folder of results: mean metrics} of a run."""
+    found = {}
+    for path in sorted(results.glob('*/results.json')):
+        try:
+            found[path.parent.name] = json.loads(path.read_text(encoding='utf-8')).get('mean_metrics') or {}
+        except (OSError, ValueError, AttributeError):
+            continue
+    return found
+
+
+def describe(folder: Path, results_dir: Path) -> dict:
+    """One run as texts by the name of the column; 'pages' is {name: path}."""
+    values, changed = read_options(folder)
+    records = read_log(folder)
+    tests = tests_of(results_dir / folder.name)
+    last = max((record['epoch'] for record in records), default=0)
+    planned = sum(int(values[name]) for name in ('n_epochs', 'n_epochs_decay') if values.get(name, '').isdigit())
+    pages = {name: path for name, path in (('training', folder / 'live.html'), ('losses', folder / 'losses.html'))
+             if path.is_file()}
+    pages |= {name: results_dir / folder.name / name / 'index.html' for name in tests}
+    metrics = '; '.join(f'{name} {value:.4g} (epoch {epoch})' for name, (value, epoch) in best_of(records).items())
+    tested = '; '.join(f'{name}: ' + ', '.join(f'{metric} {value:.4g}' for metric, value in means.items())
+                       for name, means in tests.items() if means)
+    return dict(name=folder.name, model=values.get('model', '?'), data=Path(values.get('dataroot', '')).name,
+                epochs=f'{last} of {planned}' if planned else str(last),
+                images=f'{max((record.get("total_iters", 0) for record in records), default=0):,}',
+                time=as_duration(seconds_of(records)), best=metrics, tested=tested,
+                options=' '.join(f'--{name} {value}' for name, value in changed.items()), pages=pages)
+
+
+def find_runs(opt) -> list[dict]:
+    folders = sorted(path for path in opt.checkpoints_dir.iterdir() if path.is_dir()) \
+        if opt.checkpoints_dir.is_dir() else []
+    found = [path for path in folders if (path / 'train_opt.txt').is_file() or (path / 'losses.jsonl').is_file()]
+    if not found:
+        raise UserError(f'there are no runs in {opt.checkpoints_dir.absolute()}; set the folder of the runs with '
+                        '--checkpoints_dir')
+    return [describe(path, opt.results_dir) for path in found]
+
+
+def as_text(runs: list[dict]) -> str:
+    lines = []
+    for found in runs:
+        lines.append(f'{found["name"]}: {found["model"]} on {found["data"]}, epoch {found["epochs"]}, '
+                     f'{found["images"]} images in {found["time"]}')
+        lines += [f'    {name}: {found[name]}' for name in ('best', 'tested', 'options') if found[name]]
+        lines += [f'    {path.absolute()}' for path in found['pages'].values()]
+    return '\n'.join(lines)
+
+
+def write_csv(path: Path, runs: list[dict]):
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(COLUMNS)
+    for found in runs:
+        pages = ' '.join(str(page.absolute()) for page in found['pages'].values())
+        writer.writerow([pages if name == 'pages' else found[name] for name in COLUMNS])
+    with atomic_write(path) as file:
+        file.write(text.getvalue())
+
+
+def is_ours(path: Path) -> bool:
+    return path.is_file() and path.read_text(encoding='utf-8', errors='replace').startswith(','.join(COLUMNS))
+
+
+def write_html(path: Path, runs: list[dict]):
+    rows = [tags.tr(*(tags.th(name) for name in COLUMNS))]
+    for found in runs:
+        links = [tags.a(name, href=Path(os.path.relpath(page.absolute(), path.absolute().parent)).as_posix())
+                 for name, page in found['pages'].items()]
+        cells = [tags.td(*[part for link in links for part in (link, ' ')]) if name == 'pages' else tags.td(found[name])
+                 for name in COLUMNS]
+        rows.append(tags.tr(*cells))
+    style = 'body{font:15px system-ui;margin:1rem} td,th{border:1px solid #ccc;padding:4px 8px;text-align:left;' \
+            'vertical-align:top} table{border-collapse:collapse}'
+    document = tags.html(tags.head(tags.meta(charset='utf-8'), tags.meta(name='generator', content=AUTHOR),
+                                   tags.title('Runs'), tags.style(style)),
+                         tags.body(tags.h1('Runs'), tags.table(*rows)), lang='en')
+    with atomic_write(path) as file:
+        file.write('<!DOCTYPE html>\n' + document.render(pretty=False) + '\n')
+
+
+def main(argv, console):
+    opt = parse(argv)
+    runs = find_runs(opt)
+    if opt.html:
+        check_output('--html', opt.html)
+    if opt.csv and opt.csv.exists() and not is_ours(opt.csv):
+        raise UserError(f'--csv {opt.csv.absolute()} exists and was not written by this program; give another name')
+    print(as_text(runs))
+    for path, write in ((opt.csv, write_csv), (opt.html, write_html)):
+        if path:
+            write(path, runs)
+            print(path.absolute())
+
+
+if __name__ == '__main__':
+    sys.exit(run(main))

@@ -1,0 +1,69 @@
+"""scripts/runs.py, and metrics in scripts/plot_losses.py."""
+import csv
+import json
+
+import pytest
+from conftest import ROOT
+from PIL import Image
+from test_evaluate import load
+
+from util.cli import run
+
+runs = load(ROOT / 'scripts' / 'runs.py')
+plot = load(ROOT / 'scripts' / 'plot_losses.py')
+
+
+@pytest.fixture
+def home(tmp_path):
+    """Two runs, one with validations and a test."""
+    for name, psnr in (('first', (12.0, 14.0, 13.0)), ('second', ())):
+        folder = tmp_path / 'checkpoints' / name
+        folder.mkdir(parents=True)
+        (folder / 'train_opt.txt').write_text(
+            'Options\n    model: pix2pix     \t[default: cyclegan]\n   dataroot: /data/facades \t[default: None]\n'
+            '  lr: 0.001  \t[default: 0.0002]\n  beta1: 0.5 \n n_epochs: 3\n n_epochs_decay: 0\n', encoding='utf-8')
+        lines = [json.dumps(dict(epoch=epoch, iters=10, total_iters=10 * epoch, images_per_s=2.0, losses={'G': 1.0}))
+                 for epoch in (1, 2, 3)]
+        lines += [json.dumps(dict(epoch=epoch, iters=10, total_iters=10 * epoch, metrics={'psnr': value, 'psnr_se': 1}))
+                  for epoch, value in enumerate(psnr, 1)]
+        (folder / 'losses.jsonl').write_text('\n'.join([*lines, '{"epoch": 4, "lo']), encoding='utf-8')
+    results = tmp_path / 'results' / 'first' / 'test_latest'
+    results.mkdir(parents=True)
+    (results / 'results.json').write_text(json.dumps(dict(mean_metrics={'PSNR': 15.5})), encoding='utf-8')
+    return tmp_path
+
+
+def call(home, *words):
+    return run(runs.main, ['--checkpoints_dir', str(home / 'checkpoints'), '--results_dir', str(home / 'results'),
+                           *map(str, words)])
+
+
+def test_runs_with_their_best_values(home):
+    assert call(home, '--csv', home / 'runs.csv', '--html', home / 'runs.html') == 0
+    first, second = csv.DictReader((home / 'runs.csv').open(encoding='utf-8'))
+    assert (first['model'], first['data'], first['epochs'], first['images']) == ('pix2pix', 'facades', '3 of 3', '30')
+    assert first['best'] == 'psnr 14 (epoch 2)' and second['best'] == ''
+    assert 'PSNR 15.5' in first['tested'] and first['options'] == '--lr 0.001'
+    assert runs.seconds_of(runs.read_log(home / 'checkpoints' / 'first')) == 15
+    assert 'results/first/test_latest/index.html' in (home / 'runs.html').read_text(encoding='utf-8')
+    assert call(home, '--csv', home / 'runs.csv', '--html', home / 'runs.html') == 0       # our own are replaced
+
+
+@pytest.mark.parametrize('flag', ['--csv', '--html'])
+def test_files_of_others_are_kept(home, flag):
+    (home / 'mine').write_text('mine', encoding='utf-8')
+    assert call(home, flag, home / 'mine') == 2 and (home / 'mine').read_text(encoding='utf-8') == 'mine'
+
+
+def test_no_runs_is_one_sentence(tmp_path, capfd):
+    assert call(tmp_path) == 2 and len(capfd.readouterr().err.splitlines()) == 1
+
+
+def test_metrics_are_drawn_below_the_losses(home):
+    words = ['--checkpoints_dir', str(home / 'checkpoints'), '--out', str(home / 'plot.png')]
+    for names, panels in ((['second'], 1), (['first', 'second'], 2)):
+        assert run(plot.main, [*names, *words]) == 0
+        with Image.open(home / 'plot.png') as image:
+            assert image.size == (1200, 700 * panels)
+    path = home / 'checkpoints' / 'first' / 'losses.jsonl'
+    assert plot.read_metrics(path) == {'psnr': [(10, 12.0, 1), (20, 14.0, 2), (30, 13.0, 3)]}
