@@ -17,7 +17,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from options import TrainOptions
+from options import TrainOptions, ValidationOptions
 from options.base_options import save_options
 from util.checkpoint.lock import Lock, check_writable
 from util.cli import run
@@ -48,9 +48,8 @@ def main(argv, console):
 
 def prepare(opt, lock, console, argv):
     """Build everything. All errors are reported before the run folder is touched; only here is torch imported."""
-    from data import create_dataset, create_loader, fixed_samples
-    from data.loading.collate import collate
-    from models import create_model, create_trainer
+    from data import create_dataset, create_loader, fixed_samples, held_out
+    from models import create_model, create_trainer, create_validation
     from models.training.session import Session
     from util.machine.runtime import start_runtime
 
@@ -63,10 +62,13 @@ def prepare(opt, lock, console, argv):
         runtime.group.first(lock.acquire)
     model = create_model(opt, runtime)
     loader = create_loader(dataset, opt, device=model.device, group=model.group)
-    previews = partial(fixed_samples, opt, opt.val_images)
-    session = Session(opt, create_trainer(opt, model), loader, previews, lock.path.parent)
+    trainer = create_trainer(opt, model)
+    test_opt = ValidationOptions(opt).parse()
+    validation = create_validation(opt, test_opt, trainer, held_out(test_opt, dataset), len(dataset))
+    previews = partial(fixed_samples, opt, dataset, opt.val_images)
+    session = Session(opt, trainer, loader, previews, lock.path.parent, validation)
     if not session.progress.finished:
-        model.set_input(collate([dataset[0]]))      # images of a wrong size are found now
+        model.set_input(dataset.batch(0))           # images of a wrong size are found now
     return session
 
 
@@ -77,8 +79,8 @@ def train(session):
     model = trainer.model
     progress = session.progress
     visualizer = session.visualizer
-    previews = session.previews() if visualizer.shows_images else []
-    while not progress.finished:
+    source, previews = session.previews() if visualizer.shows_images else ('', [])
+    while not (progress.finished or session.stopped):
         epoch_start, timer = time.monotonic(), StepTimer()
         for batch in session.batches(progress.epoch, progress.epoch_iter):
             timer.data_arrived()
@@ -95,7 +97,7 @@ def train(session):
                 visualizer.images(progress, model.get_current_visuals())
             if progress.every(opt.val_freq) or progress.at_end:
                 trainer.gather_state()
-                visualizer.validation(progress, map(model.preview, previews))
+                visualizer.previews(progress, map(model.preview, previews), source)
             if progress.every(opt.print_freq) or (opt.print_freq and progress.at_end):
                 visualizer.losses(progress, model.get_current_losses(), timer.report(), trainer.learning_rate)
             session.agree_on_signals()
@@ -105,15 +107,7 @@ def train(session):
             timer.skip()
             if session.signals.stop:
                 break
-        if session.signals.stop and not progress.finished:
-            session.checkpoints.before_stop(session.signals.stop)
-            return
-        epoch = progress.finish_epoch()
-        before = trainer.finish_epoch(progress)
-        session.checkpoints.after_epoch(epoch)
-        visualizer.line(f'learning rate {before:.7f} -> {trainer.learning_rate:.7f}')
-        visualizer.line(f'End of epoch {epoch} / {progress.last_epoch_text} \t '
-                        f'Time Taken: {time.monotonic() - epoch_start:.0f} sec')
+        session.finish_epoch(time.monotonic() - epoch_start)
 
 
 if __name__ == '__main__':

@@ -1,6 +1,7 @@
 """Datasets: `--dataset_mode foo` is the class FooDataset in data/foo_dataset.py; see template_dataset.py."""
 from functools import partial
 
+from util.errors import MissingFolderError, UserError
 from util.registry import Registry
 
 registry = Registry(package='data', kind='dataset', option='dataset_mode',
@@ -50,26 +51,47 @@ def create_loader(dataset, opt, size: int | None = None, device=None, group=None
                         pin_memory=device.type != 'cpu')
 
 
-def fixed_samples(opt, count: int) -> list:
-    """Up to `count` batches of one sample for previews, the same during the whole training.
+def held_out(opt, training):
+    """The dataset of images that training does not see, for the options of a test; or why there is none, as text.
 
-    They come from the phase val or test if there is one, else from the training images, and show the whole image where
-    the preprocessing resizes and crops.
+    Images of `training`, the dataset of the training, are not held out: lists and folders that options name may serve
+    every phase.
     """
-    from util.errors import UserError
-
-    from .loading.collate import collate
-    opt = opt.replace(no_flip=True, serial_batches=True, max_dataset_size=count, isTrain=False,
-                      load_size=opt.crop_size if 'crop' in opt.preprocess else opt.load_size)
     # an older file may report missing images by any exception
     missing = Exception if registry.is_older(opt.dataset_mode) else UserError
-    for phase in ('val', 'test', opt.phase):
-        try:
-            dataset = open_dataset(opt.replace(phase=phase))
-            return [collate([dataset[index]]) for index in range(min(count, len(dataset)))]
-        except missing:
-            continue
-    return []
+    try:
+        dataset = open_dataset(opt)
+        if dataset.shares_images(training):
+            return 'those that the options name are the training images'
+        dataset.keep_going = True
+        return dataset
+    except MissingFolderError:
+        return ''
+    except missing as error:
+        return str(error)
+
+
+def fixed_samples(opt, training, count: int) -> tuple[str, list]:
+    """What they are, and up to `count` batches of one sample for previews, the same during the whole training.
+
+    They come from the phase of --val_phase or test if there is one, else they are 'training' images. They show the
+    whole image where the preprocessing resizes and crops.
+    """
+    opt = opt.replace(no_flip=True, serial_batches=True, max_dataset_size=count, isTrain=False,
+                      load_size=opt.crop_size if 'crop' in opt.preprocess else opt.load_size)
+    phases = {opt.val_phase: 'validation', 'test': 'test'} if count else {}
+    for phase, source in phases.items():
+        dataset = held_out(opt.replace(phase=phase), training)
+        if not isinstance(dataset, str):
+            return source, readable(dataset, count)
+    return 'training', readable(open_dataset(opt), count) if count else []
+
+
+def readable(dataset, count: int) -> list:
+    """The first samples, as batches of one, without those that cannot be read."""
+    dataset.keep_going = True
+    batches = map(dataset.batch, range(min(count, len(dataset))))
+    return [batch for batch in batches if batch['A_paths']]
 
 
 CreateDataLoader = create_dataset       # its name in 2018

@@ -11,7 +11,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from util.console import say, warn
-from util.errors import UserError
+from util.errors import MissingFolderError, UserError
 from util.images import as_numbers, swap_domains
 from util.machine.seeding import derive_seed
 from util.raster.read import ImageError
@@ -25,6 +25,7 @@ from .checking.values import settle
 from .domain import Domain
 from .image_folder import contents, ignored, is_image, is_visible_folder, list_images
 from .layout import Layout
+from .loading.collate import collate
 from .transforms import Preparation
 
 MAX_TRIES = 10      # unreadable samples in a row; after so many the cause is not single files
@@ -141,8 +142,8 @@ class BaseDataset(Dataset):
         """
         folder = self.layout.phase_folder() if name and name == self.phase else self.dataroot / name
         if not folder.is_dir():
-            raise UserError(f'there is no folder {os.path.abspath(folder)} ({contents(self.dataroot)}); '
-                            f'{self.layout_hint(name)}')
+            raise MissingFolderError(f'there is no folder {os.path.abspath(folder)} ({contents(self.dataroot)}); '
+                                     f'{self.layout_hint(name)}')
         return self.images_in(folder, domains)
 
     def list_domain(self, name: str) -> list[str]:
@@ -172,6 +173,24 @@ class BaseDataset(Dataset):
         for name in domains:
             self.files_of[name].update(dict.fromkeys(paths))
         return paths
+
+    @property
+    def has_targets(self) -> bool:
+        """Does the B of a sample show what its A should become?"""
+        return self.paired
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many images of the model's A and B there are."""
+        return len(self), len(self)
+
+    def batch(self, index: int) -> dict:
+        """A sample as a batch of one."""
+        return collate([self[index]])
+
+    def shares_images(self, other: 'BaseDataset') -> bool:
+        """True if some file is in both datasets."""
+        return any(self.files_of[name].keys() & other.files_of[name].keys() for name in 'AB')
 
     def add_problem(self, problem: Problem):
         """Report a problem with the files: in training together with all others in `check`, else at once."""

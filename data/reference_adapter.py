@@ -55,6 +55,18 @@ class OlderDataset(base_dataset.BaseDataset):
     def check(self):
         self.n_files = len(self)
 
+    @property
+    def has_targets(self):
+        """A pair is in one file, as in the datasets of the reference."""
+        sample = self.load(0, random.Random(0))
+        return 'B' in sample and sample.get('A_paths') == sample.get('B_paths')
+
+    def shares_images(self, other):
+        """Its files are not known: the first samples of both are compared."""
+        first, theirs = ({dataset[index]['A_paths'] for index in range(min(3, len(dataset)))}
+                         for dataset in (self, other))
+        return bool(first & theirs)
+
     def load(self, index, rng):
         with seeded(rng.getrandbits(63)):
             sample = dict(self.client[index])

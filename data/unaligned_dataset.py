@@ -29,6 +29,11 @@ class UnalignedDataset(BaseDataset):
     def __len__(self):
         return max(len(self.A_paths), len(self.B_paths))
 
+    @property
+    def sizes(self):
+        sizes = len(self.A_paths), len(self.B_paths)
+        return sizes[::-1] if self.reversed else sizes
+
     def load(self, index, rng):
         A_path = self.A_paths[index % len(self.A_paths)]
         partner = rng.randint(0, len(self.B_paths) - 1) if self.random_pairs else index % len(self.B_paths)

@@ -48,7 +48,7 @@ def create_trainer(opt, model):
         for net in model.nets.values():
             recompute(net)
     schedule = Schedule(opt.lr_policy, opt.lr, opt.n_epochs, opt.n_epochs_decay, opt.lr_decay_iters, opt.lr_gamma,
-                        opt.lr_step_unit, model.plateau_losses)
+                        opt.lr_step_unit, () if opt.plateau_metric else model.plateau_losses)
     # torchrun may have restarted other numbers of processes, which make updates of the same size
     update_size = opt.update_size or opt.batch_size * model.group.size * opt.accumulate
     parts = -(-update_size // (opt.batch_size * model.group.size))
@@ -63,6 +63,12 @@ def create_trainer(opt, model):
     trainer = Trainer(model, schedule, make_engine, opt.batch_size, parts, opt.ema, opt.n_critic, update_size)
     trainer.start_lines = start_lines
     return trainer
+
+
+def create_validation(opt, test_opt, trainer, dataset, epoch_size: int):
+    """The validation of a run; see models/validation/create.py."""
+    from models.validation import create
+    return create.create_validation(opt, test_opt, trainer, dataset, epoch_size)
 
 
 def load_translator(source, epoch: str = 'latest', direction: str = '', averages: bool = True, evaluate: bool = False,

@@ -160,6 +160,17 @@ class OlderModel(base_model.BaseModel):
         with torch.no_grad(), self.runtime.autocast(), memory_explained(self.device, batch_size=len(batch['A_paths'])):
             return self.translate_batch(batch)
 
+    def as_tested(self, opt, averages):
+        tested = super().as_tested(opt, {})
+        tested.client = client = copy.copy(self.client)
+        client.framework, client.isTrain = tested, False
+        settings = opt.writable()
+        settings.device, settings.gpu_ids = client.opt.device, client.opt.gpu_ids
+        client.opt = settings
+        for name, net in averages.items():
+            setattr(client, f'net{name}', net)
+        return tested
+
     def preview_batch(self, batch):
         self.client = copy.copy(self.client)    # `self` is a copy already
         return super().preview_batch(batch)

@@ -57,13 +57,38 @@ class Translating:
         Training is not affected: the work is done by a copy of the model with the same networks, and random state
         and running statistics are restored. Only the process that shows the visuals needs to call this.
         """
-        with torch.no_grad(), self.runtime.autocast(), self.group.alone(), unchanged_statistics(self.nets.values()):
-            rng = rng_state()
+        with self.without_trace(self.nets), self.runtime.autocast():
             torch.manual_seed(derive_seed(self.opt.seed, 'preview'))
-            try:
-                return copy.copy(self).preview_batch(batch)
-            finally:
-                restore_rng_state(rng)
+            return copy.copy(self).preview_batch(batch)
+
+    @contextmanager
+    def without_trace(self, nets: dict):
+        """For work between two steps: afterwards random state and the running statistics of `nets` are as before."""
+        rng = rng_state()
+        try:
+            with torch.no_grad(), self.group.alone(), unchanged_statistics(nets.values()):
+                yield
+        finally:
+            restore_rng_state(rng)
+
+    @contextmanager
+    def tested(self, opt, averages: dict):
+        """Inside, a model in training translates as in test.py with the options `opt`, without a trace.
+
+        Yields a copy that shares the networks, but has those of `averages`, {name: network}, in their place.
+        """
+        copied = self.as_tested(opt, averages)
+        with self.without_trace(copied.nets):
+            yield copied
+
+    def as_tested(self, opt, averages: dict) -> 'Translating':
+        """The copy for `tested`."""
+        tested = copy.copy(self)
+        tested.opt = opt
+        for name, net in averages.items():
+            setattr(tested, f'net{name}', net)
+        tested.prepare_test(None, None)     # no options name further images
+        return tested
 
     def preview_batch(self, batch: dict) -> dict:
         self.set_input(batch)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import data
 import models
-from models import catalog
+from models import catalog, metrics
 from util.checkpoint import layout
 from util.errors import UserError
 from util.files import no_folder
@@ -61,7 +61,7 @@ def problems_of(values: dict, is_train: bool) -> list[str]:
                   nothing_to_train, useless_grad_checkpoint, accumulate_with_engine,
                   window_too_small_for_discriminator, excluded_value, different_channels, identity_of_other_channels,
                   own_discriminator_of_scales, unfit_objective, missing_vgg_weights, graph_of_other_steps,
-                  twin_of_others, twin_with_mixed_batches]
+                  twin_of_others, twin_with_mixed_batches, options_without_metrics, unknown_best_metric]
     else:
         rules += [examples_and_random_styles, missing_examples, bad_model_suffix]
     return [problem for rule in rules for problem in rule(opt)]
@@ -392,6 +392,28 @@ def twin_with_mixed_batches(opt):
     if dropout or norm in ('batch', 'syncbatch') or opt['gan_mode'] == 'wgangp':
         yield ('--parallel twin is for networks without dropout and batch norm, and not for --gan_mode wgangp; drop '
                'the option')
+
+
+# ---- validation
+
+def options_without_metrics(opt):
+    off = {'--val_metrics none': opt['val_metrics'] == 'none', '--val_epoch_freq 0': opt['val_epoch_freq'] == 0}
+    needing = {'--best_metric': opt['best_metric'], '--early_stop': opt['early_stop'],
+               '--plateau_metric': opt['plateau_metric']}
+    for switch in (name for name, is_off in off.items() if is_off):
+        for name in (name for name, value in needing.items() if value):
+            yield f'{name} needs metrics of validation images, but {switch} turns them off; drop one of them'
+    if opt['plateau_metric'] and opt['lr_policy'] != 'plateau':
+        yield f'--plateau_metric is for --lr_policy plateau, not {opt["lr_policy"]}; drop it'
+
+
+def unknown_best_metric(opt):
+    names, best = metrics.split(opt['val_metrics']), opt['best_metric']
+    if best and best not in metrics.METRICS:
+        yield f'--best_metric {best}: {"; ".join(metrics.problems([best]))}'
+    elif best and names not in (['auto'], ['none']) and best not in names:
+        yield (f'--best_metric {best} is not among --val_metrics {",".join(names)}; add it there, or choose one of '
+               f'these')
 
 
 # ---- testing

@@ -48,7 +48,7 @@ class TestOptions(BaseOptions):
     def stored_options(self, argv):
         """What the checkpoint knows of its networks and data, seen in the direction of this test."""
         self.trained = {}
-        state = load_run(*self.run_folder(argv))
+        state = self.state_of_run(argv)
         if state is None:
             warn_of_lost_options(*self.run_folder(argv))
             return {}
@@ -69,6 +69,10 @@ class TestOptions(BaseOptions):
         if direction != trained['direction'] and works_both_ways(trained['model']):
             stored.update(direction=direction, input_nc=trained['output_nc'], output_nc=trained['input_nc'])
         return stored
+
+    def state_of_run(self, argv) -> dict | None:
+        """The content of the state file of the checkpoint; None for bare weights."""
+        return load_run(*self.run_folder(argv))
 
     def given_places(self, argv) -> bool:
         """True if the command line says where the images are."""
@@ -115,6 +119,22 @@ class TestOptions(BaseOptions):
             values = {**values, 'whole': values['whole'] or keeps_sizes}
         return {**values, 'seed': values['seed'] or 0, 'serial_batches': True,
                 'no_flip': True, 'trained_direction': self.trained.get('direction', '')}
+
+
+class ValidationOptions(TestOptions):
+    """The options with which test.py would translate the validation images of a run that is being trained."""
+
+    def __init__(self, opt):
+        """`opt`: the options of the training."""
+        self.run = opt
+
+    def state_of_run(self, argv):
+        return {'options': self.run.as_dict()}
+
+    def parse(self, argv=()):
+        run = self.run
+        return super().parse(['--name', run.name, '--checkpoints_dir', run.checkpoints_dir, '--phase', run.val_phase,
+                              '--max_dataset_size', '1000000000', *argv])
 
 
 def one_sided(trained: dict) -> dict:

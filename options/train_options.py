@@ -1,8 +1,9 @@
 """Options of train.py."""
+import argparse
 import secrets
 
 import models
-from models import catalog
+from models import catalog, metrics
 from util.console import say
 from util.errors import UserError
 from util.machine import launch
@@ -17,6 +18,18 @@ MONITORS = ('visdom', 'tensorboard', 'wandb', 'none')
 NOT_RESTORED = {'name', 'checkpoints_dir', 'suffix', 'continue_train', 'overwrite', 'epoch', 'load_iter', 'epoch_count',
                 'gpu_ids', 'cpu_threads', 'verbose', 'phase', 'isTrain', 'max_minutes', 'comm_timeout', 'job',
                 'update_size'}
+
+
+def metric_names(text: str) -> str:
+    """Names of metrics, each once; or auto, or none."""
+    if text in ('auto', 'none'):
+        return text
+    names = metrics.split(text)
+    problems = [f'{name} is not for training; use scripts/evaluate.py' for name in names
+                if name in metrics.METRICS and metrics.METRICS[name].needs] or metrics.problems(names)
+    if problems or not names:
+        raise argparse.ArgumentTypeError('; '.join(problems) or 'needs names of metrics, auto or none')
+    return ','.join(names)
 
 
 class TrainOptions(BaseOptions):
@@ -70,6 +83,16 @@ class TrainOptions(BaseOptions):
         group.add_argument('--lambda_tv', type=number(0), default=0.0, help='weight of the total variation of generated images')
         group.add_argument('--lambda_gdl', type=number(0), default=0.0, help='weight of the gradient difference loss')
 
+        group = parser.add_argument_group('validation (docs/validation.md)')
+        group.add_argument('--val_metrics', type=metric_names, default='auto', metavar='LIST', help='metrics of the validation images, such as l1,psnr,kid; none; auto: l1,psnr,ssim for pairs, else kid or kid_effnet, whichever can be computed here')
+        group.add_argument('--val_epoch_freq', type=whole(0, or_word='auto'), default='auto', metavar='N', help='epochs between two validations, 0: never; auto: at least 12 training images for each validation image')
+        group.add_argument('--val_max_images', type=whole(1), default=200, metavar='N', help='use at most N validation images of each domain, evenly spread')
+        group.add_argument('--val_phase', type=file_name, default='val', help='split of the dataset for validation: val; test, if its images are not needed for anything else')
+        group.add_argument('--metric_weights', default='', metavar='FILE', help='file or folder with the weights of the networks that metrics use')
+        group.add_argument('--best_metric', default='', metavar='NAME', help='the metric by which the checkpoint `best` is chosen; default: the first of --val_metrics')
+        group.add_argument('--early_stop', type=whole(0), default=0, metavar='N', help='end the run after N validations without a better --best_metric; 0: never')
+        group.add_argument('--plateau_metric', action='store_true', help='--lr_policy plateau follows --best_metric, not a loss: its patience counts validations')
+
         group = parser.add_argument_group('speed and memory')
         group.add_argument('--engine', default='auto', choices=('auto', 'eager', 'compile', 'graph'), metavar='HOW', help='eager; compile: torch.compile; graph (experimental): each step as one CUDA graph; auto: eager (docs/performance.md)')
         group.add_argument('--loader', default='stream', choices=('stream', 'cache_ram', 'cache_gpu', 'auto'), metavar='HOW', help='read each image again, or keep it resized after its first use: cache_ram, cache_gpu; auto: what fits (docs/data_path.md)')
@@ -85,8 +108,8 @@ class TrainOptions(BaseOptions):
         group.add_argument('--print_freq', type=whole(0), default=100, help='images between lines of losses')
         group.add_argument('--display_freq', type=whole(0), default=400, help='images between pictures')
         group.add_argument('--update_html_freq', type=whole(0), default=1000, help='images between pictures on the page')
-        group.add_argument('--val_images', type=whole(0), default=4, help='fixed validation images on the page; 0: none')
-        group.add_argument('--val_freq', type=whole(0), default=400, help='images between pictures of the validation images')
+        group.add_argument('--val_images', type=whole(0), default=4, help='fixed images on the page that show progress: of --val_phase, else of test, else training images; 0: none')
+        group.add_argument('--val_freq', type=whole(0), default=400, help='images between pictures of the fixed images')
         group.add_argument('--no_html', action='store_true', help='write no page under web/')
         group.add_argument('--save_latest_freq', type=whole(0), default=5000, help='images between saves of `latest`')
         group.add_argument('--save_epoch_freq', type=whole(0), default=5, help='epochs between numbered saves; the last epoch is always saved')

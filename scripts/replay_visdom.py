@@ -39,7 +39,8 @@ def main(argv, console):
         raise UserError(f'{log.absolute()} has no losses; correct NAME or --checkpoints_dir')
     text = option_file.read_text(encoding='utf-8', errors='replace') if option_file.is_file() else ''
     options = dict(re.findall(r'^\s*(\w+): ([^\t\n]*?) *(?:\t.*)?$', text, re.MULTILINE))    # after a tab: the default
-    monitor = VisdomMonitor(opt.name, options, records, server=opt.display_server, port=opt.display_port,
+    history = [*records, *read_jsonl(log, what='metrics')]
+    monitor = VisdomMonitor(opt.name, options, history, server=opt.display_server, port=opt.display_port,
                             env=opt.display_env, columns=opt.display_ncols, image_width=opt.display_winsize,
                             log_scale=opt.display_log, notify=notices.append)
     epochs, labels = epochs_with_images(folder / 'web' / 'images')

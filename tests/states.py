@@ -9,7 +9,7 @@ import torch
 from util.checkpoint import layout
 from util.checkpoint.manifest import read_manifest
 
-TIMES = ('time', 'data', 'images_per_s', 'data_wait')
+TIMES = ('time', 'data', 'images_per_s', 'data_wait', 'seconds')
 
 
 def flat(tree, place: str = '') -> dict:

@@ -20,9 +20,9 @@ from test_cli_train import program
 from data.loading.loader import grouped
 from data.loading.sampler import EpochSampler
 from models import create_model, create_trainer
+from models.training.accumulate import update_lines
 from models.training.guard import BadStep
 from models.training.progress import Progress
-from models.training.session import update_lines
 from options import TrainOptions
 from util.errors import ResourceError, UserError
 from util.machine.distributed import Group, Processes, start_group

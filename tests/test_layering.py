@@ -71,7 +71,8 @@ RUN = MACHINE | {'util/checkpoint', 'util/monitors', 'util/monitors/live_page', 
 PARTS = MACHINE | {'models/nets', 'models/catalog.py'}
 NETS = PARTS | {'models/nets/methods'}
 METRICS = {'models/metrics', 'models/metrics/__init__.py'}
-MODELS = RUN | NETS | METRICS | {'models', 'models/training'}
+TRAINING = RUN | NETS | METRICS | {'models/validation'}
+MODELS = TRAINING | {'models', 'models/training'}
 DATA = MACHINE | {'data', 'data/loading', 'data/checking'}
 LAYERS = {
     'util': set(),
@@ -84,7 +85,8 @@ LAYERS = {
     'models/catalog.py': GROUND,
     'models/nets': PARTS,
     'models/nets/methods': PARTS,
-    'models/training': RUN | NETS | METRICS,
+    'models/validation': RUN | NETS | METRICS,
+    'models/training': TRAINING,
     'models/experimental': MODELS,
     'models/translation': RUN | NETS,
     'models/metrics': RUN | NETS | METRICS,

@@ -111,7 +111,7 @@ def test_data_of_a_run(tmp_path, start, progress, at_once):
     assert data['progress']['total_images'] == 20 and data['progress']['lr'] == 0.0002
     assert data['curves'] == dict(x=[4, 8], epoch=[1, 1], series=dict(G_GAN=[2.0, 3.0], D_real=[None, 0.25]))
     assert data['epochs'] == [[1, 1]] and data['labels'] == ['real_A', 'fake_B']
-    assert data['validation'] == dict(times=[4], samples=2, inputs=['real_A'], outputs=['fake_B'])
+    assert data['validation'] == dict(times=[4], samples=2, inputs=['real_A'], outputs=['fake_B'], source='validation')
     assert [note['text'] for note in data['health']] == [health.TEXTS['nonfinite']]
     assert ['lr', '0.0002', False] in data['options'] and ['name', 'run', True] in data['options']
     names = ('images/epoch001_real_A.png', 'images/epoch001_fake_B.png', 'val/0_real_A.jpg', 'val/1_real_A.jpg',

@@ -1,4 +1,6 @@
 """Previews of fixed images during training: always the same images, and no effect on training."""
+import shutil
+
 import pytest
 import torch
 from training import state_of, trainer_of
@@ -52,12 +54,17 @@ def training(train_options, build_model, roots):
     return begin
 
 
+def samples_of(opt, count: int) -> list:
+    _, samples = fixed_samples(opt, create_dataset(opt), count)
+    return samples
+
+
 @pytest.mark.parametrize('name', MODELS)
 def test_a_preview_does_not_affect_training(name, training):
     opt, model, batch = training(name)
     before = state_of(model).snapshot(Progress())
     current = model.get_current_visuals()
-    previews = [[model.preview(sample) for sample in fixed_samples(opt, 2)] for _ in 'ab']
+    previews = [[model.preview(sample) for sample in samples_of(opt, 2)] for _ in 'ab']
     assert equal(state_of(model).snapshot(Progress()), before) and equal(model.get_current_visuals(), current)
     assert equal(*previews)
     trainer_of(model).step(batch)
@@ -70,7 +77,7 @@ def test_a_preview_does_not_affect_training(name, training):
 @pytest.mark.parametrize('name', MODELS)
 def test_a_preview_uses_the_current_weights(name, training):
     opt, model, batch = training(name)
-    sample, = fixed_samples(opt, 1)
+    sample, = samples_of(opt, 1)
     first = model.preview(sample)
     trainer_of(model).step(batch)
     second = model.preview(sample)
@@ -80,10 +87,32 @@ def test_a_preview_uses_the_current_weights(name, training):
     assert all(len(image) == 1 and image.shape[1] in (1, 3) for image in second.values())
 
 
-def test_fixed_samples_are_those_of_the_test_phase_if_it_exists(train_options, aligned_root):
+@pytest.mark.parametrize(('phases', 'source'), [(('val', 'test'), 'validation'), (('test',), 'test'), ((), 'training')])
+def test_fixed_samples_say_what_they_are(phases, source, train_options, aligned_root):
+    (aligned_root / 'test').rename(aligned_root / 'images')
+    for phase in phases:
+        shutil.copytree(aligned_root / 'images', aligned_root / phase)
     opt = train_options('--dataroot', aligned_root, '--model', 'pix2pix', '--netG', 'unet_32')
-    names = [sample['A_paths'][0] for sample in fixed_samples(opt, 2)]
-    assert names == [str(aligned_root / 'test' / f'{index}.png') for index in range(2)]
-    (aligned_root / 'test').rename(aligned_root / 'other')
-    assert [sample['A_paths'] for sample in fixed_samples(opt, 9)] == [
-        [str(aligned_root / 'train' / f'{index}.png')] for index in range(5)]
+    found, samples = fixed_samples(opt, create_dataset(opt), 2)
+    folder = aligned_root / (phases or ('train',))[0]
+    assert found == source
+    assert [sample['A_paths'] for sample in samples] == [[str(folder / f'{index}.png')] for index in range(2)]
+
+
+def test_fixed_samples_from_lists_are_training_images(train_options, aligned_root):
+    """A list names the images of every phase."""
+    table = aligned_root / 'pairs.csv'
+    table.write_text('\n'.join(f'train/{index}.png,train/{index}.png' for index in range(5)), encoding='utf-8')
+    opt = train_options('--dataroot', aligned_root, '--model', 'pix2pix', '--netG', 'unet_32', '--pairs', table)
+    assert fixed_samples(opt, create_dataset(opt), 2)[0] == 'training'
+    opt = train_options('--dataroot', aligned_root, '--model', 'pix2pix', '--netG', 'unet_32', '--pairs', table,
+                        '--val_fraction', 0.4)
+    source, samples = fixed_samples(opt, create_dataset(opt), 5)
+    assert (source, len(samples)) == ('validation', 2)
+
+
+def test_a_damaged_preview_image_is_left_out(train_options, aligned_root):
+    (aligned_root / 'test' / '0.png').write_bytes(b'damaged')
+    opt = train_options('--dataroot', aligned_root, '--model', 'pix2pix', '--netG', 'unet_32')
+    source, samples = fixed_samples(opt, create_dataset(opt), 2)
+    assert [sample['A_paths'] for sample in samples] == [[str(aligned_root / 'test' / '1.png')]]

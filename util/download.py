@@ -15,8 +15,6 @@ import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from util.console import warn
 from util.errors import UserError
 from util.files import atomic_write, sha256
@@ -151,6 +149,7 @@ class Part:
         if total - offset > free:
             raise UserError(f'{self.file.parent.absolute()} has {free >> 20} MiB free and the download needs '
                             f'{total - offset >> 20} MiB; make room or choose another folder')
+        from tqdm import tqdm  # not needed to check a command line
         bar = tqdm(desc=self.file.stem, total=total or None, initial=offset, unit='B', unit_scale=True, disable=None)
         with bar, open(self.file, 'ab' if offset else 'wb') as file:
             while chunk := response.read(CHUNK):

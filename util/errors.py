@@ -29,6 +29,10 @@ class SizeError(UserError):
         self.why = why
 
 
+class MissingFolderError(UserError):
+    """There is no folder for the images of a phase."""
+
+
 class ResourceError(UserError):
     """Too little memory, or worker processes lost again and again."""
 

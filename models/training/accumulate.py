@@ -1,6 +1,7 @@
 """--accumulate K: the gradients of K batches are summed before an optimizer steps, with the memory of one batch."""
 import torch
 
+from models.nets.layers import BatchNorm2d
 from models.training.engine import Eager
 from util.machine.seeding import random_state, set_random_state
 
@@ -83,3 +84,33 @@ def restore(values: list[tuple[torch.Tensor, torch.Tensor]]):
 def tensors_of(model) -> dict[str, torch.Tensor]:
     """The tensors among the attributes of a model: inputs, images, codes."""
     return {name: value for name, value in vars(model).items() if isinstance(value, torch.Tensor)}
+
+
+def update_lines(trainer, keeps_size: bool = False) -> list[str]:
+    """Lines about what an update consists of, if it is more than one batch, and whether that has changed."""
+    model = trainer.model
+    size = trainer.group.size
+    parts = trainer.accumulate
+    lines = []
+    now = model.runtime.group.size
+    if trainer.saved_world_size != now:
+        lines.append(f'trained by {trainer.saved_world_size} process(es) so far and by {now} from now on: the order of '
+                     f'images is the same, but numbers differ by rounding'
+                     + (f'; an update keeps its {trainer.update_size} images' if keeps_size else ''))
+    if not model.owns_full_state:
+        lines.append('one process trains the networks *_A, the other one *_B (--parallel twin)')
+    if trainer.update_size == trainer.batch_size:
+        return lines
+    factors, scopes = [], []
+    if size > 1:
+        factors.append(f'{size} processes')
+        scopes.append('all processes')
+    if parts > 1:
+        factors.append(f'{parts} batches (--accumulate)')
+        scopes.append('each batch alone')
+    together = '=' if trainer.update_size == size * parts * trainer.batch_size else 'without the last ones ='
+    lines.append(f'one update: {" x ".join(factors)} x {trainer.batch_size} images (--batch_size) {together} '
+                 f'{trainer.update_size} images')
+    if any(isinstance(layer, BatchNorm2d) for net in model.nets.values() for layer in net.modules()):
+        lines.append(f'batch norms have the statistics of {", ".join(scopes)}')
+    return lines

@@ -15,6 +15,7 @@ class Progress:
     last_batch_size: int = 0
     epoch_size: int = 1     # images in an epoch
     last_epoch: int = 1
+    ended_early: bool = False   # by --early_stop
     max_iters: int = 0      # if not 0, the run ends after this many batches instead of after the last epoch
 
     def advance(self, n_images: int):
@@ -38,6 +39,8 @@ class Progress:
 
     @property
     def finished(self) -> bool:
+        if self.ended_early:
+            return True
         return self.iteration >= self.max_iters if self.max_iters else self.epoch > self.last_epoch
 
     @property

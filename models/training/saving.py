@@ -23,6 +23,13 @@ class SavePolicy:
     by_iteration: bool = False
     keep_last: int = 0
 
+    def labels_after_epoch(self, epoch: int, finished: bool, best: bool) -> list[str]:
+        """The labels to save under at the end of an epoch; `best`: it is better than all before."""
+        numbered = finished or (self.epoch_freq and epoch % self.epoch_freq == 0)
+        found = ['latest'] if numbered or best else []
+        found += [str(epoch)] if numbered else []
+        return [*found, layout.BEST] if best else found
+
 
 class Checkpoints:
     """Saves a run into its folder. A save that fails is reported and training continues; older checkpoints stay.
@@ -60,6 +67,11 @@ class Checkpoints:
             self.thread.join()
             self.thread = None
 
+    def finish_save(self):
+        """Wait for the save in progress, and warn if it failed."""
+        self.wait()
+        self.report_failure()
+
     def rescue(self):
         """Save what was trained before an error, if the last step can be undone; only the first error is reported."""
         with suppress(Exception):
@@ -84,11 +96,15 @@ class Checkpoints:
         elif requested or self.overdue():
             self.save('latest')
 
-    def after_epoch(self, epoch: int):
-        """Save at the end of an epoch, if it is the last one or its number says so."""
-        if self.progress.finished or (self.policy.epoch_freq and epoch % self.policy.epoch_freq == 0):
-            self.save('latest', str(epoch), line=f'saving the model at the end of epoch {epoch}, iters '
-                                                 f'{self.progress.total_iters}')
+    def after_epoch(self, epoch: int, best: bool = False):
+        """Save at the end of an epoch, if it is the last one, its number says so, or it is the `best`.
+
+        `latest` is saved with every best checkpoint, so that a run never resumes from before it.
+        """
+        labels = self.policy.labels_after_epoch(epoch, self.progress.finished, best)
+        if labels:
+            self.save(*labels, line=f'saving the {"best " if best else ""}model at the end of epoch {epoch}, iters '
+                                    f'{self.progress.total_iters}')
 
     def before_stop(self, cause: str):
         self.save('latest', line=f'stopped by {cause} at epoch {self.progress.epoch}, total_iters '
@@ -156,6 +172,7 @@ class Checkpoints:
         if not isinstance(error, OSError) or self.failures >= FAILURES_IN_A_ROW:
             raise error
         intact = ', and earlier checkpoints are intact' if layout.labels(self.folder) else ''
+        self.state.validation.best.reload(self.folder)
         warn(f'the checkpoint could not be saved: {error.filename}: {error.strerror}; training continues{intact}')
 
 
@@ -176,6 +193,8 @@ class NoCheckpoints:
     def wait(self):
         """Nothing is in progress."""
 
+    finish_save = wait
+
     def overdue(self) -> bool:
         """The clock of the main process decides."""
         return False
@@ -185,8 +204,8 @@ class NoCheckpoints:
         if requested or self.progress.every(self.policy.latest_freq):
             self.trainer.gather_state()
 
-    def after_epoch(self, epoch: int):
-        if self.progress.finished or (self.policy.epoch_freq and epoch % self.policy.epoch_freq == 0):
+    def after_epoch(self, epoch: int, best: bool = False):
+        if self.policy.labels_after_epoch(epoch, self.progress.finished, best):
             self.trainer.gather_state()
 
     def before_stop(self, cause: str):

@@ -33,7 +33,8 @@ class Plateau:
         self.bad_epochs = 0
 
     def update(self, metric: float):
-        if metric < self.best * (1 - self.threshold):
+        needed = 1 - self.threshold if self.best > 0 else 1 + self.threshold     # a metric may be negative
+        if metric < self.best * needed:
             self.best, self.bad_epochs = metric, 0
         else:
             self.bad_epochs += 1
@@ -61,6 +62,10 @@ class Schedule:
         self.plateau = Plateau()
         self.epoch_metric, self.epoch_batches = 0.0, 0
 
+    @property
+    def follows_losses(self) -> bool:
+        return self.policy == 'plateau' and bool(self.plateau_losses)
+
     def learning_rate(self, progress) -> float:
         """The learning rate of the step that comes next."""
         if self.policy == 'plateau':
@@ -71,10 +76,14 @@ class Schedule:
 
     def add_losses(self, losses: dict, group):
         """After a step: add its losses, on the device, to the mean of the epoch."""
-        if self.policy == 'plateau' and all(name in losses for name in self.plateau_losses):
+        if self.follows_losses and all(name in losses for name in self.plateau_losses):
             metric = sum(losses[name] for name in self.plateau_losses)
             self.epoch_metric = self.epoch_metric + group.sum(metric.clone())
             self.epoch_batches += 1
+
+    def follow(self, value: float, better: str):
+        """Instead of losses, plateau follows a metric of the validations, of which `better` is 'lower' or 'higher'."""
+        self.plateau.update(value if better == 'lower' else -value)
 
     def finish_epoch(self):
         if self.epoch_batches:

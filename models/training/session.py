@@ -1,5 +1,6 @@
 """A training run and its folder: how it is resumed, what is recorded when it begins, and what it prints at the end."""
 import itertools
+import math
 import shlex
 import time
 from contextlib import contextmanager
@@ -7,12 +8,13 @@ from pathlib import Path
 
 import torch
 
-from models.nets.layers import BatchNorm2d
+from models.training.accumulate import update_lines
 from models.training.progress import Progress
 from models.training.recovery import Recovery
 from models.training.saving import Checkpoints, NoCheckpoints, SavePolicy
 from models.training.state import TrainingState
-from util.checkpoint import retention
+from models.validation.validation import Validation
+from util.checkpoint import layout, retention
 from util.checkpoint.lock import claim
 from util.console import as_duration, say, warn
 from util.images import as_numbers, image_grid, save_image, tensor_to_image
@@ -27,10 +29,10 @@ class Session:
     """One start of a training run.
 
     Until `begin`, nothing in the run folder is changed. `record` opens everything that the run writes. `previews()`
-    gives the batches of the validation images.
+    gives the batches of the fixed images that show progress, and says what they are.
     """
 
-    def __init__(self, opt, trainer, loader, previews, folder: Path):
+    def __init__(self, opt, trainer, loader, previews, folder: Path, validation: Validation):
         self.opt = opt
         self.trainer = trainer
         self.model = trainer.model
@@ -39,8 +41,10 @@ class Session:
         self.previews = previews
         self.folder = folder
         self.group = self.model.runtime.group
-        self.state = TrainingState(trainer, folder, opt.as_dict())
+        self.validation = validation
+        self.state = TrainingState(trainer, folder, opt.as_dict(), validation)
         self.label = f'iter_{opt.load_iter}' if opt.load_iter else opt.epoch
+        self.stopped = False    # before the end, by a signal or the time limit
         self.progress, self.log_lengths = Progress(epoch=opt.epoch_count), {}
         if opt.continue_train:
             self.resume()
@@ -53,6 +57,8 @@ class Session:
         opt = self.opt
         epoch_count = opt.epoch_count if 'epoch_count' in opt.given else None
         self.progress, self.log_lengths = self.state.resume(self.label, epoch_count, 'cpu_threads' in opt.given)
+        self.validation.best.load_state_dict(self.group.first(self.validation.best.state_dict))
+        self.progress.ended_early = self.validation.best.exhausted
         if 1 < self.progress.epoch_size != len(self.dataset):
             warn(f'the dataset now has {len(self.dataset)} images; it had {self.progress.epoch_size} when '
                  f'{self.label} was saved')
@@ -92,6 +98,8 @@ class Session:
 
     def say_finished(self):
         cures = ['raise --n_epochs, --n_epochs_decay or --max_iters to continue']
+        if self.progress.ended_early:
+            cures = ['raise --early_stop to continue (0: to the end)']
         if self.is_copy:
             cures.append(self.command_to_start)
         elif 'dataroot' in self.opt.given:
@@ -140,6 +148,8 @@ class Session:
         if not self.group.is_main:
             return line
         kept = retention.promote_to_latest(self.folder, self.label, progress.state_dict())
+        if self.validation.replaces_best and (label := retention.set_aside(self.folder, layout.BEST)):
+            say(f'{layout.BEST} was not chosen by the same metric on the same images; it is now {label}')
         loss_log.cut_back(self.folder, self.log_lengths)
         if kept:
             line += (f'; the previous latest is kept as {kept}, and checkpoints of later epochs will be overwritten')
@@ -163,7 +173,7 @@ class Session:
             self.visualizer = visualizer
             known = [f'The number of training images = {len(self.dataset)}', self.model.describe_networks(opt.verbose),
                      f'device: {runtime.description}, seed {opt.seed}', *self.trainer.start_lines,
-                     *update_lines(self.trainer, keeps_size=opt.update_size > 0)]
+                     *self.validation.lines, *update_lines(self.trainer, keeps_size=opt.update_size > 0)]
             for line in filter(None, [*lines, *known]):
                 visualizer.line(line)
             checkpoints = NoCheckpoints(self.trainer, policy, self.progress)
@@ -172,50 +182,79 @@ class Session:
             with Signals(opt.max_minutes) as self.signals, checkpoints:
                 self.checkpoints = checkpoints
                 self.recovery = Recovery(opt.on_nonfinite, self.state, checkpoints)
+                if self.validation.missed:
+                    self.end_epoch(self.progress.epoch_size)
                 yield self
             self.print_end()
         self.group.close()
 
+    def finish_epoch(self, seconds: float):
+        """After the last batch of an epoch, or a signal that stops the run before it."""
+        progress = self.progress
+        if self.signals.stop and not progress.finished:
+            self.stop()
+            return
+        iters = progress.epoch_iter
+        epoch = progress.finish_epoch()
+        self.end_epoch(iters)
+        if self.stopped:
+            return
+        self.visualizer.line(f'End of epoch {epoch} / {progress.last_epoch_text} \t Time Taken: {seconds:.0f} sec')
+
+    def end_epoch(self, iters: int):
+        """Validate, adapt the learning rate and save, after an epoch of `iters` images; or stop the run."""
+        progress = self.progress
+        epoch = progress.epoch - 1
+        self.validation.missed = False
+        improved = self.validate(iters) if self.validation.due(progress) else False
+        if self.validation.missed:
+            self.stop()
+            return
+        before = self.trainer.finish_epoch(progress)
+        self.checkpoints.after_epoch(epoch, improved)
+        self.visualizer.line(f'learning rate {before:.7f} -> {self.trainer.learning_rate:.7f}')
+
+    def validate(self, iters: int) -> bool:
+        """Compute the metrics; True if the model is the best so far. A signal may interrupt it: then it is missed."""
+        progress, validation = self.progress, self.validation
+        self.checkpoints.finish_save()      # if the best could not be saved, another one is the best
+        self.trainer.gather_state()
+        record = validation.run(progress, iters, self.may_continue, lambda: self.visualizer.alive(progress))
+        validation.missed = record is None and not progress.finished
+        if record is None:
+            return False
+        self.visualizer.metrics(progress, record, validation.describe(record))
+        if self.opt.plateau_metric:
+            value = record['metrics'].get(validation.best.metric)
+            self.trainer.schedule.follow(math.nan if value is None else value, validation.best.better)
+        if validation.best.exhausted and not progress.finished:
+            progress.ended_early = True
+            self.visualizer.stopped(f'--early_stop {self.opt.early_stop}')
+            self.visualizer.line(f'stopping early: no better {validation.best.metric} in the last '
+                                 f'{validation.best.stale} validations (--early_stop)')
+        return record['best']
+
+    def may_continue(self) -> bool:
+        """Within a validation: has nothing asked the run to stop?"""
+        self.agree_on_signals()
+        return not self.signals.stop
+
+    def stop(self):
+        self.stopped = True
+        self.checkpoints.before_stop(self.signals.stop)
+
     def print_end(self):
         stop = self.signals.stop
-        if not stop:
-            self.visualizer.line(f'training finished: {self.folder.absolute()}')
-            return
-        self.visualizer.stopped(stop)
-        here = self.group.size_here
-        launcher = 'python' if self.group.size == 1 else f'torchrun --nproc_per_node {here} --'
         place = shlex.join(['--name', self.opt.name, '--checkpoints_dir', self.opt.checkpoints_dir])
-        self.visualizer.line(f'to resume: {launcher} train.py {place} --continue_train')
-
-
-def update_lines(trainer, keeps_size: bool = False) -> list[str]:
-    """Lines about what an update consists of, if it is more than one batch, and whether that has changed."""
-    model = trainer.model
-    size = trainer.group.size
-    parts = trainer.accumulate
-    lines = []
-    now = model.runtime.group.size
-    if trainer.saved_world_size != now:
-        lines.append(f'trained by {trainer.saved_world_size} process(es) so far and by {now} from now on: the order of '
-                     f'images is the same, but numbers differ by rounding'
-                     + (f'; an update keeps its {trainer.update_size} images' if keeps_size else ''))
-    if not model.owns_full_state:
-        lines.append('one process trains the networks *_A, the other one *_B (--parallel twin)')
-    if trainer.update_size == trainer.batch_size:
-        return lines
-    factors, scopes = [], []
-    if size > 1:
-        factors.append(f'{size} processes')
-        scopes.append('all processes')
-    if parts > 1:
-        factors.append(f'{parts} batches (--accumulate)')
-        scopes.append('each batch alone')
-    together = '=' if trainer.update_size == size * parts * trainer.batch_size else 'without the last ones ='
-    lines.append(f'one update: {" x ".join(factors)} x {trainer.batch_size} images (--batch_size) {together} '
-                 f'{trainer.update_size} images')
-    if any(isinstance(layer, BatchNorm2d) for net in model.nets.values() for layer in net.modules()):
-        lines.append(f'batch norms have the statistics of {", ".join(scopes)}')
-    return lines
+        if stop:
+            self.visualizer.stopped(stop)
+            here = self.group.size_here
+            launcher = 'python' if self.group.size == 1 else f'torchrun --nproc_per_node {here} --'
+            self.visualizer.line(f'to resume: {launcher} train.py {place} --continue_train')
+        else:
+            self.visualizer.line(f'training finished: {self.folder.absolute()}')
+        if best := self.validation.best_line:
+            self.visualizer.line(f'{best}; to test it: python test.py {place} --epoch {layout.BEST}')
 
 
 def dry_run(trainer, batches, images_to_go: int) -> list[str]:

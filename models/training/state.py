@@ -5,6 +5,7 @@ import torch
 
 from models.nets.factory import describe_generator
 from models.training.progress import Progress
+from models.validation.validation import Validation
 from util.checkpoint import damage, layout, store
 from util.checkpoint.manifest import newest_first
 from util.console import note, warn
@@ -39,11 +40,13 @@ class TrainingState:
     Args:
         folder: the run folder.
         options: all options of the run as a dict; they are saved with every checkpoint.
+        validation: the `Validation` of the run.
     """
 
-    def __init__(self, trainer, folder: Path, options: dict):
+    def __init__(self, trainer, folder: Path, options: dict, validation: Validation | None = None):
         self.trainer, self.model = trainer, trainer.model
         self.folder, self.options = folder, options
+        self.validation = validation or Validation()
         self.resumed_options = {}       # of the run as it was saved
 
     # ---- saving
@@ -58,7 +61,8 @@ class TrainingState:
         return store.cpu_copy(dict(
             networks={name: net.state_dict() for name, net in {**nets, **averages}.items()},
             state=dict(options=self.options, progress=progress.state_dict(), networks=list(nets), logs=logs or {},
-                       threads=torch.get_num_threads(), processes=self.model.runtime.group.size),
+                       validation=self.validation.state_dict(), threads=torch.get_num_threads(),
+                       processes=self.model.runtime.group.size),
             training=self.trainer.state_dict()), into)
 
     # ---- loading
@@ -82,6 +86,7 @@ class TrainingState:
                 self.require_state_file(label)
             return Progress(epoch=epoch_count or 1), {}
         self.resumed_options = state['options']
+        self.validation.load(state.get('validation', {}), self.folder)
         progress = Progress(**state['progress'])
         if epoch_count is not None and epoch_count != progress.epoch:
             note(f'--epoch_count {epoch_count} has no effect: {self.folder.absolute()} continues with epoch '
@@ -113,8 +118,8 @@ class TrainingState:
             self.trainer.load_state_dict(training)
         else:
             path = layout.training_path(self.folder, label).absolute()
-            warn(f'{label} is an older checkpoint with weights and counters only ({path} does not exist); optimizers, '
-                 f'pools and random state start from scratch')
+            warn(f'{label} has weights and counters only ({path} does not exist); optimizers, pools and random state '
+                 f'start from scratch')
 
     def roll_back(self, label: str):
         """Load weights, optimizers and pools of a checkpoint; random numbers continue from where they are."""

@@ -8,6 +8,7 @@ from util.registry import nearest
 from . import exported
 
 MANIFEST = '_manifest.json'
+BEST = 'best'       # the label of the best checkpoint by a metric: without a training file, and never deleted
 FULL_STATES = 3     # so many of the newest checkpoints keep their training file
 
 
@@ -40,7 +41,7 @@ def relabel(file: str, label: str, new_label: str) -> str:
 
 
 def is_regular(label: str) -> bool:
-    """False for labels that training does not give: copies that users made."""
+    """False for the best checkpoint, and for labels that training does not give: copies that users made."""
     return re.fullmatch(r'latest|\d+|iter_\d+', label) is not None
 
 

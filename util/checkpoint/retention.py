@@ -84,12 +84,33 @@ def keep_previous_latest(folder: Path, aside: Path) -> str:
         return ''
     label = f'iter_{manifest.progress["total_iters"]}' if manifest and 'total_iters' in manifest.progress else 'latest'
     label = layout.free_label(folder, label)
-    for path in paths:
-        link_or_copy(path, aside / layout.relabel(path.name, 'latest', label))
-    if manifest:
-        files = {layout.relabel(name, 'latest', label): entry for name, entry in manifest.files.items()}
-        write_manifest(aside, replace(manifest, label=label, files=files, kept=True))
+    copy_set(folder, 'latest', aside, label, kept=True)
     return label
+
+
+def set_aside(folder, label: str) -> str:
+    """Give a checkpoint the first free label of `<label>.1`, ..., which is returned; '' if there is none."""
+    folder = Path(folder)
+    paths = [path for path in layout.existing_files(folder, label) if path.is_file()]
+    if not paths:
+        return ''
+    free = layout.free_label(folder, label)
+    with new_set(folder, free) as aside:
+        copy_set(folder, label, aside, free)
+    for path in (*paths, layout.manifest_path(folder, label)):
+        path.unlink(missing_ok=True)
+    return free
+
+
+def copy_set(folder: Path, label: str, aside: Path, new_label: str, **changes):
+    """Add the files of a checkpoint to a new set under another label, with `changes` of its manifest."""
+    for path in layout.existing_files(folder, label):
+        if path.is_file():
+            link_or_copy(path, aside / layout.relabel(path.name, label, new_label))
+    manifest = read_manifest(folder, label)
+    if manifest:
+        files = {layout.relabel(name, label, new_label): entry for name, entry in manifest.files.items()}
+        write_manifest(aside, replace(manifest, label=new_label, files=files, **changes))
 
 
 def link_or_copy(source: Path, target: Path):

@@ -41,6 +41,8 @@ def write_set(folder, label: str, files: dict, progress: dict, also=()):
         serial = next_serial(folder)
         for name in (label, *also):
             renamed = {layout.relabel(file, label, name): write for file, write in files.items()}
+            if name == layout.BEST:     # to translate, and to start other runs: no optimizers are needed
+                renamed.pop(layout.training_path(folder, name).name, None)
             entries = {file: write_file(aside / file, write) for file, write in renamed.items()}
             write_manifest(aside, Manifest(name, serial, progress, entries, timestamp()))
 

@@ -19,8 +19,14 @@ class Monitor:
     def losses(self, record: dict) -> None:
         """Show a line of losses.jsonl: epoch, iters, total_iters, lr, time, images_per_s, ..., losses {name: value}."""
 
+    def metrics(self, record: dict) -> None:
+        """Show a validation, a line of losses.jsonl: epoch, iters, total_iters, metrics {name: value or None}."""
+
     def images(self, progress, images: dict, kind: str) -> None:
-        """Show images {label: (H, W, 3) uint8 array}; `kind` is 'train' or 'validation'."""
+        """Show images {label: (H, W, 3) uint8 array}.
+
+        `kind` is 'train', or for the fixed images 'validation', 'test' or 'fixed_training', by where they are from.
+        """
 
     def flush(self) -> None:
         """Send what the calls so far have collected. `Background` calls this after each batch of calls."""
@@ -40,6 +46,10 @@ class Guarded(Monitor):
     def losses(self, record):
         if self._monitor:
             self._attempt(lambda: self._monitor.losses(record))
+
+    def metrics(self, record):
+        if self._monitor:
+            self._attempt(lambda: self._monitor.metrics(record))
 
     def images(self, progress, images, kind):
         if self._monitor and images:
@@ -87,6 +97,8 @@ class Background(Monitor):
             self._records.append(record)
             self._waiting.notify()
 
+    metrics = losses
+
     def images(self, progress, images, kind):
         with self._waiting:
             self._images[kind] = copy.copy(progress), images  # training changes its own `progress`
@@ -121,7 +133,8 @@ class Background(Monitor):
 def calls(monitor: Monitor, records: list, images: dict):
     """(step, call) for each of them."""
     for record in records:
-        yield record['total_iters'], lambda record=record: monitor.losses(record)
+        show = monitor.metrics if 'metrics' in record else monitor.losses
+        yield record['total_iters'], lambda record=record, show=show: show(record)
     for kind, (progress, shown) in images.items():
         yield progress.total_iters, lambda shown=(progress, shown, kind): monitor.images(*shown)
 

@@ -1,5 +1,6 @@
 """Which monitors a run has next to its log files and live page: visdom, TensorBoard, wandb, in any combination."""
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 from util.console import warn
@@ -32,7 +33,7 @@ def visdom(opt, folder, notify):
     def make():
         from util.monitors.curves import read_jsonl
         from util.monitors.visdom import VisdomMonitor
-        history = read_jsonl(log, log_size) if log_size else ()
+        history = chain(read_jsonl(log, log_size), read_jsonl(log, log_size, 'metrics')) if log_size else ()
         return VisdomMonitor(opt.name, opt.as_dict(), history, notify=notify, **visdom_settings(opt, folder, notify))
 
     return Background('visdom', make, notify, interval=1.0, start_seconds=30.0)

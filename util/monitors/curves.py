@@ -77,26 +77,36 @@ class Window:
         return float(f'{total / n:.5g}') if n and math.isfinite(total) else None
 
 
-def record_of(line: str | bytes) -> dict | None:
-    """The report of losses in a line of losses.jsonl; None if it is incomplete after a crash, or not a report."""
+def record_of(line: str | bytes, what: str = 'losses') -> dict | None:
+    """The report of losses, or of 'metrics', in a line of losses.jsonl; None if it is incomplete after a crash, or
+    another report.
+    """
     try:
         record = json.loads(line)
     except ValueError:
         return None
-    is_report = (isinstance(record, dict) and isinstance(record.get('losses'), dict)
+    is_report = (isinstance(record, dict) and isinstance(record.get(what), dict)
                  and all(isinstance(record.get(name), (int, float)) for name in ('epoch', 'total_iters'))
-                 and all(isinstance(value, (int, float)) for value in record['losses'].values()))
+                 and all(isinstance(value, (int, float)) or (value is None and what == 'metrics')
+                         for value in record[what].values()))
     return record if is_report else None
 
 
-def read_jsonl(path: Path, end: float = math.inf) -> Iterator[dict]:
-    """The reports in losses.jsonl, one at a time; only lines within the first `end` bytes."""
+def read_jsonl(path: Path, end: float = math.inf, what: str = 'losses') -> Iterator[dict]:
+    """The reports of losses, or of 'metrics', in losses.jsonl, one at a time; only those in the first `end` bytes."""
     with open(path, 'rb') as file:
         for line in file:
             if file.tell() > end:
                 return
-            if record := record_of(line):
+            if record := record_of(line, what):
                 yield record
+
+
+def as_losses(record: dict) -> dict:
+    """A report of metrics in the form that `Curves` takes; without standard errors, and values that are not finite."""
+    values = {name: value for name, value in record['metrics'].items()
+              if value is not None and name.removesuffix('_se') not in record['metrics'].keys() - {name}}
+    return {**record, 'losses': values}
 
 
 def read_loss_log(path: Path) -> Iterator[dict]:

@@ -47,7 +47,10 @@ def cut_back(folder: Path, lengths: dict[str, int]):
 
 
 class LossLog:
-    """Appends a line to `loss_log.txt` and a JSON object to `losses.jsonl` for each report of losses."""
+    """Appends a line to `loss_log.txt` and a JSON object to `losses.jsonl` for each report of losses.
+
+    Validations are JSON objects with 'metrics' in place of 'losses'.
+    """
 
     def __init__(self, folder: Path):
         folder.mkdir(parents=True, exist_ok=True)
@@ -57,6 +60,10 @@ class LossLog:
 
     def write(self, line: str, record: dict):
         append(self.text, line)
+        self.add(record)
+
+    def add(self, record: dict):
+        """Only to `losses.jsonl`: programs that read `loss_log.txt` know no other lines than those of losses."""
         append(self.json, json.dumps(record))
 
 

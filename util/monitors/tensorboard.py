@@ -22,6 +22,11 @@ class TensorboardMonitor(Monitor):
             if name in record:
                 self._at(step).add_scalar(f'run/{name}', record[name], step)
 
+    def metrics(self, record):
+        for name, value in record['metrics'].items():
+            if value is not None:
+                self._at(record['total_iters']).add_scalar(f'metric/{name}', value, record['total_iters'])
+
     def images(self, progress, images, kind):
         for label, image in images.items():
             self._at(progress.total_iters).add_image(f'{kind}/{label}', image, progress.total_iters,

@@ -10,7 +10,7 @@ import numpy as np
 from util.console import warn
 from util.images import image_grid
 from util.monitors.base import Monitor
-from util.monitors.curves import Curves
+from util.monitors.curves import Curves, as_losses
 from util.monitors.visdom_server import Unreachable, connect
 
 SEND_SECONDS, LONGEST_DELAY, SAVE_SECONDS = 1.0, 30.0, 300.0
@@ -48,7 +48,10 @@ class VisdomMonitor(Monitor):
         self._notify, self._notices = notify, ['']
         self.delivered: bool | None = None          # whether the server has all that was shown before `flush`
         for record in history:
-            self.losses(record)
+            if 'metrics' in record:
+                self.metrics(record)
+            else:
+                self.losses(record)
         if options:
             self._show('options', lambda client, window: client.text(
                 html_table(options), win=window, opts={'title': f'{name} options'}))
@@ -62,8 +65,17 @@ class VisdomMonitor(Monitor):
                 self._curves[kind].add({**record, 'losses': values[kind]})
                 self._show(kind, partial(self._draw_curves, kind))
 
+    def metrics(self, record):
+        """A window for each metric, as each has its own scale."""
+        values = as_losses(record)
+        self._axis = self._axis or 'epoch'
+        for name, value in values['losses'].items():
+            kind = f'metric {name}'
+            self._curves.setdefault(kind, Curves(CURVE_POINTS)).add({**values, 'losses': {name: value}})
+            self._show(kind, partial(self._draw_curves, kind))
+
     def images(self, progress, images, kind):
-        window = 'validation' if kind == 'validation' else 'images'
+        window = {'train': 'images', 'validation': 'validation'}.get(kind, f'{kind} images'.replace('_', ' '))
         caption = f'epoch {progress.epoch}, image {progress.total_iters}'
         if self.columns > 0:
             self._show(window, partial(self._draw_images, images, f'{self.name} {window}', caption))
@@ -119,7 +131,7 @@ class VisdomMonitor(Monitor):
             self._notify(notice)
 
     def _draw_curves(self, kind, client, window):
-        curves, (title, label) = self._curves[kind], CURVES[kind]
+        curves, (title, label) = self._curves[kind], CURVES.get(kind, (kind, kind.partition(' ')[2]))
         series = curves.as_dict()['series']
         y = np.array(list(series.values()), float).T      # None becomes NaN, a gap
         x = np.array(curves.epoch_positions() if self._axis == 'epoch' else curves.as_dict()['x'], float)

@@ -11,6 +11,9 @@ from util.monitors.live_page.page import LivePage
 from util.monitors.loss_log import LossLog, line_of, record_of
 from util.monitors.timing import WaitHint
 
+# of fixed images, for monitors
+KINDS = {'validation': 'validation', 'test': 'test', 'training': 'fixed_training'}
+
 
 class Outlet:
     """Writes files that training can do without: if the disk fails, it warns once and tries again in each epoch."""
@@ -102,6 +105,19 @@ class Visualizer:
         for monitor in self.monitors:
             monitor.losses(record)
 
+    def alive(self, progress):
+        """Call within long work between two steps, so that the page does not look dead."""
+        self.to_page(lambda page: page.step(progress))
+
+    def metrics(self, progress, record: dict, line: str):
+        """Show a validation: `record` is a line of losses.jsonl with 'metrics' {name: value}."""
+        self.line(line)
+        self.log.call(progress.epoch, lambda log: log.add(record))
+        if self.page and self.page.target:
+            self.page.target.metrics(record)
+        for monitor in self.monitors:
+            monitor.metrics(record)
+
     def images(self, progress, visuals: dict):
         """Show the first image of each batch in `visuals`, {label: (N, C, H, W) in [-1, 1]}."""
         images = first_of(visuals, self.bands)
@@ -109,21 +125,24 @@ class Visualizer:
         for monitor in self.monitors:
             monitor.images(progress, images, 'train')
 
-    def validation(self, progress, visuals):
-        """Show the fixed images: `visuals` yields {label: (1, C, H, W) in [-1, 1]} for each of them."""
+    def previews(self, progress, visuals, source: str):
+        """Show the fixed images: `visuals` yields {label: (1, C, H, W) in [-1, 1]} for each of them.
+
+        `source` says what they are: 'validation', 'test' or 'training' images.
+        """
         try:
             samples = [first_of(images, self.bands) for images in visuals]
         except UserError as error:      # the networks cannot process an image: not a reason to stop training
             if self.validates:
-                warn(f'the validation images are not shown: {error}')
+                warn(f'the fixed {source} images are not shown: {error}')
             self.validates, samples = False, []
         if not samples:
             return
-        self.to_page(lambda page: page.validation(progress, samples))
+        self.to_page(lambda page: page.validation(progress, samples, source))
         images = {f'{label} {index}': image for index, sample in enumerate(samples)
                   for label, image in sample.items()}
         for monitor in self.monitors:
-            monitor.images(progress, images, 'validation')
+            monitor.images(progress, images, KINDS[source])
 
 
 class NoVisualizer:
@@ -140,7 +159,7 @@ class NoVisualizer:
     def nothing(self, *_):
         """The first process does it."""
 
-    line = step = losses = images = validation = stopped = nothing
+    line = step = alive = losses = metrics = images = previews = stopped = nothing
 
 
 def live_page(opt, folder: Path, total_images: int, progress, device: str, notify) -> LivePage:

@@ -31,8 +31,13 @@ class WandbMonitor(Monitor):
         extra = {key: record[key] for key in ('epoch', 'lr', 'images_per_s') if key in record}
         self._run.log({**record['losses'], **extra}, step=record['total_iters'])
 
+    def metrics(self, record):
+        """Log the values of a validation as `metric/<name>`."""
+        self._run.log({f'metric/{name}': value for name, value in record['metrics'].items() if value is not None},
+                      step=record['total_iters'])
+
     def images(self, progress, images, kind):
-        """Log training images as `results/<label>`, validation images as `validation/<label>`."""
+        """Log training images as `results/<label>`, fixed images as `<kind>/<label>`."""
         group = 'results' if kind == 'train' else kind
         logged = {f'{group}/{label}': self._image(image, caption=label) for label, image in images.items()}
         self._run.log(logged, step=progress.total_iters)

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from util.files import atomic_write
 from util.monitors.curve_plot import COLORS, MARKERS
-from util.monitors.curves import Curves, read_jsonl
+from util.monitors.curves import Curves, as_losses, read_jsonl
 from util.monitors.health import Health
 from util.monitors.live_page.snapshots import Snapshots, names_in, write_image
 
@@ -48,9 +48,13 @@ class LivePage:
         self.health = health or Health()
         log = folder / 'losses.jsonl'
         self.curves, self.pace = Curves(records=read_jsonl(log) if log.is_file() else ()), Pace(progress)
+        self.metric_curves, self.best = Curves(), None
+        for record in read_jsonl(log, what='metrics') if log.is_file() else ():
+            self.add_metrics(record)
         self.last_report = {}
         self.epochs, self.labels = epochs_with_images(self.folder / 'images', progress.epoch)
         self.written_epoch = self.version = 0   # the last epoch whose images this process wrote; images seen then
+        self.source = 'validation'      # of the fixed images
         self.validation_set = Snapshots(self.folder / 'val', progress)
         self.last_images = {}
         self.changed = False    # since the last write of data.js
@@ -75,6 +79,17 @@ class LivePage:
         self.last_report, self.changed = record, True
         self.health.losses(record)
 
+    def metrics(self, record: dict):
+        """Add a validation, a line of losses.jsonl, to the next write."""
+        self.add_metrics(record)
+        self.changed = True
+
+    def add_metrics(self, record: dict):
+        self.metric_curves.add(as_losses(record))
+        if record.get('best'):
+            name = record.get('best_metric')
+            self.best = dict(metric=name, value=record['metrics'].get(name), epoch=record['epoch'])
+
     def images(self, progress, images: dict):
         """Show training images {label: (H, W, 3) uint8}. Written: the first of an epoch, and every `html_freq`."""
         samples = [images, self.last_images] if self.last_images else [images]
@@ -92,8 +107,12 @@ class LivePage:
             self.write_page()
         self.changed = True
 
-    def validation(self, progress, samples: list[dict]):
-        """Show the fixed images: {label: (H, W, 3) uint8} for each of them, in the same order each time."""
+    def validation(self, progress, samples: list[dict], source: str = 'validation'):
+        """Show the fixed images: {label: (H, W, 3) uint8} for each of them, in the same order each time.
+
+        `source` says what they are: 'validation', 'test' or 'training' images.
+        """
+        self.source = source
         self.health.images(progress.epoch, samples, 'validation')
         self.validation_set.add(progress, samples)
         self.changed = True
@@ -121,9 +140,10 @@ class LivePage:
                 total_iters=progress.total_iters, total_images=self.total_images, rate=self.pace.rate(progress),
                 elapsed=self.pace.elapsed, continued_at=self.resumed_at,
                 lr=self.last_report.get('lr'), data_wait=self.last_report.get('data_wait')),
-            curves=self.curves.as_dict(), health=list(self.health.notes.values()),
+            curves=self.curves.as_dict(), metrics=self.metric_curves.as_dict(), best=self.best,
+            health=list(self.health.notes.values()),
             epochs=ranges(self.epochs), labels=self.labels, version=self.version, width=self.image_width,
-            validation=self.validation_set.as_dict(), options=self.options)
+            validation=dict(self.validation_set.as_dict(), source=self.source), options=self.options)
 
     def write_page(self):
         """Write index.html: the images, which need no JavaScript, and the script that shows the rest."""

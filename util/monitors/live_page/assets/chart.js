@@ -51,7 +51,7 @@ function alone(values, k) { return [-1, 0, 1].map(d => (values[k + d] ?? null) =
 // set([{label, x: [...], y: [... or null], epoch: [...]}]) redraws them and keeps zoom, scale and hidden curves.
 class Chart {
   constructor(box) {
-    this.series = []; this.hidden = new Set(); this.log = false; this.width = 1; this.zoom = null; this.drag = null;
+    this.series = []; this.hidden = new Set(); this.log = false; this.width = 1; this.zoom = null; this.drag = null; this.fromZero = true;
     this.canvas = element('canvas', {tabIndex: 0});
     this.canvas.setAttribute('role', 'img');
     this.canvas.setAttribute('aria-label', 'curves; drag to zoom, double-click to reset');
@@ -162,7 +162,7 @@ class Chart {
     });
     if (low > high) [low, high] = this.log ? [0.1, 1] : [0, 1];
     if (this.log) [low, high] = [Math.log10(low), Math.log10(high)];
-    else if (low > 0) low = 0;
+    else if (low > 0 && this.fromZero) low = 0;
     const margin = 0.05 * (Math.max(high - low, Math.abs(high) / 1000) || 1);
     return {shown, x0, x1: Math.max(x1, x0 + 1), low: low - (low ? margin : 0), high: high + margin};
   }

@@ -94,10 +94,30 @@ function showCurves(data) {
   page.chart.set(Object.entries(series).map(([label, y]) => ({label, x, y, epoch})));
 }
 
+// A chart for each metric, as each has its own scale.
+function showMetrics(data) {
+  const {x, epoch, series} = data.metrics, names = Object.keys(series), best = data.best;
+  page.metrics.hidden = !names.length;
+  for (const name of names) {
+    if (!page.metricCharts.has(name)) {
+      const box = element('div', {}, element('h3', {textContent: name}));
+      page.metricGrid.append(box);
+      page.metricCharts.set(name, new Chart(box));
+      page.metricCharts.get(name).fromZero = false;
+    }
+    page.metricCharts.get(name).set([{label: name, x, y: series[name], epoch}]);
+  }
+  page.bestLine.textContent = best ? `Best ${best.metric}: ${short(best.value)} after epoch ${best.epoch} (checkpoint best)` : '';
+}
+
+const SOURCES = {validation: 'Validation images over time', test: 'Test images over time (there are no validation images)',
+  training: 'Training images over time (there are no validation images)'};
+
 function showValidation(data) {
   const v = data.validation, last = v.times.length - 1;
   page.validation.hidden = last < 0 || !v.samples;
   if (page.validation.hidden) return;
+  page.validation.firstChild.textContent = SOURCES[v.source];
   page.slider.max = last;
   if (page.snapshot === null || page.snapshot > last) page.slider.value = last;
   const at = Number(page.slider.value), moment = v.times[at];
@@ -168,6 +188,11 @@ function build() {
   page.health = part('Health', 'health');
   const curves = part('Losses', 'losses');
   page.chart = new Chart(curves);
+  page.metrics = part('Validation metrics', 'metrics');
+  page.bestLine = element('p', {className: 'soft'});
+  page.metricGrid = element('div', {className: 'metrics'});
+  page.metricCharts = new Map();
+  page.metrics.append(page.bestLine, page.metricGrid);
   page.validation = part('Validation images over time', 'validation');
   page.slider = element('input', {type: 'range', min: 0, max: 0, value: 0, oninput: slide});
   page.slider.setAttribute('aria-label', 'time');
@@ -184,7 +209,7 @@ window.pixmorph = data => {
   else if (data.updated !== page.data.updated) page.heard = page.since = Date.now();
   page.data = data;
   page.polling = data.state === 'running' && !(silence(data) && Date.now() - page.since > 1000 * (60 + 5 * data.expected));
-  for (const show of [showState, showHealth, showCurves, showValidation, showNewest, showEpochs, showOptions]) show(data);
+  for (const show of [showState, showHealth, showCurves, showMetrics, showValidation, showNewest, showEpochs, showOptions]) show(data);
 };
 
 function load() {
