@@ -64,10 +64,10 @@ class BaseModel(Objectives, Translating):
     # ---- networks and optimizers
 
     def define_G(self, input_nc: int, output_nc: int) -> nn.Module:
-        """The generator that --netG, --ngf, --norm, --no_dropout and --antialias describe."""
+        """The generator that --netG, --ngf, --norm, --no_dropout, --antialias and --upsample describe."""
         opt = self.opt
         net = networks.create_generator(opt.netG, input_nc, output_nc, opt.ngf, opt.norm, not opt.no_dropout,
-                                        opt.antialias, **self.options_of_net(opt.netG))
+                                        opt.antialias, opt.upsample, **self.options_of_net(opt.netG))
         return self.normalized(self.prepare(net))
 
     def define_D(self, input_nc: int) -> nn.Module:

@@ -45,7 +45,8 @@ class BicycleGANModel(BaseModel):
     translation = 'codes'       # not a function of the image alone
     translates_single = True
     excludes = {'gan_mode': {'wgangp': 'its discriminators have several scales'},
-                'netD': {'pixel': 'its discriminators have several scales'}}
+                'netD': {'pixel': 'its discriminators have several scales'},
+                'upsample': {'resize': 'its U-Net sees a code, and has transposed convolutions'}}
     loss_names = ('G_GAN', 'G_GAN2', 'G_L1', 'KL', 'z_L1', 'D', 'D2')
     plateau_losses = ('G_L1',)
     target = ('rec_B', 'real_B')

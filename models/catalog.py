@@ -7,6 +7,7 @@ DEFAULT_MODEL = 'cycle_gan'         # of train.py, as in the reference
 NORMS = ('batch', 'instance', 'none', 'syncbatch')
 GAN_MODES = ('vanilla', 'lsgan', 'wgangp', 'hinge')
 AUGMENTATIONS = ('color', 'translation', 'cutout')      # of --diffaug
+UPSAMPLING = ('transposed', 'resize')
 INIT_TYPES = ('normal', 'xavier', 'kaiming', 'orthogonal')
 
 # PatchGAN layers by name; the receptive field is 16, 70 and 286 pixels (pix2pix, section 4.4)

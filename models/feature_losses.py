@@ -37,6 +37,15 @@ def pyramid_loss(vgg: VggPyramid, image: torch.Tensor, target: torch.Tensor) -> 
     return sum(weight * l1_loss(x, y) for weight, x, y in zip(vgg.WEIGHTS, vgg(image), expected, strict=True))
 
 
+def lpips_loss(lpips, image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """LPIPS 0.1 (Zhang et al. 2018, eq. 1), the mean over the images; gray images are seen as RGB."""
+    with full_precision(image.device):
+        image, target = (exact(x).expand(-1, 3, -1, -1) for x in (image, target))
+        with torch.no_grad():
+            expected = lpips.features(target)
+        return lpips.distance(lpips.features(image), expected).mean()
+
+
 def patch_nce(queries: torch.Tensor, keys: torch.Tensor, temperature: float = 0.07) -> torch.Tensor:
     """Cross-entropy of finding, among the keys of an image, the one at the place of the query (CUT, eq. 3).
 

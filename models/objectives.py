@@ -6,8 +6,10 @@ from pathlib import Path
 
 import torch
 
-from models.feature_losses import feature_matching, gradient_difference, pyramid_loss, total_variation
+from models.feature_losses import feature_matching, gradient_difference, lpips_loss, pyramid_loss, total_variation
 from models.losses import GAN_LOSSES, gradient_penalty, r1_penalty
+from models.metrics import weights
+from models.metrics.networks import Networks
 from models.nets.factory import fix_spectral_norms, spectral_norms
 from models.nets.layers import AllReduce
 from models.nets.vgg import VggPyramid
@@ -21,6 +23,8 @@ class Objectives:
     def gan_terms_of_D(self, on_real, on_fake) -> tuple[torch.Tensor, torch.Tensor]:
         """The losses of D on real and on generated images, from its predictions."""
         opt = self.opt
+        if opt.ada_target:
+            self.adapt(on_real)
         if opt.relativistic:
             on_real, on_fake = self.relative(on_real, on_fake), self.relative(on_fake, on_real)
         D_real, D_fake = self.gan_term(on_real, True), self.gan_term(on_fake, False)
@@ -67,6 +71,9 @@ class Objectives:
         opt = self.opt
         if opt.lambda_perceptual > 0:
             self.pyramid = self.read_pyramid()
+        if opt.lambda_lpips > 0:
+            files = {'vgg16': weights.find('vgg16', opt.metric_weights or None)}
+            self.lpips = Networks(files, self.device).lpips('vgg16')
         if opt.lr_D:
             self.lr_scales = {**self.lr_scales, '_D': opt.lr_D / opt.lr}
 
@@ -87,6 +94,9 @@ class Objectives:
                             f'the option')
         if self.opt.spectral_norm_D:
             spectral_norms(netD)
+        if self.opt.ada_target:
+            netD.register_buffer('augment_p', torch.zeros(()))
+            self.critics = [*getattr(self, 'critics', []), netD]
         if self.opt.diffaug != 'none':
             netD.register_forward_pre_hook(lambda _, inputs: (self.augment(*inputs),))
         return netD
@@ -94,9 +104,30 @@ class Objectives:
     def augment(self, x):
         """What D sees of images, real and generated, or of pairs of input and image (--diffaug)."""
         opt = self.opt
-        random = self.group.rows(lambda n: torch.rand(n, 7, device=x.device, dtype=torch.float32), len(x))
+        count = 8 if opt.ada_target else 7
+        random = self.group.rows(lambda n: torch.rand(n, count, device=x.device, dtype=torch.float32), len(x))
         is_pair = x.shape[1] == opt.input_nc + opt.output_nc
-        return augmented(x, opt.diffaug, random, opt.output_nc if is_pair else x.shape[1])
+        changed = augmented(x, opt.diffaug, random[:, :7], opt.output_nc if is_pair else x.shape[1])
+        if not opt.ada_target:
+            return changed
+        return torch.where((random[:, 7] < self.critics[0].augment_p)[:, None, None, None], changed, x)
+
+    @torch.no_grad()
+    def adapt(self, on_real):
+        """Change images for D more often while it is too sure of real ones (Karras et al. 2020, section 3.1).
+
+        The probability goes from 0 to 1 in --ada_kimg thousand images. It is a buffer of the discriminators, so that
+        it is saved with them.
+        """
+        opt = self.opt
+        scales = on_real if isinstance(on_real, list) else [on_real]
+        middle = 0.5 if opt.gan_mode == 'lsgan' else 0.0
+        sure = torch.stack([(scale.float() - middle).sign().mean() for scale in scales]).mean()
+        sure = self.group.sum(self.group.weighted(sure).clone())
+        images = opt.batch_size * self.group.size / len(self.critics)
+        step = (sure - opt.ada_target).sign() * images / (1000 * opt.ada_kimg)
+        for netD in self.critics:
+            netD.augment_p.add_(step).clamp_(0, 1)
 
     def image_terms(self, image, copy, target, features=None, domain: str = '') -> dict[str, torch.Tensor]:
         """Further terms of G's loss by name, for the log: of a generated `image`, and of a `copy` and its `target`.
@@ -114,6 +145,8 @@ class Objectives:
             terms['feat'] = opt.lambda_feat * feature_matching(features(copy), expected)
         if opt.lambda_perceptual > 0:
             terms['perceptual'] = opt.lambda_perceptual * pyramid_loss(self.pyramid, copy, target)
+        if opt.lambda_lpips > 0:
+            terms['lpips'] = opt.lambda_lpips * lpips_loss(self.lpips, copy, target)
         return {f'{name}{domain}': term for name, term in terms.items()}
 
     def read_pyramid(self) -> VggPyramid:

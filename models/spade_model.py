@@ -53,7 +53,7 @@ class SPADEModel(BaseModel):
 
     def define_D(self, input_nc):
         opt = self.opt
-        net = networks.ScaleDiscriminators(input_nc, opt.ndf, opt.n_layers_D, 'instance', opt.num_scales_D)
+        net = networks.ScaleDiscriminators(input_nc, opt.ndf, opt.n_layers_D, opt.norm, opt.num_scales_D)
         return self.regularized(self.prepare(net))
 
     def check_sizes(self):

@@ -138,6 +138,7 @@ class BaseOptions:
         group.add_argument('--antialias', action='store_true', help='filter the features of ResNet generators and PatchGANs where their size changes')
         group.add_argument('--no_antialias', dest='antialias', action='store_false', default=False, help='do not filter, for models that do by default')
 
+        group.add_argument('--upsample', default='transposed', choices=catalog.UPSAMPLING, metavar='HOW', help='how ResNet and U-Net generators double the size: transposed (convolutions), or resize (nearest neighbor, then a convolution), which leaves no checkerboards')
         group.add_argument('--spectral_norm_G', action='store_true', help='spectral norm on the convolutions of the generator')
         group.add_argument('--no_spectral_norm_G', dest='spectral_norm_G', action='store_false', default=False, help='no spectral norm, for models that have it by default')
 

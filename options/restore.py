@@ -8,7 +8,7 @@ from util.console import note, warn
 from util.errors import UserError
 
 ARCHITECTURE = ('model', 'input_nc', 'output_nc', 'ngf', 'ndf', 'netG', 'netD', 'n_layers_D', 'norm', 'no_dropout',
-                'unconditional_D', 'num_scales_D', 'norm_D', 'antialias',
+                'unconditional_D', 'num_scales_D', 'norm_D', 'antialias', 'upsample',
                 'spectral_norm_G', 'spectral_norm_D')
 
 

@@ -20,7 +20,8 @@ from .parser import file_name
 
 # options of the losses that the models here share
 OBJECTIVE = ('relativistic', 'label_smoothing', 'lambda_r1', 'spectral_norm_G', 'spectral_norm_D', 'diffaug',
-             'lambda_feat', 'lambda_perceptual', 'lambda_tv', 'lambda_gdl', 'lr_D', 'n_critic')
+             'ada_target', 'lambda_feat', 'lambda_perceptual', 'lambda_lpips', 'lambda_tv',
+             'lambda_gdl', 'lr_D', 'n_critic')
 
 
 @dataclass
@@ -81,7 +82,8 @@ def options_without_effect(values: dict, given) -> list[str]:
     opt, warnings = choice_of(values), []
     if opt.model['own_networks']:
         warnings += [f'--{name} {opt[name]} has no effect: --model {opt["model"]} has networks of its own'
-                     for name in ('netG', 'netD', 'norm', 'antialias') if name in given]
+                     for name in ('netG', 'netD', 'norm', 'antialias', 'upsample') if name in given
+                     and not (name == 'norm' and opt.model['size_rule'] == 'pyramid')]
     if opt['isTrain'] and models.registry.is_older(opt['model']):
         warnings += [f'--{name} has no effect: --model {opt["model"]} computes its losses itself'
                      for name in OBJECTIVE if name in given]
@@ -355,8 +357,11 @@ def unfit_objective(opt):
         yield f'--label_smoothing needs --gan_mode vanilla or lsgan, not {mode}; drop one of them'
     if opt['lambda_perceptual'] and not opt['perceptual_weights']:
         yield '--lambda_perceptual needs a file with the weights of VGG19 or VGG16; add --perceptual_weights FILE'
-    if opt['lambda_perceptual'] and opt['output_nc'] not in (1, 3):
-        yield f'--lambda_perceptual needs images of 1 or 3 channels, not {opt["output_nc"]}; drop it'
+    for name in ('lambda_perceptual', 'lambda_lpips'):
+        if opt[name] and opt['output_nc'] not in (1, 3):
+            yield f'--{name} needs images of 1 or 3 channels, not {opt["output_nc"]}; drop it'
+    if opt['ada_target'] and opt['diffaug'] == 'none':
+        yield '--ada_target changes how often --diffaug does something; add --diffaug color,translation,cutout'
 
 
 def graph_of_other_steps(opt):

@@ -10,7 +10,7 @@ from .parser import OptionParser, file_name, number, place, whole
 from .restore import load_run, warn_of_lost_options
 
 # what test.py takes over from training; its other options are about testing
-RESTORED = ('model', 'input_nc', 'output_nc', 'ngf', 'netG', 'norm', 'no_dropout', 'antialias', 'spectral_norm_G',
+RESTORED = ('model', 'input_nc', 'output_nc', 'ngf', 'netG', 'norm', 'no_dropout', 'antialias', 'upsample', 'spectral_norm_G',
             'dataset_mode', 'direction', 'preprocess', 'crop_size', 'max_pixels', 'display_winsize', 'range_A', 'range_B', 'bands',
             'bands_A', 'bands_B', 'pages', 'labels_A', 'labels_B', 'dtype_A', 'dtype_B', 'show_bands', 'square_pairs')
 # where the images of the training are; not for a test that has a --dataroot of its own

@@ -77,9 +77,13 @@ class TrainOptions(BaseOptions):
         group.add_argument('--spectral_norm_D', action='store_true', help='spectral norm on the convolutions of D')
         group.add_argument('--no_spectral_norm_D', dest='spectral_norm_D', action='store_false', default=False, help='no spectral norm, for models that have it by default')
         group.add_argument('--diffaug', type=names_of((*catalog.AUGMENTATIONS, 'none')), default='none', metavar='LIST', help='change what D sees at random, for small datasets: color,translation,cutout')
+        group.add_argument('--ada_target', type=number(0, below=1), default=0.0, metavar='X', help='adaptive augmentation: --diffaug with a probability that rises while D is surer of real images than this, such as 0.6; 0: always')
+        group.add_argument('--ada_kimg', type=number(above=0), default=500.0, metavar='K', help='thousands of images in which the probability of --ada_target goes from 0 to 1')
         group.add_argument('--lambda_feat', type=number(0), default=0.0, help='weight of feature matching: L1 on the features of D')
         group.add_argument('--lambda_perceptual', type=number(0), default=0.0, help='weight of the L1 loss on VGG features; needs --perceptual_weights')
         group.add_argument('--perceptual_weights', default='', metavar='FILE', help='weights of VGG19 or VGG16 from torchvision')
+        group.add_argument('--lambda_lpips', type=number(0), default=0.0, help='weight of LPIPS with VGG16, a distance of features that people agree with')
+        group.add_argument('--metric_weights', default='', metavar='FILE', help='file or folder with the weights of the networks that metrics and --lambda_lpips use')
         group.add_argument('--lambda_tv', type=number(0), default=0.0, help='weight of the total variation of generated images')
         group.add_argument('--lambda_gdl', type=number(0), default=0.0, help='weight of the gradient difference loss')
 

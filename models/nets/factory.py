@@ -14,10 +14,12 @@ from .generators import ResnetGenerator, UnetGenerator
 
 
 def create_generator(netG: str, input_nc: int, output_nc: int, ngf: int = 64, norm: str = 'instance',
-                     dropout: bool = False, antialias: bool = False, **own) -> nn.Module:
+                     dropout: bool = False, antialias: bool = False, upsample: str = 'transposed',
+                     **own) -> nn.Module:
     """A generator by name, such as 'resnet_9blocks', 'unet_256' or 'encdec_256'; ValueError for other names.
 
-    `antialias` is for a ResNet, `own` are the options of a network that is a file of its own.
+    `antialias` is for a ResNet, `upsample` is one of `catalog.UPSAMPLING`, `own` are the options of a network that is a
+    file of its own.
     """
     family, depth = parse_netG(netG)
     if family == 'own':
@@ -26,8 +28,9 @@ def create_generator(netG: str, input_nc: int, output_nc: int, ngf: int = 64, no
         net.multiple, net.smallest = getattr(net, 'size_multiple', 1), getattr(net, 'smallest_side', 1)
         return net
     if family == 'resnet':
-        return ResnetGenerator(input_nc, output_nc, ngf, norm, dropout, depth, antialias)
-    return UnetGenerator(input_nc, output_nc, ngf, norm, dropout, n_levels=depth, skips=family == 'unet')
+        return ResnetGenerator(input_nc, output_nc, ngf, norm, dropout, depth, antialias, upsample=upsample)
+    return UnetGenerator(input_nc, output_nc, ngf, norm, dropout, n_levels=depth, skips=family == 'unet',
+                         upsample=upsample)
 
 
 def create_discriminator(netD: str, input_nc: int, ndf: int = 64, n_layers_D: int = 3,

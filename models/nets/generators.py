@@ -22,11 +22,13 @@ class ResnetGenerator(nn.Module):
 
     CycleGAN, appendix 7.2: 6 blocks for 128 px, 9 for 256 px and more. Accepts any size; the output has the size of
     the input if both sides are multiples of 4. `antialias` filters before and after the sizes change (CUT, appendix C).
-    pix2pixHD has 4 convolutions of each kind, `n_downsample`.
+    pix2pixHD has 4 convolutions of each kind, `n_downsample`. `upsample` 'resize' has `resized_convolution`s instead of
+    transposed ones.
     """
 
     def __init__(self, input_nc: int, output_nc: int, ngf: int = 64, norm: str = 'instance',
-                 dropout: bool = False, n_blocks: int = 9, antialias: bool = False, n_downsample: int = 2):
+                 dropout: bool = False, n_blocks: int = 9, antialias: bool = False, n_downsample: int = 2,
+                 upsample: str = 'transposed'):
         super().__init__()
         norm_layer, bias = norm_rule(norm)
         self.multiple = 2**n_downsample
@@ -43,6 +45,9 @@ class ResnetGenerator(nn.Module):
         def up(before, after):
             if antialias:
                 return [Upsample(before), *activated(nn.Conv2d(before, after, 3, 1, 1, bias=bias), after)]
+            if upsample == 'resize':
+                *resize, conv = resized_convolution(before, after, bias)
+                return [*resize, *activated(conv, after)]
             return activated(nn.ConvTranspose2d(before, after, 3, 2, 1, output_padding=1, bias=bias), after)
 
         self.model = Segments(
@@ -103,19 +108,20 @@ class UnetGenerator(nn.Module):
     """
 
     def __init__(self, input_nc: int, output_nc: int, ngf: int = 64, norm: str = 'batch',
-                 dropout: bool = False, n_levels: int = 8, skips: bool = True):
+                 dropout: bool = False, n_levels: int = 8, skips: bool = True, upsample: str = 'transposed'):
         super().__init__()
         self.multiple = self.smallest = 2**n_levels
         widths = [ngf * min(2**level, 8) for level in range(n_levels)]
         inner = None
         for level in reversed(range(1, n_levels)):
             inner = UnetLevel(widths[level - 1], widths[level], inner, norm, skips,
-                              dropout=dropout and 4 <= level <= n_levels - 2)
+                              dropout=dropout and 4 <= level <= n_levels - 2, upsample=upsample)
         _, bias = norm_rule(norm)
         joined = ngf * (2 if skips else 1)
-        layers = nn.Sequential(
-            nn.Conv2d(input_nc, ngf, 4, 2, 1, bias=bias), inner,
-            nn.ReLU(), OutputConvTranspose2d(joined, output_nc, 4, 2, 1), nn.Tanh())
+        last = [OutputConvTranspose2d(joined, output_nc, 4, 2, 1)]
+        if upsample == 'resize':
+            last = resized_convolution(joined, output_nc, kind=OutputConv2d)
+        layers = nn.Sequential(nn.Conv2d(input_nc, ngf, 4, 2, 1, bias=bias), inner, nn.ReLU(), *last, nn.Tanh())
         self.model = nn.Sequential(OrderedDict(model=layers))   # because keys in checkpoints begin with model.model
 
     def forward(self, image):
@@ -136,7 +142,8 @@ class UnetGenerator(nn.Module):
 class UnetLevel(nn.Module):
     """Downsample, apply the inner level, upsample; with `skips`, concatenate input and result along channels."""
 
-    def __init__(self, outer: int, width: int, inside: nn.Module | None, norm: str, skips: bool, dropout: bool):
+    def __init__(self, outer: int, width: int, inside: nn.Module | None, norm: str, skips: bool, dropout: bool,
+                 upsample: str = 'transposed'):
         super().__init__()
         norm_layer, bias = norm_rule(norm)
         self.skips = skips
@@ -144,8 +151,16 @@ class UnetLevel(nn.Module):
         if inside is not None:      # no norm in the bottleneck: with one value per channel, it would return 0
             down += [norm_layer(width), inside]
         joined = width * (2 if skips and inside is not None else 1)
-        up = [nn.ReLU(), nn.ConvTranspose2d(joined, outer, 4, 2, 1, bias=bias), norm_layer(outer)]
+        double = [nn.ConvTranspose2d(joined, outer, 4, 2, 1, bias=bias)]
+        if upsample == 'resize':
+            double = resized_convolution(joined, outer, bias)
+        up = [nn.ReLU(), *double, norm_layer(outer)]
         self.model = Chain(*down, *up, *([Dropout(0.5)] if dropout else []))
 
     def forward(self, x):
         return torch.cat([x, self.model(x)], 1) if self.skips else self.model(x)
+
+
+def resized_convolution(before: int, after: int, bias: bool = True, kind: type = nn.Conv2d) -> list[nn.Module]:
+    """Nearest-neighbor resizing to twice the size, then a 3x3 convolution: no checkerboards (Odena et al. 2016)."""
+    return [nn.Upsample(scale_factor=2), ReflectionPad2d(1), kind(before, after, 3, bias=bias)]

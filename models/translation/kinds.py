@@ -118,7 +118,7 @@ def memory_format(image: torch.Tensor) -> torch.memory_format:
 
 def build_generator(options: dict) -> Translation:
     net = create_generator(options['netG'], options['input_nc'], options['output_nc'], options['ngf'], options['norm'],
-                           not options['no_dropout'], options['antialias'],
+                           not options['no_dropout'], options['antialias'], options.get('upsample', 'transposed'),
                            **{name: options[name] for name in catalog.options_of_net(options['netG'])})
     if options.get('spectral_norm_G'):
         spectral_norms(net)
@@ -166,8 +166,9 @@ CLASSES = {'generator': Translation, 'colors': Colorization, 'styles': StyledTra
 BUILDERS = {'generator': build_generator, 'colors': build_colorization, 'styles': build_styled,
             'pyramid': build_pyramid, 'spade': build_spade}
 LABELLED_OPTIONS = ('input_nc', 'output_nc', 'ngf', 'spectral_norm_G', 'labels')
-OPTIONS = {'generator': ('netG', 'input_nc', 'output_nc', 'ngf', 'norm', 'no_dropout', 'antialias', 'spectral_norm_G'),
-           'colors': ('netG', 'ngf', 'norm', 'no_dropout', 'antialias', 'spectral_norm_G'),
+NET_OPTIONS = ('netG', 'ngf', 'norm', 'no_dropout', 'antialias', 'upsample', 'spectral_norm_G')
+OPTIONS = {'generator': (*NET_OPTIONS, 'input_nc', 'output_nc'),
+           'colors': NET_OPTIONS,
            'pyramid': (*LABELLED_OPTIONS, 'norm', 'n_downsample_global', 'n_blocks_global', 'n_local_enhancers',
                        'n_blocks_local'),
            'spade': (*LABELLED_OPTIONS, 'norm_S', 'n_ups', 'spade_nc'),

@@ -13,8 +13,8 @@ from util.errors import UserError
 from . import kinds
 
 DEFAULTS = {'input_nc': 3, 'output_nc': 3, 'ngf': 64, 'netG': 'resnet_9blocks', 'norm': 'instance',
-            'no_dropout': False, 'antialias': False, 'spectral_norm_G': False, 'style_dim': 8, 'mlp_dim': 256,
-            'n_downsample': 2, 'n_downsample_style': 4, 'n_res': 4, 'pad_type': 'reflect'}
+            'no_dropout': False, 'antialias': False, 'upsample': 'transposed', 'spectral_norm_G': False, 'style_dim': 8,
+            'mlp_dim': 256, 'n_downsample': 2, 'n_downsample_style': 4, 'n_res': 4, 'pad_type': 'reflect'}
 DIRECTIONS = ('AtoB', 'BtoA')
 
 
