@@ -142,7 +142,7 @@ def test_a_converted_munit_is_a_start(trained, started, tmp_path, monkeypatch):
     torch.save(dict(zip('ab', pair, strict=True)), tmp_path / 'gen.pt')
     words = [str(tmp_path / 'gen.pt'), '--name', 'original', '--checkpoints_dir', str(tmp_path)]
     assert run(convert_munit.main, words) == 0
-    model, lines = started('unaligned', '--init_from', tmp_path / 'original')
+    model, lines = started('unaligned', '--init_from', tmp_path / 'original', '--crop_size', 64, '--load_size', 64)
     assert (model.opt.model, model.opt.style_dim, model.opt.mlp_dim) == ('munit', 3, 4)
     for net, weights in zip((model.netG_A, model.netG_B), pair, strict=True):
         assert equal(net.state_dict(), weights)
