@@ -506,6 +506,20 @@ def test_a_row_for_each_direction(start, progress, at_once, browser, index, labe
         assert max(map(len, found)) <= 3 and [label for row in found for label in row] == [*rows[0], *sum(rows[1:], ())]
 
 
+def test_metrics_of_validations(tmp_path, start, progress, at_once):
+    """Values that are not finite are gaps, standard errors have no chart; a page opened again reads the log."""
+    lines = [dict(epoch=n, iters=10, total_iters=10 * n, epoch_size=10, metrics=dict(l1=l1, l1_se=0.5, kid=None),
+                  best_metric='l1', best=n == 2) for n, l1 in ((1, 5.0), (2, 4.0), (3, None))]
+    page = start()
+    page.metrics(lines[0])
+    (tmp_path / 'run' / 'losses.jsonl').write_text(''.join(f'{json.dumps(line)}\n' for line in lines), encoding='utf-8')
+    page = start()
+    page.step(progress)
+    data = data_of(tmp_path)
+    assert data['metrics'] == dict(x=[10, 20, 30], epoch=[1, 2, 3], series=dict(l1=[5.0, 4.0, None]))
+    assert data['best'] == dict(metric='l1', value=4.0, epoch=2) and data['curves']['x'] == []
+
+
 def test_rows_of_validation_images(start, progress, at_once, browser, index):
     page = start(display_winsize=256)
     page.validation(progress, [{label: picture() for label in CYCLEGAN}] * 2)

@@ -27,6 +27,9 @@ class Recorder(Monitor):
     def losses(self, record):
         self.calls.append(('losses', record['total_iters']))
 
+    def metrics(self, record):
+        self.calls.append(('metrics', record['total_iters']))
+
     def images(self, progress, pictures, kind):
         self.calls.append((kind, progress.total_iters))
 
@@ -54,8 +57,9 @@ def test_calls_arrive_in_the_order_of_steps(wrapper):
     monitor.losses(record(5))
     monitor.images(progress, {'real_A': PIXELS}, 'train')
     monitor.losses(record(20))
+    monitor.metrics({'epoch': 1, 'total_iters': 20, 'metrics': {'l1': 1.0}})
     monitor.close()
-    assert target.calls == [('losses', 5), ('train', 10), ('losses', 20), 'close'] and notices == []
+    assert target.calls == [('losses', 5), ('train', 10), ('losses', 20), ('metrics', 20), 'close'] and notices == []
 
 
 def test_a_failure_switches_a_monitor_off_with_one_line(wrapper):
