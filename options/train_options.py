@@ -83,7 +83,6 @@ class TrainOptions(BaseOptions):
         group.add_argument('--lambda_perceptual', type=number(0), default=0.0, help='weight of the L1 loss on VGG features; needs --perceptual_weights')
         group.add_argument('--perceptual_weights', default='', metavar='FILE', help='weights of VGG19 or VGG16 from torchvision')
         group.add_argument('--lambda_lpips', type=number(0), default=0.0, help='weight of LPIPS with VGG16, a distance of features that people agree with')
-        group.add_argument('--metric_weights', default='', metavar='FILE', help='file or folder with the weights of the networks that metrics and --lambda_lpips use')
         group.add_argument('--lambda_tv', type=number(0), default=0.0, help='weight of the total variation of generated images')
         group.add_argument('--lambda_gdl', type=number(0), default=0.0, help='weight of the gradient difference loss')
 
@@ -92,7 +91,7 @@ class TrainOptions(BaseOptions):
         group.add_argument('--val_epoch_freq', type=whole(0, or_word='auto'), default='auto', metavar='N', help='epochs between two validations, 0: never; auto: at least 12 training images for each validation image')
         group.add_argument('--val_max_images', type=whole(1), default=200, metavar='N', help='use at most N validation images of each domain, evenly spread')
         group.add_argument('--val_phase', type=file_name, default='val', help='split of the dataset for validation: val; test, if its images are not needed for anything else')
-        group.add_argument('--metric_weights', default='', metavar='FILE', help='file or folder with the weights of the networks that metrics use')
+        group.add_argument('--metric_weights', default='', metavar='FILE', help='file or folder with the weights of the networks that metrics and --lambda_lpips use')
         group.add_argument('--best_metric', default='', metavar='NAME', help='the metric by which the checkpoint `best` is chosen; default: the first of --val_metrics')
         group.add_argument('--early_stop', type=whole(0), default=0, metavar='N', help='end the run after N validations without a better --best_metric; 0: never')
         group.add_argument('--plateau_metric', action='store_true', help='--lr_policy plateau follows --best_metric, not a loss: its patience counts validations')
