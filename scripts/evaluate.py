@@ -77,6 +77,7 @@ def main(argv, console):
     opt = parse(argv)
     tasks = find_tasks(opt)
     from evaluation import measure, report
+    from evaluation.histogram_plot import write_svg
 
     from models import metrics
     chosen = metrics.split(opt.metrics) if opt.metrics is not None else measure.default_names(
@@ -95,6 +96,11 @@ def main(argv, console):
     for metric in made[0]:
         print(f'{metric.name}: {metric.protocol}')
     write(opt.output or opt.results, contents)
+    for task, measured in zip(tasks, made, strict=True):
+        for metric in measured:
+            if metric.name == 'histogram' and (opt.output or opt.results):
+                name = 'histogram.svg' if task is tasks[0] else f'histogram_{task.direction}.svg'
+                write_svg((opt.output or opt.results) / name, metric.distributions())
 
 
 def write(folder: Path | None, contents: dict):

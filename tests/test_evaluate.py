@@ -4,6 +4,7 @@ import importlib.util
 import json
 import math
 import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -117,6 +118,10 @@ def test_sets_need_no_targets(tmp_path):
     entry = found['metrics']['histogram']
     assert 0 < entry['value'] < 1 and entry['n'] == 4 and entry['low'] is None and 'histogram_L' in entry
     assert found['BtoA']['metrics']['histogram']['value'] != entry['value']
+    root = ElementTree.parse(folder / 'histogram.svg').getroot()
+    assert len(root.findall('{http://www.w3.org/2000/svg}polyline')) == 6 and (folder / 'histogram_BtoA.svg').exists()
+    shown = ' '.join(text.text for text in root.findall('{http://www.w3.org/2000/svg}text'))
+    assert f'L: intersection {entry["histogram_L"]:.3f}' in shown
 
 
 def test_two_folders_and_targets_by_name(tmp_path, capfd):
