@@ -246,7 +246,8 @@ def order_text(table: Table, rows: list[Row], means: dict) -> str:
 
 def markdown(opt, table: Table, rows: list[Row], means: dict) -> str:
     names = list(dict.fromkeys(name for found in means.values() for name in found))
-    names.sort(key=lambda name: table.paper_scores.index(name) if name in table.paper_scores else len(names))
+    names = [*(name for name in table.paper_scores if name in names),
+             *(name for name in names if name not in table.paper_scores)]
     head = ['', *names, *(f'paper: {name}' for name in table.paper_scores)]
     lines = [f'# {table.source}', '', f'{opt.dataroot.name}, {opt.size} px, {opt.epochs} epochs, batch '
              f'{opt.batch_size}, ngf {opt.ngf}, seeds {", ".join(map(str, opt.seeds))}: mean and standard deviation '
