@@ -92,7 +92,7 @@ def train(session):
                 session.recovery.after(error, progress)
             progress.advance(images)
             timer.step_done(images)
-            visualizer.step(progress)
+            visualizer.step(progress, model.get_current_losses)
             if progress.every(opt.display_freq) or progress.at_end:
                 visualizer.images(progress, model.get_current_visuals())
             if progress.every(opt.val_freq) or progress.at_end:

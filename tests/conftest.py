@@ -24,8 +24,7 @@ TINY_TRAINING = [*TINY, '--load_size', '36', '--display_id', '-1', '--seed', '1'
 
 # files of `-m fast`: all their tests together take about a minute on one core
 FAST = {'test_layering', 'test_options', 'test_options_doc', 'test_mistakes', 'test_docs', 'test_losses', 'test_norms',
-        'test_networks', 'test_pool_and_schedule', 'test_health', 'test_trainer', 'test_tiles', 'test_guard',
-        'test_golden'}
+        'test_networks', 'test_pool_and_schedule', 'test_health', 'test_trainer', 'test_guard'}
 
 
 def pytest_addoption(parser):

@@ -161,7 +161,13 @@ def test_run_and_its_files(model, home, tmp_path):
     fakes = {name.rpartition('/')[2] for name in found if name.startswith('web/val/') and 'fake_B' in name}
     assert {name.split('_')[1] for name in fakes} == {'0', '1', '2'}      # all images of the phase test, at the end
     assert {name.split('_')[0] for name in fakes} == {'10'}
-    assert done.stdout.splitlines()[-1].endswith(f': {folder}')
+    lines = done.stdout.splitlines()
+    assert lines[-3].endswith(f': {folder}') and str(folder / 'web' / 'index.html') in lines[-2]
+    assert [str(folder / 'web' / 'index.html') in line for line in lines].count(True) == 2      # at start and end
+    assert lines[-1].endswith(f'test.py --name run --checkpoints_dir {tmp_path}')
+    early = [line for line in lines if line.startswith('step ')]
+    assert [line.split()[1] for line in early] == ['1:', '10:']
+    assert all(set(LOSSES[model]) <= set(line.split()) for line in early)
 
     found = loss_lines(folder)
     assert [(epoch, iters) for epoch, iters, _ in found] == [(1, 2), (1, 4), (2, 1), (2, 3), (2, 5)]

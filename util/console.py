@@ -118,6 +118,10 @@ class ProgressBar:
             self.bar.set_description(description, refresh=False)
             self.bar.update(n_images)
 
+    def show(self, text: str):
+        """Show a text at the end of the bar, from its next update on."""
+        self.bar.set_postfix_str(text, refresh=False)
+
     def line(self, text: str, terminal: bool = True):
         """Print a line; with `terminal=False` only where no bar shows the same."""
         if terminal or self.bar.disable:

@@ -212,7 +212,8 @@ class Session:
             return
         before = self.trainer.finish_epoch(progress)
         self.checkpoints.after_epoch(epoch, improved)
-        self.visualizer.line(f'learning rate {before:.7f} -> {self.trainer.learning_rate:.7f}')
+        if before != self.trainer.learning_rate:
+            self.visualizer.line(f'learning rate {before:.7f} -> {self.trainer.learning_rate:.7f}')
 
     def validate(self, iters: int) -> bool:
         """Compute the metrics; True if the model is the best so far. A signal may interrupt it: then it is missed."""

@@ -1,5 +1,6 @@
 """Sends losses and images of a training run to the console, the log files, the live page and the monitors."""
 import os
+import shlex
 from pathlib import Path
 
 from util.console import ProgressBar, warn
@@ -13,6 +14,7 @@ from util.monitors.timing import WaitHint
 
 # of fixed images, for monitors
 KINDS = {'validation': 'validation', 'test': 'test', 'training': 'fixed_training'}
+EARLY_STEPS = (1, 10, 30, 100)      # are printed, so that a short run shows something
 
 
 class Outlet:
@@ -62,6 +64,10 @@ class Visualizer:
             self.page = Outlet('the live page', lambda: live_page(
                 opt, folder, total_images, progress, device, self.line), progress.epoch)
         self.to_page(lambda page: page.open(progress))
+        self.page_line = f'live page: {(folder / "web" / "index.html").absolute()}' if self.page else ''
+        self.next_line = f'to test it: python test.py {shlex.join(words_of_run(opt))}'
+        if self.page_line:
+            self.line(self.page_line)
         self.monitors = create_monitors(opt, folder, self.line)
 
     def __enter__(self):
@@ -76,6 +82,9 @@ class Visualizer:
             self.page.call(None, lambda page: page.close(self.progress, state))
         for monitor in self.monitors:
             monitor.close()
+        if not error:
+            for line in filter(None, [self.page_line, self.next_line if self.state == 'finished' else '']):
+                self.line(line)
 
     @property
     def shows_images(self) -> bool:
@@ -89,15 +98,24 @@ class Visualizer:
         """Call when the run is stopped before its end; `cause`: the name of a signal, or an option."""
         self.state = f'stopped by {cause}'
 
-    def step(self, progress):
+    def step(self, progress, current_losses=None):
+        """Call after each step; `current_losses()` gives the losses of a step that is shown because it is an early one.
+
+        These are on the terminal only: the logs have lines at multiples of --print_freq.
+        """
         self.progress = progress
         self.bar.advance(progress.last_batch_size, f'epoch {progress.epoch}')
         self.to_page(lambda page: page.step(progress))
+        if current_losses and progress.iteration in EARLY_STEPS:
+            losses = current_losses()
+            self.line(f'step {progress.iteration}: {as_text(losses)}')
+            self.bar.show(as_text(losses))
 
     def losses(self, progress, losses: dict[str, float], timing: dict[str, float], lr: float):
         line, record = line_of(progress, losses, timing), record_of(progress, losses, timing, lr)
         self.log.call(progress.epoch, lambda log: log.write(line, record))
         self.line(f'{line}| {timing["images_per_s"]:.1f} images/s, waiting for data {100 * timing["data_wait"]:.0f} %')
+        self.bar.show(as_text(losses))
         if hint := self.hint.after(timing['data_wait']):
             self.line(hint)
         if self.page and self.page.target:
@@ -159,7 +177,22 @@ class NoVisualizer:
     def nothing(self, *_):
         """The first process does it."""
 
-    line = step = alive = losses = metrics = images = previews = stopped = nothing
+    def step(self, progress, current_losses=None):
+        """The losses of a step are summed over all processes, so all take part."""
+        if current_losses and progress.iteration in EARLY_STEPS:
+            current_losses()
+
+    line = alive = losses = metrics = images = previews = stopped = nothing
+
+
+def as_text(losses: dict[str, float]) -> str:
+    return ' '.join(f'{name} {value:.3f}' for name, value in losses.items())
+
+
+def words_of_run(opt) -> list[str]:
+    """What names this run on a command line."""
+    place = ['--checkpoints_dir', opt.checkpoints_dir] if 'checkpoints_dir' in opt.given else []
+    return ['--name', opt.name, *place]
 
 
 def live_page(opt, folder: Path, total_images: int, progress, device: str, notify) -> LivePage:
