@@ -74,10 +74,12 @@ def prepare(opt):
     from models.training.state import load_networks
     from util.machine.runtime import start_runtime
     from util.results.folder import check_place
-    from util.results.writer import Results
+    from util.results.writer import Results, check_save_as
 
     dataset = create_dataset(opt)
     check_place(opt.results_dir)
+    if opt.save_as:
+        check_save_as(opt.save_as, dataset.image_domains, first_source(dataset))
     runtime = start_runtime(opt.gpu_ids, opt.cpu_threads, opt.seed, 'gpu_ids' in opt.given, opt.precision,
                             opt.deterministic)
     model = create_model(opt, runtime)
@@ -94,6 +96,14 @@ def prepare(opt):
         clipped=[],
         uses_averages=any(path.stem.endswith('_ema') for path in files),
         open_results=partial(Results, opt, dataset.folder_A, model.target, domains=dataset.image_domains))
+
+
+def first_source(dataset) -> str:
+    """The path of the first image, '' if it cannot be read."""
+    try:
+        return dataset[0]['A_paths']
+    except UserError:       # reported with the results
+        return ''
 
 
 def translate(job, results, bar, opt):

@@ -1,4 +1,6 @@
 """How the files of one domain become tensors for the networks: bands, channels, value range, classes."""
+from collections.abc import Callable, Iterable
+
 import numpy as np
 import torch
 from PIL import Image
@@ -98,7 +100,7 @@ class Domain:
         except ValueError as error:
             raise image_error(path, error) from error
 
-    def encode(self, stored, path: str) -> Image.Image | torch.Tensor:
+    def encode(self, stored, path: str, to_unit: Callable | None = None) -> Image.Image | torch.Tensor:
         """A stored image with the channels of the networks: a Pillow image, uint8 (C, H, W), or float32 in [-1, 1]."""
         if not isinstance(stored, np.ndarray):
             return as_channels(stored, self.channels)
@@ -106,7 +108,8 @@ class Domain:
             if self.palette:
                 return as_channels(Image.fromarray(self.palette.to_colors(stored)), self.channels)
             colors = self.colors_of(path, stored)
-            to_unit = np.asarray if self.partners else self.to_unit     # files of partners have ranges of their own
+            if to_unit is None:     # files of partners have ranges of their own
+                to_unit = np.asarray if self.partners else self.to_unit
             unit = channels.seen(self.chosen(stored), self.channels, colors, to_unit)
         except ValueError as error:
             raise image_error(path, error) from error
@@ -137,22 +140,55 @@ class Domain:
     def to_unit(self, pixels: np.ndarray, part: int = 0) -> np.ndarray:
         """Stored values of one of the files of a sample as float32 in [-1, 1]; those outside its range are clipped."""
         ranges.check_finite(pixels)
-        asked = self.asked_ranges[min(part, len(self.asked_ranges) - 1)]
-        unusual = pixels.dtype.kind == 'i' or (pixels.dtype.kind == 'u' and pixels.dtype.itemsize > 2)
-        if unusual and not isinstance(asked, Range):
-            raise ValueError(f'its values of type {pixels.dtype} are from {pixels.min()} to {pixels.max()}; give their '
-                             f'range with --range_{self.name} LO,HI')
-        value_range = asked if isinstance(asked, Range) else ranges.of_type(str(pixels.dtype))
-        if pixels.dtype == np.uint8 and value_range.is_levels:
-            return value_range.to_unit(pixels)
-        outside = value_range.outside(pixels)
-        self.clipped = [self.clipped[0] + outside, self.clipped[1] + pixels.size]
-        if outside > DISAGREES * pixels.size or (outside and not isinstance(asked, Range)
-                                                 and pixels.max() > 1 + ranges.OVERSHOOT):
-            where = 'training used' if self.trained else 'the range is'
-            raise ValueError(f'its values are from {pixels.min():g} to {pixels.max():g}, but {where} {value_range}; '
-                             f'give the range of the values with --range_{self.name} LO,HI')
+        value_range = self.range_for(pixels, part)
+        if pixels.dtype != np.uint8 or not value_range.is_levels:
+            self.judge(pixels.dtype, pixels.size, value_range.outside(pixels), lambda: (pixels.min(), pixels.max()),
+                       part)
         return value_range.to_unit(pixels)
+
+    def asked_range(self, part: int = 0) -> Range | tuple | None:
+        return self.asked_ranges[min(part, len(self.asked_ranges) - 1)]
+
+    def range_for(self, pixels: np.ndarray, part: int = 0) -> Range:
+        asked = self.asked_range(part)
+        return asked if isinstance(asked, Range) else ranges.of_type(str(pixels.dtype))
+
+    def judge(self, dtype: np.dtype, count: int, outside: int, extremes: Callable, part: int = 0):
+        """Count the values of a file that are outside its range; a ValueError if it cannot be the right range.
+
+        `extremes()` returns the smallest and the largest of its `count` values.
+        """
+        given = isinstance(self.asked_range(part), Range)
+        if not given and (dtype.kind == 'i' or (dtype.kind == 'u' and dtype.itemsize > 2)):
+            low, high = extremes()
+            raise ValueError(f'its values of type {dtype} are from {low} to {high}; give their range with '
+                             f'--range_{self.name} LO,HI')
+        self.clipped = [self.clipped[0] + outside, self.clipped[1] + count]
+        if outside > DISAGREES * count or (outside and not given and extremes()[1] > 1 + ranges.OVERSHOOT):
+            low, high = extremes()
+            value_range = self.asked_range(part) if given else ranges.of_type(str(dtype))
+            where = 'training used' if self.trained else 'the range is'
+            raise ValueError(f'its values are from {low:g} to {high:g}, but {where} {value_range}; give the range of '
+                             f'the values with --range_{self.name} LO,HI')
+
+    def check_blocks(self, blocks: Iterable[np.ndarray], path: str):
+        """As `to_unit` checks a whole image, for one that is read in blocks, whose extremes alone say little."""
+        if self.palette:
+            return
+        count = outside = 0
+        extremes = []
+        for block in blocks:
+            values = self.values(block, path)
+            ranges.check_finite(values)
+            outside += self.range_for(values).outside(values)
+            count += values.size
+            extremes += [values.min(), values.max()]
+            extremes = [min(extremes), max(extremes)]
+        self.judge(values.dtype, count, outside, lambda: extremes)
+
+    def encode_window(self, stored: np.ndarray, path: str) -> torch.Tensor:
+        """A window of a file whose values are checked, as numbers (C, h, w); see `encode`."""
+        return self.encode(stored, path, lambda values: self.range_for(values).to_unit(values))
 
     def count_channels(self, path: str) -> int:
         """The channels of all files of a sample."""

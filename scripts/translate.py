@@ -61,7 +61,8 @@ def parse(argv):
     group.add_argument('--gpu_ids', type=device_list, default=None, help='number of the GPU, -1 for the CPU')
     group.add_argument('--precision', default='auto', choices=('auto', 'fp32', 'tf32', 'bf16'))
     group.add_argument('--cpu_threads', type=whole(0, 1024), default=0, help='0: half of the cores')
-    group.add_argument('--max_pixels', type=whole(1), default=50_000_000, metavar='N', help='refuse larger images')
+    group.add_argument('--max_pixels', type=whole(1), metavar='N',
+                       help='refuse larger images; default: 50000000, and any size for TIFF and NPY files with --tile')
     group.add_argument('--verbose', action='store_true', help='show the traceback of an error')
     return parser.parse_args(joined(argv))
 
@@ -79,7 +80,7 @@ def load(opt):
     """The translator on its device."""
     from models import load_translator
     from models.translation.sources import place_of
-    from util.machine.runtime import named_device, start_runtime
+    from util.machine.runtime import keep_freed_memory, named_device, start_runtime
     if opt.device and opt.gpu_ids is not None:
         raise UserError('--device and --gpu_ids both choose the device; drop one of them')
     translator = load_translator(place_of(opt.name, opt.checkpoints_dir), opt.epoch, opt.direction,
@@ -87,6 +88,8 @@ def load(opt):
     device, gpu_ids = named_device(opt.device)
     gpu_ids = opt.gpu_ids or gpu_ids
     runtime = start_runtime(gpu_ids or '0', opt.cpu_threads, 0, bool(gpu_ids), opt.precision)
+    if opt.tile:        # to keep blocks of memory is faster, but takes more of it
+        keep_freed_memory(False)
     say(f'device: {device or runtime.description}')
     translator.to(device or runtime.device)
     return translator.bfloat16() if runtime.precision == 'bf16' else translator
@@ -100,9 +103,10 @@ def files_of(opt, translator):
     translation, recipe = translator.translation(), translator.recipe()
     given = {name: getattr(opt, name) for name in IMAGE_OPTIONS if getattr(opt, name)}
     training = {name: value for name, value in recipe.training.items() if not (opt.bands and name.startswith('bands'))}
-    options = {**training, **given, 'max_pixels': opt.max_pixels}
-    return Files.of_training(options, domains_of(recipe.kind, translator.direction),
-                             (translation.channels_in, translation.channels_out), opt.save_as)
+    streaming = opt.output if opt.tile and opt.interpolate not in ('strip', 'gif') else None
+    return Files.of_training({**training, **given}, domains_of(recipe.kind, translator.direction),
+                             (translation.channels_in, translation.channels_out), opt.save_as, opt.max_pixels,
+                             streaming)
 
 
 def styles_of(opt, translator, files) -> list | None:

@@ -237,6 +237,16 @@ def test_aspect_ratio(ratio, shape, results):
     assert {image.shape[:2] for image in found.values()} == {shape}
 
 
+@pytest.mark.parametrize('extension', ['jpg', 'npy'])
+def test_aspect_ratio_of_every_file_type(extension, results, tmp_path):
+    results('--name', 'pix2pix', '--aspect_ratio', 2, '--save_as', extension)
+    written = list(tmp_path.rglob(f'*_fake_B.{extension}'))
+    assert written
+    for path in written:
+        pixels = np.load(path) if extension == 'npy' else np.asarray(Image.open(path))
+        assert pixels.shape == (128, 64, 3)
+
+
 def test_aspect_ratio_of_an_image_that_is_not_square(results, tmp_path):
     draw_images(tmp_path / 'wide', 1, (64, 32))
     found = results('--name', 'cyclegan', '--model', 'test', '--dataroot', tmp_path / 'wide', '--preprocess', 'none',

@@ -168,6 +168,24 @@ def test_an_export_is_replaced_only_if_asked(run_folder, tmp_path):
     assert [call(*words), call(*words), call(*words, '--overwrite')] == [0, 2, 0]
 
 
+def test_only_our_own_exports_are_replaced(run_folder, tmp_path, capsys):
+    """Not a folder of the user, a model of another program, or an export with files that the user added."""
+    others = {'photos': {'a.png': 'x'}, 'hub': {'config.json': '{"model_type": "other"}'}, 'list': {'config.json': '[]'},
+              'empty': {}, 'file': None}
+    for name, content in others.items():
+        if content is None:
+            (tmp_path / name).write_text('mine')
+            continue
+        (tmp_path / name).mkdir()
+        for file, text in content.items():
+            (tmp_path / name / file).write_text(text)
+    for name, content in others.items():
+        words = [*run_folder, '--format', 'torchscript', '--output', tmp_path / name, '--overwrite']
+        assert call(*words) == 2, name
+        assert capsys.readouterr().err.count('error: ') == 1
+        assert (tmp_path / name).is_file() or {path.name for path in (tmp_path / name).iterdir()} == content.keys()
+
+
 def test_a_missing_library_is_named_with_its_command(run_folder, tmp_path):
     script = f'''import sys; sys.modules['onnx'] = None; sys.argv = ['export.py']
 sys.path[:0] = [{str(ROOT / 'scripts')!r}, {str(ROOT)!r}]

@@ -6,9 +6,10 @@ import torch
 from models import load_translator
 from models.networks import MunitGenerator, create_generator, init_weights
 from models.translation import tiles
+from models.translation.copies import SeededDropout
 from models.translation.maps import FileStore, MemoryStore, Moments
 from models.translation.translator import Translator
-from util.errors import UserError
+from util.errors import ResourceError, UserError
 
 LEVEL = 2 / 255
 NETS = [(netG, norm) for netG in ('resnet_2blocks', 'unet_64', 'encdec_32') for norm in ('instance', 'batch', 'none')]
@@ -91,13 +92,18 @@ def test_maps_in_files_are_the_maps_in_memory(image, tmp_path, monkeypatch):
         assert store.read((..., slice(0, 5), slice(0, 7))).count_nonzero() == values.numel()
 
 
-def test_noise_is_drawn_once_for_each_pixel(image, tmp_path):
-    save(network('resnet_2blocks', 'instance'), tmp_path)
-    weights = create_generator('resnet_2blocks', 3, 3, 4, 'instance', dropout=True).state_dict()
-    torch.save(weights, tmp_path / 'latest_net_G.pth')
+def test_noise_is_drawn_once_for_each_pixel(image, tmp_path, monkeypatch):
+    """If the margins of tiles, or the statistics, saw other noise than the result, there would be seams."""
+    net = init_weights(create_generator('resnet_2blocks', 3, 3, 4, 'instance', dropout=True), 'kaiming')
+    save(net, tmp_path)
+    drawn, forward = [], SeededDropout.forward
+    monkeypatch.setattr(SeededDropout, 'forward', lambda self, x: (drawn.append(x.numel()), forward(self, x))[1])
     translate = load_translator(tmp_path)
-    assert torch.equal(translate(image, tile=64, name='a'), translate(image, tile=64, name='a'))
-    assert not torch.equal(translate(image, tile=64, name='a'), translate(image, tile=64, name='b'))
+    tiled = translate(image, tile=64, name='a')
+    height, width = (-(-side // 4) for side in image.shape[2:])     # of the maps in the blocks, of 16 channels
+    assert len(drawn) > 2 and sum(drawn) == 2 * 16 * height * width
+    assert torch.equal(tiled, translate(image, tile=64, name='a'))
+    assert (tiled - translate(image, tile=64, name='b')).abs().max() > 10 * LEVEL
 
 
 @pytest.mark.parametrize('size', [(1, 1), (3, 200), (64, 64), (129, 65)])
@@ -129,26 +135,35 @@ def test_auto_takes_tiles_only_if_the_image_does_not_fit(tmp_path, monkeypatch):
     translation = load_translator(tmp_path).translation()
     cpu = torch.device('cpu')
     monkeypatch.setattr(tiles, 'free_memory', lambda device: 2**30)
-    assert tiles.tile_side(translation, (300, 200), 'auto', cpu) == 304
+    assert tiles.tile_side(translation, (300, 200), 'auto', cpu) == tiles.WHOLE
     assert tiles.tile_side(translation, (30000, 2000), 'auto', cpu) == tiles.DEFAULT_TILE
     for wrong in (0, 63, -5, 'all', 1.5):
         with pytest.raises(UserError):
             tiles.tile_side(translation, (300, 200), wrong, cpu)
 
 
-def test_tiles_are_halved_when_memory_runs_out(tmp_path, monkeypatch, image, capfd):
+@pytest.mark.parametrize('tile, sides', [(256, [256, 128, 64, 64]), ('auto', [512, 256, 128, 64, 64])])
+def test_tiles_are_halved_when_memory_runs_out(tile, sides, tmp_path, monkeypatch, image, capfd):
+    """It is said once, and later images begin with tiles that fit."""
     save(network('resnet_2blocks', 'instance'), tmp_path)
     translate = load_translator(tmp_path)
-    expected, run, sides = translate(image, tile=64), tiles.translate_with, []
+    expected, run, tried = translate(image, tile=64), tiles.translate_in_tiles, []
 
     def failing(translation, picture, code, side, *rest):
-        sides.append(side)
+        tried.append(side)
         if side > 64:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return run(translation, picture, code, side, *rest)
-    monkeypatch.setattr(tiles, 'translate_with', failing)
-    assert torch.equal(translate(image, tile=256), expected) and sides == [256, 128, 64]
+    monkeypatch.setattr(tiles, 'translate_in_tiles', failing)
+    monkeypatch.setattr(translate, 'computed', lambda *_: failing(None, None, None, tiles.WHOLE))
+    assert torch.equal(translate(image, tile=tile), expected) and torch.equal(translate(image, tile=tile), expected)
+    assert tried == ([tiles.WHOLE] if tile == 'auto' else []) + sides
     assert capfd.readouterr().err.count('note: ') == 1
+    monkeypatch.setattr(tiles, 'translate_in_tiles', lambda *_: failing(None, None, None, tiles.WHOLE))
+    with pytest.raises(ResourceError):
+        translate(image, tile=tile)
+    with pytest.raises(ResourceError, match='--tile auto'):
+        translate(image)
 
 
 def test_moments_add_up():

@@ -12,7 +12,7 @@ from PIL import Image
 from test_cli_train import PROGRAMS, ROOT
 
 from models import load_translator
-from models.networks import create_generator
+from models.networks import MunitGenerator, create_generator
 from util.cli import run
 from util.errors import UserError
 
@@ -181,6 +181,28 @@ def test_styles_come_from_images_codes_and_seeds(home):
     assert torch.equal(between[0], first) and torch.allclose(between[1], (first + second) / 2)
     with pytest.raises(UserError):
         load_translator(run_folder(home, 'cyclegan'))(image, style=example)
+
+
+def test_style_encoders_follow_the_direction(home):
+    """A style is that of an image of the target domain: of B from A to B, by the encoder of B, and the other way."""
+    translate = load_translator(run_folder(home, 'munit'))
+    image, example = photo(home), photo(home, 1)
+    unit = torch.from_numpy(example.copy()).permute(2, 0, 1)[None] / 127.5 - 1
+    codes = {}
+    for direction, target in (('AtoB', 'G_B'), ('BtoA', 'G_A')):
+        net = MunitGenerator(3, 4, 3, 4, n_res=1)
+        net.load_state_dict(torch.load(run_folder(home, 'munit') / f'latest_net_{target}.pth', weights_only=True))
+        with torch.no_grad():
+            expected = net.enc_style(unit).flatten()
+        codes[direction] = translate.encode_style(example, direction)
+        assert torch.allclose(codes[direction], expected, atol=1e-4)
+        assert np.array_equal(translate(image, style=example, direction=direction),
+                              translate(image, style=codes[direction], direction=direction))
+        between = translate.interpolated_styles(2, example, example, direction)
+        assert torch.allclose(between[0], codes[direction])
+    assert not torch.allclose(codes['AtoB'], codes['BtoA'], atol=1e-3)
+    backwards = load_translator(run_folder(home, 'munit'), direction='BtoA')
+    assert torch.allclose(backwards.encode_style(example), codes['BtoA'])
 
 
 def test_noise_depends_on_seed_and_name_alone(home):

@@ -78,6 +78,8 @@ def as_png(pixels: np.ndarray) -> bytes:
 @needs_onnx
 def test_a_page_translates_a_picture(archive, tmp_path):
     index = page_of(tmp_path, archive, network('resnet_1blocks', 'instance'))
+    assert json.loads((tmp_path / 'page' / 'config.json').read_text(encoding='utf-8'))['file_format'] == 'web'
+    assert 'Open index.html' in (tmp_path / 'page' / 'README.md').read_text(encoding='utf-8')
     pixels = np.random.default_rng(0).integers(0, 256, (45, 70, 3), dtype=np.uint8)
     with Browser(tmp_path) as page:
         page.open(index)

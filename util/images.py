@@ -26,15 +26,32 @@ def tensor_to_image(tensor: torch.Tensor, bands: Sequence[int] = ()) -> np.ndarr
     return array[:3].permute(1, 2, 0).contiguous().numpy()
 
 
+def stretched_size(size: tuple[int, int], aspect_ratio: float) -> tuple[int, int]:
+    """(width, height) after --aspect_ratio r: r times higher, or 1/r times wider if r < 1."""
+    width, height = size
+    return (width, int(height * aspect_ratio)) if aspect_ratio >= 1 else (int(width / aspect_ratio), height)
+
+
+def stretched(image: torch.Tensor, aspect_ratio: float, nearest: bool = False) -> torch.Tensor:
+    """(C, H, W) in [-1, 1] after --aspect_ratio, bicubic; `nearest` makes no new values, for label maps."""
+    width, height = stretched_size((image.shape[2], image.shape[1]), aspect_ratio)
+    if (height, width) == image.shape[1:]:
+        return image
+    if nearest:
+        return torch.nn.functional.interpolate(image[None], (height, width), mode='nearest-exact')[0]
+    return torch.nn.functional.interpolate(image[None].float(), (height, width), mode='bicubic', antialias=True)[0]
+
+
 def save_image(array: np.ndarray, path, aspect_ratio: float = 1.0):
     """Write uint8 (H, W, 3) as a file; `aspect_ratio` r makes it r times higher, or 1/r times wider if r < 1."""
+    stretched_picture(array, aspect_ratio).save(path)
+
+
+def stretched_picture(array: np.ndarray, aspect_ratio: float) -> Image.Image:
+    """uint8 (H, W, 3) after --aspect_ratio, bicubic."""
     image = Image.fromarray(array)
-    width, height = image.size
-    if aspect_ratio > 1:
-        image = image.resize((width, int(height * aspect_ratio)), Image.Resampling.BICUBIC)
-    elif aspect_ratio < 1:
-        image = image.resize((int(width / aspect_ratio), height), Image.Resampling.BICUBIC)
-    image.save(path)
+    size = stretched_size(image.size, aspect_ratio)
+    return image if size == image.size else image.resize(size, Image.Resampling.BICUBIC)
 
 
 def swap_domains(sample: dict) -> dict:

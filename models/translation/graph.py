@@ -157,7 +157,7 @@ def side_at(scale: int, tile: int) -> int:
     """The side of the regions of a map, in pixels of the image; coarse maps have large ones, as margins cost more."""
     if scale <= 2:
         return tile
-    return -(-max(2 * tile, 16 * scale) // (2 * scale)) * 2 * scale
+    return -(-max(tile, 16 * scale) // (2 * scale)) * 2 * scale
 
 
 def affine(scale: torch.Tensor, shift: torch.Tensor):

@@ -4,11 +4,11 @@ A network is a graph of maps. A convolution asks for a region of its input that 
 cuts off what the border of the region has spoiled. A norm asks for the statistics of its whole input. So a tile has no
 seam, whatever the norm, and however far a U-Net sees.
 """
-import os
-import tempfile
 from dataclasses import dataclass
 
 import torch
+
+from util.raster.windows import Scratch
 
 HALO = 4            # pixels of the coarser of two maps: a 7x7 convolution, the largest, sees 3 around its own
 LARGEST_STORED = 128    # bytes for each pixel of the image: larger maps are computed again when they are needed
@@ -175,31 +175,17 @@ class FileStore:
     """A map in a temporary file, row by row, with the channels of a pixel together."""
 
     def __init__(self, channels: int, height: int, width: int, device: torch.device):
-        self.width, self.channels = width, channels
+        self.scratch = Scratch((height, width, channels), 'float32')
         self.device = device
-        self.file = tempfile.TemporaryFile()
         self.size = 0               # in memory
         self.open = True
 
-    def spans(self, index):
-        """(position of the first byte, bytes) of each row of a region."""
-        _, rows, columns = index
-        length = 4 * self.channels * (columns.stop - columns.start)
-        for row in range(rows.start, rows.stop):
-            yield 4 * self.channels * (row * self.width + columns.start), length
-
     def read(self, index):
-        _, rows, columns = index
-        shape = (rows.stop - rows.start, columns.stop - columns.start, self.channels)
-        data = b''.join(os.pread(self.file.fileno(), length, start) for start, length in self.spans(index))
-        values = torch.frombuffer(bytearray(data), dtype=torch.float32).view(shape)
-        return values.permute(2, 0, 1)[None].to(self.device)
+        return torch.from_numpy(self.scratch.read(*index[1:])).permute(2, 0, 1)[None].to(self.device)
 
     def write(self, index, x):
-        data = memoryview(x[0].float().permute(1, 2, 0).contiguous().cpu().numpy()).cast('B')
-        for number, (start, length) in enumerate(self.spans(index)):
-            os.pwrite(self.file.fileno(), data[number * length:(number + 1) * length], start)
+        self.scratch.write(*index[1:], x[0].float().permute(1, 2, 0).cpu().numpy())
 
     def close(self):
-        self.file.close()
+        self.scratch.close()
         self.open = False

@@ -32,6 +32,10 @@ class Values:
     dtype: str = ''
     refused: str = ''
 
+    def of_target(self) -> 'Values':
+        """Those of an image of the target domain."""
+        return Values(self.target, refused=self.refused)
+
 
 def values_of(training: dict, names: tuple[str, str]) -> Values:
     """From the options of a training; `names` are the domains of the image and of the result."""
@@ -44,7 +48,33 @@ def values_of(training: dict, names: tuple[str, str]) -> Values:
     return Values(*map(ranges.parse, texts), training.get(f'dtype_{names[1]}', '').partition(',')[0])
 
 
-class ArrayImage:
+class Picture:
+    """The source of a translation, and its target: windows of it are read and written in any order, and repeatedly.
+
+    Attributes:
+        size: (height, width).
+    """
+
+    size: tuple[int, int]
+
+    def read(self, rows=slice(None), columns=slice(None)) -> torch.Tensor:
+        """A window as (N, C, h, w) in [-1, 1]."""
+        raise NotImplementedError
+
+    def start(self, channels: int, out=None):
+        """Make the target, of `channels` channels; `out` if the user gives it."""
+        raise NotImplementedError
+
+    def write(self, rows: slice, columns: slice, image: torch.Tensor):
+        """Set a window of the target to (N, C, h, w) in [-1, 1]."""
+        raise NotImplementedError
+
+    def finish(self):
+        """The target for the user."""
+        raise NotImplementedError
+
+
+class ArrayImage(Picture):
     """An array (H, W, C) as source, and an array as target, of the same type unless the training says otherwise."""
 
     def __init__(self, pixels: np.ndarray, channels: int, values: Values = Values()):
@@ -63,11 +93,9 @@ class ArrayImage:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width)."""
         return self.pixels.shape[:2]
 
     def read(self, rows=slice(None), columns=slice(None)) -> torch.Tensor:
-        """A window as (1, C, h, w) in [-1, 1] on the CPU."""
         window = self.pixels[rows, columns]
         if window.dtype == np.uint8 and window.shape[2] == 3 and self.channels == 1:
             window = np.asarray(Image.fromarray(np.ascontiguousarray(window)).convert('L'))[:, :, None]   # as test.py
@@ -93,7 +121,6 @@ class ArrayImage:
         self.result = np.empty(shape, dtype) if out is None else out
 
     def write(self, rows: slice, columns: slice, image: torch.Tensor):
-        """Set a window of the result to (1, C, h, w) in [-1, 1]."""
         dtype = self.result.dtype.name
         unit = image[0].detach().float().cpu().permute(1, 2, 0).numpy()
         self.result[rows, columns] = (self.values.target or ranges.of_type(dtype)).to_stored(unit, dtype)
@@ -121,7 +148,7 @@ class PillowImage(ArrayImage):
         return Image.fromarray(self.result[:, :, 0] if self.result.shape[2] == 1 else self.result)
 
 
-class TensorImage:
+class TensorImage(Picture):
     """Images (N, C, H, W) or (C, H, W) in [-1, 1], on any device; the result has their type."""
 
     def __init__(self, image: torch.Tensor, channels: int):
@@ -154,6 +181,8 @@ class TensorImage:
 
 def opened(image, channels: int, values: Values = Values()):
     """The source and target for an image of a user; a `UserError` if it cannot be one of `channels` channels."""
+    if isinstance(image, Picture):
+        return image
     if isinstance(image, torch.Tensor):
         return TensorImage(image, channels)
     for kind, source in ((np.ndarray, ArrayImage), (Image.Image, PillowImage)):

@@ -10,35 +10,58 @@ from .graph import Graph
 from .maps import FileStore, Image, MemoryStore
 
 DEFAULT_TILE, SMALLEST_TILE = 512, 64
+WHOLE = 2**30           # side of the tiles of an image that is not divided
 MEMORY_SHARE = 0.25     # of the free memory, for stored maps; the others go to temporary files
+MOST_MEMORY = 2**28     # bytes of stored maps on a CPU; the system keeps files in memory that is free
 WHOLE_COST = 6          # largest map of a network -> peak memory of a whole translation, measured
 
 
-def translate_in_tiles(translation, picture, code, tile, device: torch.device, seed: int = 0):
-    """Translate `picture`, a source and target of `pixels.py`, in tiles of `tile` x `tile` pixels, or 'auto'.
+class Tiling:
+    """How large tiles are. It remembers when memory ran out: later images begin with what was enough."""
 
-    If memory runs out, the tiles are halved, down to 64 pixels.
-    """
-    first = side = tile_side(translation, picture.size, tile, device)
-    with memory_explained(device, cures='another device, or bfloat16', tile=SMALLEST_TILE):
-        while True:
-            try:
-                translate_with(translation, picture, code, side, device, seed)
-                break
-            except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error) or side // 2 < SMALLEST_TILE:
-                    raise
-            side = side // 32 * 16      # still a multiple of 16
-    if side < first:
-        note(f'memory ran out with tiles of {first} pixels; this image was translated with tiles of {side}')
+    def __init__(self):
+        self.limit = WHOLE
+
+    def translate(self, translation, picture, whole, tile, code, device: torch.device, seed: int):
+        """Translate `picture`, a source and target of `pixels.py`.
+
+        Args:
+            whole: function that translates the whole picture, without tiles.
+            tile: the side of the tiles in pixels, or 'auto': the whole picture if it fits into the free memory. If
+                memory runs out, tiles are halved, down to 64 pixels.
+        """
+        side = min(tile_side(translation, picture.size, tile, device), self.limit)
+        with memory_explained(device, cures='another device, or bfloat16', tile=SMALLEST_TILE):
+            while True:
+                try:
+                    if side == WHOLE:
+                        whole()
+                    else:
+                        translate_in_tiles(translation, picture, code, side, device, seed)
+                    return
+                except (RuntimeError, MemoryError) as error:
+                    if not out_of_memory(error) or side // 2 < SMALLEST_TILE:
+                        raise
+                side = self.reduced(side)   # after the error, which keeps tensors alive
+
+    def reduced(self, side: int) -> int:
+        """The side of the tiles after memory ran out."""
+        if side == WHOLE:
+            smaller, what = DEFAULT_TILE, 'the whole image'
+        else:
+            smaller, what = side // 32 * 16, f'tiles of {side} pixels'      # still a multiple of 16
+        if self.limit == WHOLE:
+            note(f'memory ran out with {what}; continuing with tiles of {smaller}, or smaller ones where needed')
+        self.limit = min(self.limit, smaller)
+        return smaller
 
 
 def tile_side(translation, size: tuple[int, int], tile, device: torch.device) -> int:
-    """The side of the tiles in pixels, a multiple of 16; for 'auto' the whole image if it fits into memory."""
+    """The side of the tiles in pixels, a multiple of 16; for 'auto', `WHOLE` if the image fits into memory."""
     if tile == 'auto':
         largest = max(4 * found.channels / found.scale**2 for found in graph_of(translation, size, device).maps)
         whole = WHOLE_COST * largest * size[0] * size[1]
-        tile = max(size) if whole < free_memory(device) / 2 else DEFAULT_TILE
+        return WHOLE if whole < free_memory(device) / 2 else DEFAULT_TILE
     if not isinstance(tile, int) or tile < SMALLEST_TILE and tile < max(size):
         raise UserError(f"tile {tile}: needs a whole number of at least {SMALLEST_TILE}, or 'auto'")
     return -(-tile // 16) * 16
@@ -53,9 +76,11 @@ def graph_of(translation, size: tuple[int, int], device: torch.device, read=None
     return graph
 
 
-def translate_with(translation, picture, code, tile: int, device: torch.device, seed: int):
+def translate_in_tiles(translation, picture, code, tile: int, device: torch.device, seed: int):
     height, width = picture.size
     budget = MEMORY_SHARE * free_memory(device)
+    if device.type == 'cpu':
+        budget = min(budget, MOST_MEMORY)
     stores = []
 
     def read(region):

@@ -14,7 +14,7 @@ from util.machine.seeding import derive_seed
 from . import kinds, pixels
 from .copies import with_noise
 from .sources import Source
-from .tiles import translate_in_tiles
+from .tiles import Tiling
 
 CURES = 'tiles (--tile auto, or tile=512 in Python)'
 
@@ -43,6 +43,7 @@ class Translator:
         self.dtype = torch.float32      # of convolutions; weights stay in float32
         self.lock = threading.Lock()    # while networks are loaded or moved
         self.loaded = {}                # {direction: (translation, recipe)}
+        self.tiling = Tiling()
         self.translation()              # so that all errors are raised here
 
     @property
@@ -68,13 +69,17 @@ class Translator:
         if tile is not None and isinstance(image, torch.Tensor) and image.ndim == 4 and len(image) > 1:
             return torch.cat([self(one[None], style, tile, direction, name) for one in image])
         picture = self.opened(image, direction)
-        code = self.style_code(style, translation, name)
+        code = self.style_code(style, translation, name, direction)
         picture.start(translation.channels_out, out)
+
+        def whole(compute):
+            picture.write(slice(None), slice(None), compute(translation, picture.read(), code, name))
         with torch.inference_mode(), self.precision():
             if tile is None:
-                picture.write(slice(None), slice(None), self.whole(translation, picture.read(), code, name))
+                whole(self.whole)
             else:
-                translate_in_tiles(translation, picture, code, tile, self.device, derive_seed(self.seed, name))
+                self.tiling.translate(translation, picture, lambda: whole(self.computed), tile, code, self.device,
+                                      derive_seed(self.seed, name))
             return picture.finish()
 
     def many(self, images, names, style=None, tile=None, direction: str = '') -> list:
@@ -91,7 +96,7 @@ class Translator:
         if len(images) == 1 or not alike or self.device.type == 'cpu' or tile is not None or mixes_batch(translation):
             return [self(image, style_for(name), tile, direction, name)
                     for image, name in zip(images, names, strict=True)]
-        codes = [self.style_code(style_for(name), translation, name) for name in names]
+        codes = [self.style_code(style_for(name), translation, name, direction) for name in names]
         with torch.inference_mode(), self.precision():
             results = self.whole(translation, torch.cat([picture.read() for picture in pictures]),
                                  torch.cat(codes) if translation.styled else None, names[0])
@@ -101,15 +106,19 @@ class Translator:
         return [picture.finish() for picture in pictures]
 
     def whole(self, translation, image: torch.Tensor, code, name: str) -> torch.Tensor:
-        """The translation of (N, C, H, W); on a CPU one by one, as in test.py, so that batches change nothing."""
+        """`computed`; a `ResourceError` that recommends tiles if memory runs out."""
         height, width = image.shape[-2:]
         with memory_explained(self.device, cures=CURES, size=f'{width}x{height}'):
-            if self.device.type == 'cpu' and len(image) > 1:
-                return torch.cat([self.whole(translation, one[None], code, name) for one in image])
-            net = with_noise(translation, derive_seed(self.seed, name), self.device)
-            image = image.to(self.device)
-            image = image.contiguous(memory_format=kinds.memory_format(image))
-            return net(image, None if code is None else code.expand(len(image), -1, -1, -1))     # one or one each
+            return self.computed(translation, image, code, name)
+
+    def computed(self, translation, image: torch.Tensor, code, name: str) -> torch.Tensor:
+        """The translation of (N, C, H, W); on a CPU one by one, as in test.py, so that batches change nothing."""
+        if self.device.type == 'cpu' and len(image) > 1:
+            return torch.cat([self.computed(translation, one[None], code, name) for one in image])
+        net = with_noise(translation, derive_seed(self.seed, name), self.device)
+        image = image.to(self.device)
+        image = image.contiguous(memory_format=kinds.memory_format(image))
+        return net(image, None if code is None else code.expand(len(image), -1, -1, -1))     # one or one each
 
     # ---- networks
 
@@ -191,19 +200,20 @@ class Translator:
     def interpolated_styles(self, count: int, start, end, direction: str = '') -> torch.Tensor:
         """`count` style codes from `start` to `end`, which are codes, images or seeds, in equal steps."""
         translation = self.need_styles(self.translation(direction))
-        first, last = (self.style_code(style, translation, '').cpu() for style in (start, end))
+        first, last = (self.style_code(style, translation, '', direction).cpu() for style in (start, end))
         return torch.cat([torch.lerp(first, last, step) for step in torch.linspace(0, 1, count)]).flatten(1)
 
     def encode_style(self, image, direction: str = '') -> torch.Tensor:
         """The style code (style_dim) of an image of the target domain."""
-        return self.encoded(image, self.need_styles(self.translation(direction))).flatten().cpu()
+        return self.encoded(image, self.need_styles(self.translation(direction)), direction).flatten().cpu()
 
-    def encoded(self, image, translation) -> torch.Tensor:
-        unit = pixels.opened(image, translation.channels_out).read().to(self.device)
+    def encoded(self, image, translation, direction: str) -> torch.Tensor:
+        values = self.values(direction).of_target()
+        unit = pixels.opened(image, translation.channels_out, values).read().to(self.device)
         with torch.inference_mode(), self.precision():
             return translation.encode_style(unit.contiguous(memory_format=kinds.memory_format(unit))).float()
 
-    def style_code(self, style, translation, name: str) -> torch.Tensor | None:
+    def style_code(self, style, translation, name: str, direction: str) -> torch.Tensor | None:
         """A style of a call as a code (1, style_dim, 1, 1) on the device."""
         if not translation.styled:
             if style is not None:
@@ -213,7 +223,7 @@ class Translator:
             generator = generator_of(10 if style is None else style, name)
             style = torch.randn(translation.style_dim, generator=generator)
         elif not (isinstance(style, torch.Tensor) and style.numel() == translation.style_dim):
-            style = self.encoded(style, translation)
+            style = self.encoded(style, translation, direction)
         return style.reshape(1, -1, 1, 1).to(self.device, torch.float32)
 
     @staticmethod

@@ -4,6 +4,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 
 from data.transforms import size_of
+from models.translation.pixels import Picture
 from util.console import ProgressBar
 from util.errors import UserError
 
@@ -114,9 +115,14 @@ class Work:
         return all(job.target_of(index, count).exists() for index in range(count))
 
 
+def size_of_image(image) -> tuple[int, int]:
+    """(width, height)."""
+    return image.size[::-1] if isinstance(image, Picture) else size_of(image)
+
+
 def batches(pairs, size: int):
     """Lists of up to `size` pairs in a row whose images have one size."""
-    for _, group in groupby(pairs, key=lambda pair: size_of(pair[1])):
+    for _, group in groupby(pairs, key=lambda pair: size_of_image(pair[1])):
         batch = []
         for pair in group:
             batch.append(pair)

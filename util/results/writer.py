@@ -11,7 +11,7 @@ from PIL import Image
 
 from util.console import say
 from util.files import atomic_write
-from util.images import save_image, tensor_to_image
+from util.images import save_image, stretched, stretched_picture, stretched_size, tensor_to_image
 from util.raster.write import extension_for, write_pixels
 from util.results import metrics
 from util.results.folder import as_path, as_text, facts_of, move_other_test_aside, move_unknown_aside, page_facts
@@ -135,11 +135,15 @@ class Results:
             file = f'images/{name}.png'
             save_image(picture, self.new_path(file), self.aspect_ratio)
             return file, file
-        pixels = domain.to_stored(image, *stored) if stored else picture
+        if stored:
+            values = stretched(image, self.aspect_ratio, nearest=domain.palette is not None)
+            pixels = domain.to_stored(values, *stored)
+        else:
+            pixels = np.asarray(stretched_picture(picture, self.aspect_ratio))
         extension = extension_for(source, pixels.dtype.name, pixels.shape[2], self.save_as)
         file = f'images/{name}{extension}'
         write_pixels(self.new_path(file), pixels, source)
-        if extension in SHOWN and is_shown(pixels, picture):
+        if extension in SHOWN and is_shown(pixels, np.asarray(stretched_picture(picture, self.aspect_ratio))):
             return file, file
         view = f'views/{name}.png'
         save_image(picture, self.new_path(view), self.aspect_ratio)
@@ -254,7 +258,16 @@ def is_shown(pixels: np.ndarray, picture: np.ndarray) -> bool:
 def displayed_size(pictures: dict, aspect_ratio: float) -> tuple[int, int]:
     """(width, height) of the first picture in its file."""
     height, width = next(iter(pictures.values())).shape[:2]
-    return (width, int(height * aspect_ratio)) if aspect_ratio >= 1 else (int(width / aspect_ratio), height)
+    return stretched_size((width, height), aspect_ratio)
+
+
+def check_save_as(save_as: str, domains: dict, source: str):
+    """A `UserError` if --save_as cannot hold results in the domains of a model; `source` is the first image."""
+    for domain in domains.values():
+        stored = domain.stored_type(source)
+        if stored:
+            dtype, channels = stored
+            extension_for(source, dtype, channels or domain.channels, save_as)
 
 
 def stem_of(path: str, folder: Path) -> str:
