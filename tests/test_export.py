@@ -170,7 +170,8 @@ def test_an_export_is_replaced_only_if_asked(run_folder, tmp_path):
 
 def test_only_our_own_exports_are_replaced(run_folder, tmp_path, capsys):
     """Not a folder of the user, a model of another program, or an export with files that the user added."""
-    others = {'photos': {'a.png': 'x'}, 'hub': {'config.json': '{"model_type": "other"}'}, 'list': {'config.json': '[]'},
+    others = {'photos': {'a.png': 'x'}, 'hub': {'config.json': '{"model_type": "other"}'},
+              'list': {'config.json': '[]'},
               'empty': {}, 'file': None}
     for name, content in others.items():
         if content is None:
