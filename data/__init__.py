@@ -43,7 +43,7 @@ def create_loader(dataset, opt, size: int | None = None, device=None, group=None
     device = torch.device(device or 'cpu')
     rank, processes = (group.rank, group.size) if group else (0, 1)
     sampler = EpochSampler(size or len(dataset), not opt.serial_batches, opt.seed, opt.batch_size, rank, processes,
-                           opt.as_dict().get('update_size', 0))
+                           getattr(opt, 'update_size', 0))
     if opt.isTrain and opt.loader != 'stream':
         dataset.cache = create_cache(opt.loader, dataset.n_bytes, dataset.any_device, device)
     loader_class = CachedLoader if dataset.cache else Loader
