@@ -72,6 +72,8 @@ def current_option(name: str, value) -> tuple[str, object]:
     """The current name of an option and its value there: ('no_lsgan', True) -> ('gan_mode', 'vanilla')."""
     if name == 'use_dropout':
         return 'no_dropout', not value
+    if name == 'device':        # a torch.device in files written for the reference; only on command lines another name
+        return name, value
     if f'--{name}' in REPLACED and value is True:
         option, value = REPLACED[f'--{name}']
         return option.removeprefix('--'), value
