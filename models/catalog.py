@@ -106,7 +106,7 @@ FORKS = {
         'norm_G norm_E use_vae num_upsampling_layers semantic_nc label_dir image_dir instance_dir lambda_kld '
         'no_TTUR contain_dontcare_label preprocess_mode coco_no_portraits',
     'BicycleGAN':
-        'nl netE netD2 use_same_D lambda_GAN_E use_L2 upsample center_crop n_samples no_encode num_Ds gan_mode2',
+        'nl netE netD2 use_same_D lambda_GAN_E use_L2 center_crop n_samples no_encode num_Ds gan_mode2',
     'img2img-turbo':
         'pretrained_model_name_or_path dataset_folder train_img_prep lora_rank_unet lora_rank_vae lambda_clipsim '
         'prompt gradient_checkpointing enable_xformers_memory_efficient_attention',
