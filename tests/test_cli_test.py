@@ -282,8 +282,9 @@ def test_options_of_the_dataset_are_not_repeated(home, translate, tmp_path):
     words = [*TINY_TRAINING, *ONE_EPOCH, '--dataroot', 'photos', '--model', 'template', '--dataset_mode', 'template',
              '--new_dataset_option', '5', '--checkpoints_dir', str(tmp_path), '--name', 'own']
     assert run(PROGRAMS['train'], words) == 0
-    _, out, _ = translate('--name', 'own', '--checkpoints_dir', tmp_path)
-    assert any(line.split()[:2] == ['new_dataset_option:', '5.0'] for line in out)
+    translate('--name', 'own', '--checkpoints_dir', tmp_path)
+    lines = (tmp_path / 'own' / 'test_opt.txt').read_text(encoding='utf-8').splitlines()
+    assert any(line.split()[:2] == ['new_dataset_option:', '5.0'] for line in lines)
 
 
 # ---- which generator
