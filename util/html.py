@@ -1,5 +1,9 @@
-"""A simple page of images, with the interface that scripts of the field use. The pages of test.py are in results/."""
+"""A simple page of images, with the interface that scripts of the field use, and the style that all our pages share.
+
+The pages of test.py are in results/.
+"""
 import os
+from pathlib import Path
 from urllib.parse import quote
 
 import dominate
@@ -49,3 +53,8 @@ class HTML:
 
 def address(file) -> str:
     return f'images/{quote(str(file))}'
+
+
+def page_style() -> str:
+    """The style sheet of all our pages (page_style.css), to be followed by the rules of one page."""
+    return Path(__file__).with_name('page_style.css').read_text(encoding='utf-8')

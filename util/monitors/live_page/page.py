@@ -15,6 +15,7 @@ from string import Template
 from urllib.parse import quote
 
 from util.files import atomic_write
+from util.html import page_style
 from util.monitors.curve_plot import COLORS, MARKERS
 from util.monitors.curves import Curves, as_losses, read_jsonl
 from util.monitors.health import Health
@@ -250,8 +251,8 @@ def page(template: str, script: str, title: str, **parts: str) -> str:
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     policy = (f"default-src 'none'; img-src 'self' file: data:; style-src 'unsafe-inline'; "
               f"script-src 'sha256-{digest}' 'self' file:; base-uri 'none'; form-action 'none'")
-    return Template(asset(template)).substitute(title=html.escape(title), policy=policy, style=asset('live.css'),
-                                                script=code, **parts)
+    return Template(asset(template)).substitute(title=html.escape(title), policy=policy,
+                                                style=page_style() + asset('live.css'), script=code, **parts)
 
 
 def asset(name: str) -> str:
