@@ -35,6 +35,7 @@ def create_loader(dataset, opt, size: int | None = None, device=None, group=None
     """
     import torch
 
+    from .checking.background import BackgroundCheck
     from .loading.cache import create_cache
     from .loading.cached_loader import CachedLoader
     from .loading.loader import Loader
@@ -46,6 +47,8 @@ def create_loader(dataset, opt, size: int | None = None, device=None, group=None
                            getattr(opt, 'update_size', 0))
     if opt.isTrain and opt.loader != 'stream':
         dataset.cache = create_cache(opt.loader, dataset.n_bytes, dataset.any_device, device)
+    if opt.isTrain and dataset.unseen and rank == 0:
+        BackgroundCheck(dataset.unseen, opt.max_pixels, dataset.bad_images).start()
     loader_class = CachedLoader if dataset.cache else Loader
     return loader_class(dataset, sampler, worker_count(opt.num_threads), opt.data_timeout,
                         pin_memory=device.type != 'cpu')

@@ -1,5 +1,8 @@
 """Pairs: side by side in one image of <dataroot>/<phase>, A left and B right, or in two folders by file name."""
+from collections.abc import Sequence
+
 from util.console import note, say
+from util.places.paths import Paths, without
 from util.raster.read import ImageError
 
 from .base_dataset import BaseDataset
@@ -55,15 +58,17 @@ class AlignedDataset(BaseDataset):
         folders = self.layout.domain_folder('A'), self.layout.domain_folder('B')
         return folders if all(folders) else None
 
-    def list_pairs(self, folder_A, folder_B, allow_unmatched: bool) -> tuple[list[str], list[str]]:
+    def list_pairs(self, folder_A, folder_B, allow_unmatched: bool) -> tuple[Sequence[str], Sequence[str]]:
         """Files of A and their partners in B, at most --max_dataset_size."""
         if self.layout.pairs:
             pairs = self.layout.split(self.layout.table())
             say(f'{len(pairs)} pairs of {self.layout.pairs}')
-            pairs = self.usable_pairs(pairs[:int(min(self.limit, len(pairs)))])
-            return [path for path, _ in pairs], [path for _, path in pairs]
+            return self.usable_pairs(*columns(pairs[:int(min(self.limit, len(pairs)))]))
         A, B = list_images(folder_A), list_images(folder_B)
-        pairs, unmatched = pair_by_name(A, folder_A, B, folder_B)
+        if isinstance(A, Paths) and A.has_names_of(B) and not self.layout.is_split(folder_A):
+            pairs, unmatched = None, []     # needs no table of very many names
+        else:
+            pairs, unmatched = pair_by_name(A, folder_A, B, folder_B)
         if unmatched:
             cure = ('they are left out' if allow_unmatched
                     else 'add their partners, or leave them out with --allow_unmatched')
@@ -72,25 +77,32 @@ class AlignedDataset(BaseDataset):
                 f'{folder_B.name} have no partner of the same name: {listing(dict.fromkeys(unmatched, ""))}; {cure} '
                 f'(for unpaired images, use --dataset_mode unaligned and a --model for it)',
                 dict.fromkeys(unmatched, 'no partner'), fatal=not (allow_unmatched and pairs)))
-        pairs = self.layout.split(pairs, folder_A)
-        pairs = pairs[:int(min(self.limit, len(pairs)))]
-        message = f'paired by file name: {len(pairs)} pairs in {folder_A.absolute()} and {folder_B.name}'
+        if pairs is not None:
+            A, B = columns(self.layout.split(pairs, folder_A))
+        A, B = (paths[:int(min(self.limit, len(paths)))] for paths in (A, B))
+        message = f'paired by file name: {len(A)} pairs in {folder_A.absolute()} and {folder_B.name}'
         if self.training:
             note(f'{message}; if images with the same name are not pairs, choose a --model for unpaired images')
         else:
             say(message)
-        pairs = self.usable_pairs(pairs)
-        self.A.partners = self.layout.partners('A', [path for path, _ in pairs])
-        self.B.partners = self.layout.partners('B', [path for _, path in pairs])
-        return [path for path, _ in pairs], [path for _, path in pairs]
+        A, B = self.usable_pairs(A, B)
+        self.A.partners = self.layout.partners('A', A)
+        self.B.partners = self.layout.partners('B', B)
+        return A, B
 
-    def usable_pairs(self, pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        usable = set()
-        for name, paths, folder in zip('AB', zip(*pairs, strict=True), self.folders, strict=False):
-            usable.update(self.usable(list(paths), folder, name))
+    def usable_pairs(self, A: Sequence[str], B: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+        """The pairs of which both files can be used."""
+        usable_A, usable_B = (self.usable(paths, folder, name)
+                              for name, paths, folder in zip('AB', (A, B), self.folders, strict=True))
         if self.inspection:
-            self.inspection.problems += pair_problems(pairs, self.inspection.headers)
-        return [pair for pair in pairs if usable.issuperset(pair)]
+            step = self.inspection.step(len(A))
+            self.inspection.problems += pair_problems(list(zip(A[::step], B[::step], strict=True)),
+                                                      self.inspection.headers)
+        if len(usable_A) == len(A) and len(usable_B) == len(B):
+            return usable_A, usable_B
+        bad = self.inspection.unreadable
+        unusable = {index for index, pair in enumerate(zip(A, B, strict=True)) if not bad.isdisjoint(pair)}
+        return without(A, unusable), without(B, unusable)
 
     def load(self, index, rng):
         A_path, B_path = self.paths[index], self.partners[index]
@@ -124,6 +136,10 @@ class AlignedDataset(BaseDataset):
     def folder_A(self):
         """With two folders, the one of the model's A."""
         return self.folders[self.reversed] if self.folders else super().folder_A
+
+
+def columns(pairs: list[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    return [path for path, _ in pairs], [path for _, path in pairs]
 
 
 def halves_of(pair) -> tuple:

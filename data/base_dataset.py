@@ -14,6 +14,7 @@ from util.console import say, warn
 from util.errors import MissingFolderError, UserError
 from util.images import as_numbers, swap_domains
 from util.machine.seeding import derive_seed
+from util.places.paths import packed, sample_step
 from util.raster.read import ImageError
 
 from .augment import Augmentation
@@ -73,7 +74,8 @@ class BaseDataset(Dataset):
         self.A = Domain.of_options('A', self.channels_A, opt.as_dict())
         self.B = Domain.of_options('B', self.channels_B, opt.as_dict())
         self.found = {}         # options that the images of the training decide, {name: value}
-        self.files_of = {'A': {}, 'B': {}}      # {path: None} in order
+        self.files_of = {'A': {}, 'B': {}}      # {path: None} in order, of very many a sample; with good headers
+        self.unseen = []        # lists of paths of which not all headers were looked at
         self.training = opt.isTrain
         self.inspection = Inspection(opt, self.prepare) if self.training else None
         self.augmentation = Augmentation(opt.as_dict().get('augment', 'none') if self.training else 'none')
@@ -169,10 +171,13 @@ class BaseDataset(Dataset):
 
     def usable(self, paths: list[str], folder, domains: str = 'AB') -> list[str]:
         """In training, the paths whose headers can be read; `check` reports the others."""
-        paths = self.inspection.usable(paths, folder) if self.inspection else paths
+        if self.inspection:
+            paths, known = self.inspection.usable(paths, folder)
+        else:
+            known = paths[::sample_step(len(paths))]
         for name in domains:
-            self.files_of[name].update(dict.fromkeys(paths))
-        return paths
+            self.files_of[name].update(dict.fromkeys(known))
+        return packed(paths)
 
     @property
     def has_targets(self) -> bool:
@@ -212,11 +217,13 @@ class BaseDataset(Dataset):
                 say(f'note: of {len(self.headers_of(domain))} images of domain {domain.name} {others}')
         self.found = self.settle()
         headers = self.inspection.headers.values()
-        self.n_files = len(headers)
+        self.n_files = self.inspection.n_files
+        self.unseen = self.inspection.sampled
         sizes = [self.prepare.resized(header.width // self.halves, header.height)
                  for header in headers if not header.problem]
         bytes_per_pixel = max(4 * domain.channels if domain.is_wide else 3 for domain in (self.A, self.B))
         self.n_bytes = sum(bytes_per_pixel * self.halves * width * height for width, height in sizes)
+        self.n_bytes = self.n_bytes * self.n_files // max(1, len(headers))      # by the sample of very many
         self.inspection = None      # workers need no copy
 
     def notes(self) -> list[str]:

@@ -1,49 +1,69 @@
 """Finding image files, and reading the ordinary ones as 8-bit RGB."""
 import os
-import re
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from util.console import say
 from util.errors import UserError
+from util.places import listing
+from util.places.paths import are_many, natural, sorted_paths
 from util.raster import ranges
 from util.raster.kinds import MAX_PIXELS, OPTIONAL, ORIENTATION, is_8_bit, known_extensions, open_image, stored
 from util.raster.read import ImageError, image_error, read_pixels, to_rgb
 
 LISTED = 6      # extensions of files that are no images
+LISTED_BY = 'images ' + ' '.join(known_extensions())      # lists of other extensions are outdated
 
 
 class DeepImage(ValueError):
     """An image that has more than 8-bit gray or RGB."""
 
 
-def list_images(folder, limit: float = float('inf')) -> list[str]:
+def list_images(folder, limit: float = float('inf')) -> Sequence[str]:
     """Image files in `folder` and its sub-folders, in natural order; hidden files and linked folders are skipped.
+
+    A list of very many is stored, and used again if no folder has changed since.
 
     Raises a `UserError` that says what is there if there is no such folder or no image.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f'there is no folder {os.path.abspath(folder)} ({contents(folder.parent)})')
-    found = [os.path.join(place, name)
-             for place, folders, names in os.walk(folder) if not hidden(folder, place)
-             for name in names if is_image(name)]
+    stored = listing.load(folder, LISTED_BY)
+    if stored:
+        paths, head = stored
+        say(f'{len(paths)} images in {os.path.abspath(folder)}, listed on {head["date"]}; no folder has changed since')
+        return paths[:int(min(limit, len(paths)))]
+    versions = {}
+    found, failed = [], []
+    for place, _, names in os.walk(folder, onerror=failed.append):
+        if not hidden(folder, place):
+            versions[os.path.relpath(place, folder)] = listing.folder_version(place)
+            found += [os.path.join(place, name) for name in names if is_image(name)]
     if not found:
         raise UserError(f'no images in {os.path.abspath(folder)} ({contents(folder)}; '
                         f'known extensions: {", ".join(known_extensions())})')
-    return sorted(found, key=natural)[:int(min(limit, len(found)))]
-
-
-def natural(path: str) -> tuple:
-    """Sort key: numbers in names count as numbers, frame_2 before frame_10."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r'(\d+)', path)], path
+    if not are_many(len(found)):
+        return sorted(found, key=natural)[:int(min(limit, len(found)))]
+    prefix = len(os.path.join(folder, ''))
+    paths = sorted_paths(str(folder), (path[prefix:] for path in found))
+    if not failed and all(listing.folder_version(folder / place) == version for place, version in versions.items()):
+        listing.save(folder, LISTED_BY, paths, versions, ignored=count_ignored(folder))
+    return paths[:int(min(limit, len(paths)))]
 
 
 def ignored(folder) -> str:
     """Other files in a folder, counted by extension: '3 .heic, 1 .txt'; '' if there are none."""
+    stored = listing.load(folder, LISTED_BY)
+    return stored[1]['ignored'] if stored else count_ignored(folder)
+
+
+def count_ignored(folder) -> str:
     names = [name for place, _, names in os.walk(folder) if not hidden(Path(folder), place) for name in names]
     extensions = Counter(Path(name).suffix.lower() or 'without an extension' for name in names
                          if not (is_image(name) or name.startswith('.') or name == 'Thumbs.db'))

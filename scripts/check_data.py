@@ -37,7 +37,7 @@ class CheckOptions(TrainOptions):
 def inspected(opt):
     """The dataset of the options; unlike `create_dataset`, problems are collected and not raised."""
     import data
-    return data.registry.load(opt.dataset_mode)(opt)
+    return data.registry.load(opt.dataset_mode)(opt.replace(every_header=True))
 
 
 def images_of_other_phases(opt) -> list[str]:

@@ -22,6 +22,7 @@ from data.checking.headers import Header, read_header, scan
 from data.image_folder import list_images
 from data.pairs import pair_by_name
 from util.errors import ResourceError, UserError
+from util.places.listing import cache_place
 
 TRAINING = dict(isTrain=True, bad_images='stop', square_pairs=False, size_multiple=4, model='cyclegan',
                 netG='resnet_9blocks')
@@ -257,7 +258,7 @@ def test_a_file_that_cannot_be_read_is_checked_again(single_root):
     dict(version=data.checking.headers.VERSION, entries={'x': [1, 2]})),
     json.dumps(dict(version=data.checking.headers.VERSION))])
 def test_a_damaged_cache_of_headers_is_ignored(single_root, content):
-    file = data.checking.headers.cache_file(single_root)
+    file = cache_place('headers', os.path.abspath(single_root), '.json')
     file.parent.mkdir(parents=True)
     file.write_text(content, encoding='utf-8')
     paths = list_images(single_root)

@@ -65,7 +65,7 @@ MOST_FILES = 12
 PROGRAMS = ('train.py', 'test.py')
 
 # Room: the rooms it may import from, besides itself. A room is a folder, or a file with rules of its own.
-GROUND = {'util', 'util/raster'}
+GROUND = {'util', 'util/places', 'util/raster'}
 MACHINE = GROUND | {'util/machine'}
 RUN = MACHINE | {'util/checkpoint', 'util/monitors', 'util/monitors/live_page', 'util/results'}
 PARTS = MACHINE | {'models/nets', 'models/catalog.py'}
@@ -76,7 +76,8 @@ MODELS = TRAINING | {'models', 'models/training'}
 DATA = MACHINE | {'data', 'data/loading', 'data/checking'}
 LAYERS = {
     'util': set(),
-    'util/raster': {'util'},
+    'util/places': {'util'},
+    'util/raster': {'util', 'util/places'},
     'util/machine': GROUND,
     'util/checkpoint': MACHINE,
     'util/monitors': MACHINE | {'util/monitors/live_page'},

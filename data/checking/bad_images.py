@@ -1,4 +1,6 @@
 """The image files of a run that could not be read: reported once, listed in a file, and limited in number."""
+import os
+import threading
 from pathlib import Path
 
 from util.console import printable, warn
@@ -8,6 +10,8 @@ from util.files import atomic_write
 FILE_NAME = 'bad_images.txt'
 TOLERATED = 2       # at least so many, also in a small dataset
 SHARE = 0.01        # of the files of a dataset
+PRINTED = 5         # messages of the check in the background
+SAVING = threading.Lock()   # that check is a thread
 
 
 def too_many(bad: int, total: int) -> bool:
@@ -21,6 +25,7 @@ class BadImages:
     def __init__(self):
         self.left_out = []
         self.replaced = []
+        self.found = []
         self.folder = None
 
     def add_replaced(self, message: str, n_files: int):
@@ -34,20 +39,34 @@ class BadImages:
                             f'{SHARE:.0%}: {"; ".join(self.replaced[:10])}')
         warn(f'{message}; another sample is used instead')
 
+    def add_found(self, path: str, why: str):
+        """Add a file that the check in the background found; the first ones are printed."""
+        self.found.append(f'{os.path.abspath(path)} ({why})')
+        self.save()
+        if len(self.found) < PRINTED:
+            warn(f'found in the background: cannot read {self.found[-1]}; another sample will be used instead')
+        elif len(self.found) == PRINTED:
+            warn(f'{PRINTED} images that cannot be read were found in the background; further ones are in {FILE_NAME} '
+                 f'of the run; python scripts/check_data.py finds all')
+
     def save_to(self, folder):
         """Keep the list in `folder` from now on; entries from before a resume stay."""
         self.folder = Path(folder)
         self.save()
 
     def save(self):
-        messages = [printable(message) for message in self.left_out + self.replaced]
+        messages = [printable(message) for message in [*self.left_out, *self.found, *self.replaced]]
         if self.folder is None or not messages:
             return
         path = self.folder / FILE_NAME
         try:
-            earlier = path.read_text(encoding='utf-8', errors='surrogateescape').splitlines() if path.exists() else []
-            lines = '\n'.join(dict.fromkeys([*earlier, *messages])) + '\n'
-            with atomic_write(path, 'wb') as file:
-                file.write(lines.encode('utf-8', 'surrogateescape'))
+            with SAVING:
+                self.write(path, messages)
         except OSError as error:
             warn(f'cannot save the list of bad images {path.absolute()}: {error.strerror}')
+
+    def write(self, path, messages):
+        earlier = path.read_text(encoding='utf-8', errors='surrogateescape').splitlines() if path.exists() else []
+        lines = '\n'.join(dict.fromkeys([*earlier, *messages])) + '\n'
+        with atomic_write(path, 'wb') as file:
+            file.write(lines.encode('utf-8', 'surrogateescape'))

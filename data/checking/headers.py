@@ -1,5 +1,4 @@
 """Sizes and types of many image files, read from their headers and cached for the next run. Needs no torch."""
-import hashlib
 import json
 import os
 import stat
@@ -14,6 +13,7 @@ import PIL
 from util.console import say
 from util.errors import ResourceError
 from util.files import atomic_write
+from util.places.listing import cache_place
 from util.raster.kinds import MAX_PIXELS, Kind, kind_of
 from util.raster.read import reason
 
@@ -54,12 +54,14 @@ def some_headers(paths: list[str], max_pixels: int = MAX_PIXELS, most: int = 100
     return {path: read_header(path, max_pixels) for path in paths[::max(1, len(paths) // most)]}
 
 
-def scan(paths: list[str], folder, max_pixels: int = MAX_PIXELS, timeout: float = 0) -> dict[str, Header]:
+def scan(paths: list[str], folder, max_pixels: int = MAX_PIXELS, timeout: float = 0,
+         kind: str = 'headers') -> dict[str, Header]:
     """{path: header} of the files in `folder`; only files that are new or changed since the last scan are read.
 
+    `kind` names the cache: a sample has one of its own, which is loaded quickly.
     Raises a `ResourceError` if nothing could be read for `timeout` seconds (0: no limit).
     """
-    file = cache_file(folder)
+    file = cache_place(kind, os.path.abspath(folder), '.json')
     cached = load_cache(file)
     versions = {path: version_of(path) for path in paths}
     found = {path: Header(*cached[path][2:]) for path in paths
@@ -126,18 +128,6 @@ def wait_for(found: dict, in_progress: dict, total: int, folder, timeout: float)
         if now > next_line:
             next_line = now + SECONDS_BETWEEN_LINES
             say(f'checking {total} images in {Path(folder).absolute()}: {100 * seen // total} %')
-
-
-def cache_file(folder) -> Path | None:
-    """Where the headers of a folder are cached: never next to the user's images; None if there is no home folder."""
-    base = os.environ.get('XDG_CACHE_HOME', '')
-    if not os.path.isabs(base):
-        home = os.path.expanduser('~')
-        if not os.path.isabs(home):
-            return None
-        base = os.path.join(home, '.cache')
-    name = hashlib.blake2b(os.fsencode(os.path.abspath(folder)), digest_size=12).hexdigest()
-    return Path(base) / 'pixmorph' / f'headers-{name}.json'
 
 
 def load_cache(file: Path | None) -> dict[str, list]:

@@ -1,9 +1,11 @@
 """Checks the files of a dataset before training, so that problems do not come up hours later."""
 import os
+from collections.abc import Sequence
 
 from data.image_folder import ignored
 from util.console import say, warn
 from util.errors import UserError
+from util.places.paths import sample_step, without
 
 from . import problems
 from .headers import scan
@@ -17,16 +19,41 @@ class Inspection:
         self.prepare = prepare
         self.folders = {}       # {folder: {path: header}}
         self.problems = []      # added by the dataset itself
+        self.everything = bool(opt.as_dict().get('every_header'))
+        self.sampled = []       # lists of paths of which only a sample was looked at
 
-    def usable(self, paths: list[str], folder) -> list[str]:
-        """Read the headers of `paths`; returns the paths whose header could be read."""
-        headers = scan(paths, folder, self.opt.max_pixels, self.opt.data_timeout)
+    def usable(self, paths: Sequence[str], folder) -> tuple[Sequence[str], list[str]]:
+        """Read the headers of `paths`, or of a sample of very many; returns (paths to use, those with a good header).
+
+        The paths to use are those whose header could be read or was not looked at.
+        """
+        step = self.step(len(paths))
+        looked_at = list(paths[::step])
+        headers = scan(looked_at, folder, self.opt.max_pixels, self.opt.data_timeout,
+                       'headers' if step == 1 else 'sample')
         self.folders.setdefault(os.path.abspath(folder), {}).update(headers)
-        usable = [path for path in paths if not headers[path].problem]
+        good = [path for path in looked_at if not headers[path].problem]
+        usable = good
+        if step > 1:
+            self.sampled.append(paths)
+            bad = {step * number for number, path in enumerate(looked_at) if headers[path].problem}
+            usable = without(paths, bad)
+            say(f'note: {folder}: the headers of {len(looked_at)} of {len(paths)} images are checked now, the others '
+                f'while training runs; scripts/check_data.py checks all of them before')
         if not usable and self.skips:
             none_left = problems.unreadable_problems(self.headers, can_be_skipped=False)
             raise UserError(*(problem.sentence for problem in none_left))
-        return usable
+        return usable, good
+
+    def step(self, count: int) -> int:
+        """Of that many images, every how many are looked at."""
+        return 1 if self.everything else sample_step(count)
+
+    @property
+    def n_files(self) -> int:
+        """Images, whether their headers were looked at or not."""
+        unseen = sum(len(paths) - len(paths[::self.step(len(paths))]) for paths in self.sampled)
+        return len(self.headers) + unseen
 
     @property
     def skips(self) -> bool:
@@ -35,6 +62,10 @@ class Inspection:
     @property
     def headers(self) -> dict:
         return {path: header for headers in self.folders.values() for path, header in headers.items()}
+
+    @property
+    def unreadable(self) -> set[str]:
+        return set(problems.unreadable(self.headers))
 
     def all_problems(self, halves: int) -> list[problems.Problem]:
         """Everything that would stop the training or make it useless; what can be skipped comes last."""
