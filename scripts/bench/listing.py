@@ -47,13 +47,14 @@ def memory(field: str, pid='self') -> float:
 
 def start(folder: Path) -> dict:
     """One start: seconds until samples can be read, and MB of memory of this process and of a worker."""
-    import torch        # it takes seconds to import, whatever the number of files
-    torch.set_num_threads(1)
+    import torch  # it takes seconds to import, whatever the number of files
+
     import data
     from data.loading.sampler import EpochSampler
     from options import TrainOptions
     from util.console import Console
     Console().attach()
+    torch.set_num_threads(1)
     words = '--model colorization --name x --load_size 32 --crop_size 32 --netG unet_32 --gpu_ids -1 --seed 1'
     opt = TrainOptions().parse(['--dataroot', str(folder), *words.split()])
     before = memory('Private')
