@@ -180,15 +180,18 @@ class Scratch:
             yield pixel * (row * self.shape[1] + columns.start), pixel * (columns.stop - columns.start)
 
     def read(self, rows: slice, columns: slice) -> np.ndarray:
-        data = bytearray().join(os.pread(self.file.fileno(), length, start) for start, length in
-                                self.spans(rows, columns))
-        shape = rows.stop - rows.start, columns.stop - columns.start, self.shape[2]
-        return np.frombuffer(data, self.dtype).reshape(shape)
+        values = np.empty((rows.stop - rows.start, columns.stop - columns.start, self.shape[2]), self.dtype)
+        for row, (start, _) in zip(values, self.spans(rows, columns), strict=True):
+            self.file.seek(start)
+            self.file.readinto(row.view(np.uint8).data)
+        return values
 
     def write(self, rows: slice, columns: slice, values: np.ndarray):
-        data = memoryview(np.ascontiguousarray(values, self.dtype)).cast('B')
-        for number, (start, length) in enumerate(self.spans(rows, columns)):
-            os.pwrite(self.file.fileno(), data[number * length:(number + 1) * length], start)
+        values = np.ascontiguousarray(values, self.dtype)
+        for row, (start, _) in zip(values, self.spans(rows, columns), strict=True):
+            self.file.seek(start)
+            self.file.write(row.view(np.uint8).data)
+        self.file.flush()       # a full disk is an error here
 
     def windows(self, side: int):
         """The whole array in windows of this side, row by row."""
