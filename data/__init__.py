@@ -2,6 +2,7 @@
 from functools import partial
 
 from util.errors import MissingFolderError, UserError
+from util.places.files import is_remote
 from util.registry import Registry
 
 registry = Registry(package='data', kind='dataset', option='dataset_mode',
@@ -47,8 +48,9 @@ def create_loader(dataset, opt, size: int | None = None, device=None, group=None
                            getattr(opt, 'update_size', 0))
     if opt.isTrain and opt.loader != 'stream':
         dataset.cache = create_cache(opt.loader, dataset.n_bytes, dataset.any_device, device)
-    if opt.isTrain and dataset.unseen and rank == 0:
-        BackgroundCheck(dataset.unseen, opt.max_pixels, dataset.bad_images).start()
+    local = [paths for paths in dataset.unseen if not is_remote(paths[0])] if opt.isTrain and rank == 0 else []
+    if local:
+        BackgroundCheck(local, opt.max_pixels, dataset.bad_images).start()
     loader_class = CachedLoader if dataset.cache else Loader
     return loader_class(dataset, sampler, worker_count(opt.num_threads), opt.data_timeout,
                         pin_memory=device.type != 'cpu')

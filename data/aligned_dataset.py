@@ -2,6 +2,7 @@
 from collections.abc import Sequence
 
 from util.console import note, say
+from util.places.files import shown
 from util.places.paths import Paths, without
 from util.raster.read import ImageError
 
@@ -53,7 +54,7 @@ class AlignedDataset(BaseDataset):
             return self.dataroot, self.dataroot
         together = self.dataroot / self.phase
         separate = (together / 'A').is_dir() and (together / 'B').is_dir()
-        if together.is_dir() and not (separate or any(self.layout.folders.values())):
+        if (together.is_dir() or self.layout.is_of_shards) and not (separate or any(self.layout.folders.values())):
             return None
         folders = self.layout.domain_folder('A'), self.layout.domain_folder('B')
         return folders if all(folders) else None
@@ -73,14 +74,14 @@ class AlignedDataset(BaseDataset):
             cure = ('they are left out' if allow_unmatched
                     else 'add their partners, or leave them out with --allow_unmatched')
             self.add_problem(Problem(
-                'no partner', f'{len(unmatched)} of {len(A) + len(B)} images in {folder_A.absolute()} and '
+                'no partner', f'{len(unmatched)} of {len(A) + len(B)} images in {shown(folder_A)} and '
                 f'{folder_B.name} have no partner of the same name: {listing(dict.fromkeys(unmatched, ""))}; {cure} '
                 f'(for unpaired images, use --dataset_mode unaligned and a --model for it)',
                 dict.fromkeys(unmatched, 'no partner'), fatal=not (allow_unmatched and pairs)))
         if pairs is not None:
             A, B = columns(self.layout.split(pairs, folder_A))
         A, B = (paths[:int(min(self.limit, len(paths)))] for paths in (A, B))
-        message = f'paired by file name: {len(A)} pairs in {folder_A.absolute()} and {folder_B.name}'
+        message = f'paired by file name: {len(A)} pairs in {shown(folder_A)} and {folder_B.name}'
         if self.training:
             note(f'{message}; if images with the same name are not pairs, choose a --model for unpaired images')
         else:
@@ -95,7 +96,7 @@ class AlignedDataset(BaseDataset):
         usable_A, usable_B = (self.usable(paths, folder, name)
                               for name, paths, folder in zip('AB', (A, B), self.folders, strict=True))
         if self.inspection:
-            step = self.inspection.step(len(A))
+            step = self.inspection.step(A)
             self.inspection.problems += pair_problems(list(zip(A[::step], B[::step], strict=True)),
                                                       self.inspection.headers)
         if len(usable_A) == len(A) and len(usable_B) == len(B):

@@ -14,6 +14,7 @@ from util.console import say, warn
 from util.errors import MissingFolderError, UserError
 from util.images import as_numbers, swap_domains
 from util.machine.seeding import derive_seed
+from util.places import tar_names
 from util.places.paths import packed, sample_step
 from util.raster.read import ImageError
 
@@ -143,7 +144,10 @@ class BaseDataset(Dataset):
         --max_dataset_size; `domains` says whose they are.
         """
         folder = self.layout.phase_folder() if name and name == self.phase else self.dataroot / name
-        if not folder.is_dir():
+        if name != self.phase and name and tar_names.is_set(self.dataroot):
+            raise UserError(f'--dataroot {self.dataroot} names tars, but A and B are needed; name those of A with '
+                            f'--folder_A and those of B with --folder_B')
+        if not (folder.is_dir() or tar_names.is_set(folder)):
             raise MissingFolderError(f'there is no folder {os.path.abspath(folder)} ({contents(self.dataroot)}); '
                                      f'{self.layout_hint(name)}')
         return self.images_in(folder, domains)
@@ -174,7 +178,7 @@ class BaseDataset(Dataset):
         if self.inspection:
             paths, known = self.inspection.usable(paths, folder)
         else:
-            known = paths[::sample_step(len(paths))]
+            known = paths[::sample_step(paths)]
         for name in domains:
             self.files_of[name].update(dict.fromkeys(known))
         return packed(paths)
@@ -346,7 +350,7 @@ class BaseDataset(Dataset):
     @property
     def folder_A(self) -> Path:
         """The folder that result names are relative to."""
-        return self.dataroot / self.phase
+        return self.dataroot if self.layout.is_of_shards else self.dataroot / self.phase
 
     # ---- images
 

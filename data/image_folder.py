@@ -10,7 +10,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from util.console import say
 from util.errors import UserError
-from util.places import listing
+from util.places import files, listing, shards, tar_names
+from util.places.files import is_packed, is_remote, shown
 from util.places.paths import are_many, natural, sorted_paths
 from util.raster import ranges
 from util.raster.kinds import MAX_PIXELS, OPTIONAL, ORIENTATION, is_8_bit, known_extensions, open_image, stored
@@ -27,46 +28,78 @@ class DeepImage(ValueError):
 def list_images(folder, limit: float = float('inf')) -> Sequence[str]:
     """Image files in `folder` and its sub-folders, in natural order; hidden files and linked folders are skipped.
 
-    A list of very many is stored, and used again if no folder has changed since.
+    `folder` may also name tars (`tar_names.is_set`), or have images in tars only: they are in the same order as if they
+    were unpacked. A list of very many is stored, and used again if no folder and no tar has changed since.
 
     Raises a `UserError` that says what is there if there is no such folder or no image.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not (folder.is_dir() or tar_names.is_set(folder)):
         raise UserError(f'there is no folder {os.path.abspath(folder)} ({contents(folder.parent)})')
-    stored = listing.load(folder, LISTED_BY)
+    base = tar_names.base_of(folder)
+    stored = listing.load(folder, base, LISTED_BY)
     if stored:
         paths, head = stored
-        say(f'{len(paths)} images in {os.path.abspath(folder)}, listed on {head["date"]}; no folder has changed since')
+        say(f'{len(paths)} images in {shown(folder)}, listed on {head["date"]}; nothing has changed since')
         return paths[:int(min(limit, len(paths)))]
-    versions = {}
-    found, failed = [], []
-    for place, _, names in os.walk(folder, onerror=failed.append):
-        if not hidden(folder, place):
-            versions[os.path.relpath(place, folder)] = listing.folder_version(place)
-            found += [os.path.join(place, name) for name in names if is_image(name)]
+    found, others, versions = find(folder, base)
     if not found:
-        raise UserError(f'no images in {os.path.abspath(folder)} ({contents(folder)}; '
-                        f'known extensions: {", ".join(known_extensions())})')
+        there = 'its tars have none' if tar_names.is_set(folder) else contents(folder)
+        raise UserError(f'no images in {shown(folder)} ({there}; known extensions: {", ".join(known_extensions())})')
     if not are_many(len(found)):
-        return sorted(found, key=natural)[:int(min(limit, len(found)))]
-    prefix = len(os.path.join(folder, ''))
-    paths = sorted_paths(str(folder), (path[prefix:] for path in found))
-    if not failed and all(listing.folder_version(folder / place) == version for place, version in versions.items()):
-        listing.save(folder, LISTED_BY, paths, versions, ignored=count_ignored(folder))
+        return sorted(found, key=natural_as_unpacked)[:int(min(limit, len(found)))]
+    prefix = len(os.path.join(base, ''))
+    unpacked = (lambda name: shards.as_if_unpacked(os.path.join(base, name))[prefix:]) if is_packed(found[0]) else None
+    paths = sorted_paths(base, (path[prefix:] for path in found), unpacked)
+    if versions and all(listing.version_of(os.path.join(base, name)) == version for name, version in versions.items()):
+        listing.save(folder, LISTED_BY, paths, versions, ignored=counted(others))
     return paths[:int(min(limit, len(paths)))]
+
+
+def find(folder: Path, base: str) -> tuple[list[str], list[str], dict]:
+    """(images, names of other files, versions of all folders and tars by their names in `base`).
+
+    There are no versions if something could not be read, or is not here.
+    """
+    found, others = [], []
+    failed, tars = [], []
+    versions = {}
+    if tar_names.is_set(folder):
+        tars = tar_names.expand(folder)
+    else:
+        for place, _, names in os.walk(folder, onerror=failed.append):
+            if not hidden(folder, place):
+                versions[os.path.relpath(place, base)] = listing.version_of(place)
+                found += [os.path.join(place, name) for name in names if is_image(name)]
+                others += [name for name in names if not is_image(name)]
+                tars += [os.path.join(place, name) for name in names if tar_names.is_tar(name)]
+    if found or not tars:
+        return found, others, {} if failed else versions
+    others = [name for name in others if not (tar_names.is_tar(name) or tar_names.is_index(name))]
+    for tar in tars:
+        if not is_remote(tar):
+            versions[os.path.relpath(tar, base)] = listing.version_of(tar)
+        for name in shards.index_of(tar).names:
+            if not hidden(Path(), os.path.dirname(name)):
+                known = is_image(os.path.basename(name))
+                (found if known else others).append(os.path.join(tar, name) if known else name)
+    return found, others, {} if failed or any(map(is_remote, tars)) else versions
+
+
+def natural_as_unpacked(path: str) -> tuple:
+    return natural(shards.as_if_unpacked(path)), path
 
 
 def ignored(folder) -> str:
     """Other files in a folder, counted by extension: '3 .heic, 1 .txt'; '' if there are none."""
-    stored = listing.load(folder, LISTED_BY)
-    return stored[1]['ignored'] if stored else count_ignored(folder)
+    folder, base = Path(folder), tar_names.base_of(folder)
+    stored = listing.load(folder, base, LISTED_BY)
+    return stored[1]['ignored'] if stored else counted(find(folder, base)[1])
 
 
-def count_ignored(folder) -> str:
-    names = [name for place, _, names in os.walk(folder) if not hidden(Path(folder), place) for name in names]
-    extensions = Counter(Path(name).suffix.lower() or 'without an extension' for name in names
-                         if not (is_image(name) or name.startswith('.') or name == 'Thumbs.db'))
+def counted(names: list[str]) -> str:
+    extensions = Counter(Path(name).suffix.lower() or 'without an extension' for name in map(os.path.basename, names)
+                         if not (name.startswith('.') or name == 'Thumbs.db'))
     cures = {extension: f' (pip install {package})' for extension, package in OPTIONAL.items()}
     listed = [f'{count} {extension}{cures.get(extension, "")}' for extension, count in extensions.most_common(LISTED)]
     rest = sum(extensions.values()) - sum(count for _, count in extensions.most_common(LISTED))
@@ -177,6 +210,6 @@ def jpeg_decoder():
         return None
 
     def decode(path):
-        with open(path, 'rb') as file:
+        with files.open_file(path) as file:
             return decode_jpeg(torch.frombuffer(bytearray(file.read()), dtype=torch.uint8))
     return decode

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from util.errors import UserError
 from util.machine.seeding import derive_seed
+from util.places import shards, tar_names
 from util.raster.kinds import known_extensions
 
-from .image_folder import list_images, natural
+from .image_folder import is_image, list_images, natural
 
 HELD_OUT = ('val', 'test')      # phases that --val_fraction makes of the training images
 PLACES = ('{phase}{domain}', '{domain}/{phase}', '{phase}/{domain}', '{phase}_{domain}')
@@ -53,7 +54,13 @@ class Layout:
         if self.folders['A']:
             return self.phase_of(self.folders['A'][0])
         found = (self.root / phase for phase in self.phases)
-        return next((folder for folder in found if folder.is_dir()), self.root / self.phase)
+        return next((folder for folder in found if folder.is_dir()), self.root if self.is_of_shards else
+                    self.root / self.phase)
+
+    @property
+    def is_of_shards(self) -> bool:
+        """True if the dataroot is tars of any phase: it names them, or is a folder of them and nothing else."""
+        return tar_names.is_set(self.root) or holds_only_shards(self.root)
 
     def phase_of(self, folder: Path) -> Path:
         """The sub-folder of the phase, or the folder itself."""
@@ -121,6 +128,15 @@ class Layout:
         return pairs
 
 
+def holds_only_shards(folder: Path) -> bool:
+    try:
+        entries = [entry for entry in os.scandir(folder) if not entry.name.startswith('.')]
+    except OSError:
+        return False
+    return any(tar_names.is_tar(entry.name) for entry in entries) and not any(
+        entry.is_dir() or is_image(entry.name) for entry in entries)
+
+
 def pairs_of_json(text: str) -> list[tuple[str, str]]:
     pairs = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -161,7 +177,7 @@ def by_stem(folder: Path) -> dict[str, str]:
 
 def stem_in(path: str, folder: Path) -> str:
     """The path inside the folder without its extension."""
-    return os.path.splitext(os.path.relpath(path, folder))[0]
+    return os.path.splitext(shards.name_in(path, folder))[0]
 
 
 def in_order(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -3,7 +3,10 @@ import os
 from collections import defaultdict
 from itertools import chain
 
-from .image_folder import natural
+from util.errors import UserError
+from util.places import shards
+
+from .image_folder import natural_as_unpacked
 
 
 def pair_by_name(paths_A: list[str], folder_A, paths_B: list[str], folder_B) -> tuple[list[tuple[str, str]], list[str]]:
@@ -19,17 +22,22 @@ def pair_by_name(paths_A: list[str], folder_A, paths_B: list[str], folder_B) -> 
     pairs += [(by_stem_A[stem][0], by_stem_B[stem][0]) for stem in by_stem_A.keys() & by_stem_B.keys()
               if len(by_stem_A[stem]) == len(by_stem_B[stem]) == 1]
     paired = set(chain.from_iterable(pairs))
-    pairs.sort(key=lambda pair: natural(pair[0]))
+    pairs.sort(key=lambda pair: natural_as_unpacked(pair[0]))
     return pairs, [path for path in [*paths_A, *paths_B] if path not in paired]
 
 
 def by_name(paths: list[str], folder) -> dict[str, str]:
-    return {os.path.relpath(path, folder): path for path in paths}
+    found = {shards.name_in(path, folder): path for path in paths}
+    if len(found) < len(paths):
+        twice = next(path for path in paths if found[shards.name_in(path, folder)] != path)
+        raise UserError(f'several tars of {folder} have a member {shards.name_in(twice, folder)}, so pairs cannot be '
+                        f'found by name; make the tars again with different names')
+    return found
 
 
 def by_stem(paths: list[str], folder, suffix: str) -> dict[str, list[str]]:
     """{name without extension and suffix: files}."""
     found = defaultdict(list)
     for path in paths:
-        found[os.path.splitext(os.path.relpath(path, folder))[0].removesuffix(suffix)].append(path)
+        found[os.path.splitext(shards.name_in(path, folder))[0].removesuffix(suffix)].append(path)
     return found

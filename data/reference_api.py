@@ -45,7 +45,7 @@ def is_image_file(filename) -> bool:
 def make_dataset(dir, max_dataset_size=float('inf')) -> list[str]:
     if not Path(dir).is_dir():
         raise UserError(f'there is no folder {Path(dir).absolute()}; correct --dataroot or --phase')
-    return list_images(dir, max_dataset_size)
+    return list(list_images(dir, max_dataset_size))
 
 
 def default_loader(path) -> Image.Image:

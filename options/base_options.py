@@ -108,7 +108,7 @@ class BaseOptions:
     def add_options(self, parser):
         """Options of both programs; sub-classes add their own."""
         group = parser.add_argument_group('run')
-        group.add_argument('--dataroot', type=place, metavar='DIR', help='folder of the images (required)')
+        group.add_argument('--dataroot', type=place, metavar='DIR', help='folder of the images, or tars of them such as shards/{000..099}.tar (required)')
         group.add_argument('--name', type=run_name, default='experiment_name', help='name of the run: a sub-folder of --checkpoints_dir')
         group.add_argument('--gpu_ids', type=device_list, default='0', help='number of the GPU, -1 for the CPU; default: GPU 0 if there is one')
         group.add_argument('--checkpoints_dir', type=place, metavar='DIR', default='./checkpoints', help='folder of all runs')

@@ -14,6 +14,7 @@ from models import catalog, metrics
 from util.checkpoint import layout
 from util.errors import UserError
 from util.files import no_folder
+from util.places import tar_names
 from util.registry import nearest
 
 from .parser import file_name
@@ -103,7 +104,9 @@ def options_without_effect(values: dict, given) -> list[str]:
 def missing_data_folder(opt):
     named = [folder for name in 'AB' for folder in opt.get(f'folder_{name}') or ()]
     for folder in named:
-        if not Path(folder).is_dir():
+        if tar_names.is_set(folder):
+            yield from missing_tars(folder)
+        elif not Path(folder).is_dir():
             yield no_folder(folder, '--folder_A or --folder_B')
     files = [(option, opt.get(option)) for option in ('pairs', 'list_A', 'list_B') if opt.get(option)]
     for option, file in files:
@@ -114,11 +117,21 @@ def missing_data_folder(opt):
     if not opt['dataroot']:
         yield 'no images given; add their folder with --dataroot DIR'
         return
+    if tar_names.is_set(opt['dataroot']):
+        yield from missing_tars(opt['dataroot'])
+        return
     path = os.path.abspath(opt['dataroot'])
     if os.path.isfile(path):
         yield f'{path} is a file; --dataroot needs the folder of the images'
     elif not os.path.isdir(path):
         yield no_folder(opt['dataroot'], '--dataroot')
+
+
+def missing_tars(place: str):
+    try:
+        tar_names.expand(place)
+    except UserError as error:
+        yield str(error)
 
 
 def wrong_dataset_mode(opt):

@@ -1,7 +1,7 @@
-"""Measure how a training starts on very many files (scripts/bench/listing.py)."""
+"""Measure how a training starts on very many files (scripts/bench/places.py)."""
 import sys
 
-from bench.listing import main
+from bench.places import main
 
 from util.cli import run
 

@@ -115,7 +115,7 @@ def test_a_list_is_stored_only_where_that_is_safe(few_are_many, tmp_path, monkey
     draw_images(tmp_path / 'root', 12)
     stored = tmp_path / 'caches' / 'pixmorph'
     for name, value in (('SETTLED', 60), ('is_trusted', lambda folder: False),
-                        ('folder_version', lambda folder: [time.time_ns(), 0, 0])):
+                        ('version_of', lambda folder: [time.time_ns(), 0, 0])):
         with monkeypatch.context() as patch:
             patch.setattr(listing, name, value)
             list_images(tmp_path / 'root')

@@ -41,5 +41,5 @@ class BackgroundCheck(threading.Thread):
     def paths(self) -> Iterator[str]:
         """Those that were not in the sample."""
         for paths in self.lists:
-            step = sample_step(len(paths))
+            step = sample_step(paths)
             yield from (path for number, path in enumerate(paths) if number % step)

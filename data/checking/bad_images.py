@@ -1,11 +1,11 @@
 """The image files of a run that could not be read: reported once, listed in a file, and limited in number."""
-import os
 import threading
 from pathlib import Path
 
 from util.console import printable, warn
 from util.errors import UserError
 from util.files import atomic_write
+from util.places.files import shown
 
 FILE_NAME = 'bad_images.txt'
 TOLERATED = 2       # at least so many, also in a small dataset
@@ -41,7 +41,7 @@ class BadImages:
 
     def add_found(self, path: str, why: str):
         """Add a file that the check in the background found; the first ones are printed."""
-        self.found.append(f'{os.path.abspath(path)} ({why})')
+        self.found.append(f'{shown(path)} ({why})')
         self.save()
         if len(self.found) < PRINTED:
             warn(f'found in the background: cannot read {self.found[-1]}; another sample will be used instead')

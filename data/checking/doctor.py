@@ -1,4 +1,5 @@
 """A full check of a dataset: problems that headers do not show, as they need the pixels or several folders."""
+import hashlib
 import os
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from util.files import sha256
+from util.places import shards, tar_names
+from util.places.files import is_packed, shown
 from util.raster.ranges import check_finite
 from util.raster.read import ImageError, read_pixels, reason
 
@@ -28,7 +31,7 @@ class Content(NamedTuple):
 def read_content(path: str, max_pixels: int, decode: bool = True, try_file=lambda path: None) -> Content:
     """Hash the file and, with `decode`, look at all pixels; `try_file(path)` raises an error if they are of no use."""
     try:
-        digest = sha256(path)
+        digest = sha256(path) if not is_packed(path) else hashlib.sha256(shards.read(path)).hexdigest()
         if not decode:
             return Content(digest)
         pixels = read_pixels(path, max_pixels)
@@ -99,7 +102,7 @@ def counted(files: dict, contents: dict) -> str:
 
 
 def is_in(path: str, folders: set[str]) -> bool:
-    return any(os.path.abspath(path).startswith(os.path.join(folder, '')) for folder in folders)
+    return any(shown(path).startswith(os.path.join(tar_names.base_of(folder), '')) for folder in folders)
 
 
 def few_images(counts: dict[str, int]) -> list[Problem]:

@@ -13,6 +13,8 @@ import PIL
 from util.console import say
 from util.errors import ResourceError
 from util.files import atomic_write
+from util.places import shards
+from util.places.files import is_packed, shown
 from util.places.listing import cache_place
 from util.raster.kinds import MAX_PIXELS, Kind, kind_of
 from util.raster.read import reason
@@ -61,7 +63,7 @@ def scan(paths: list[str], folder, max_pixels: int = MAX_PIXELS, timeout: float 
     `kind` names the cache: a sample has one of its own, which is loaded quickly.
     Raises a `ResourceError` if nothing could be read for `timeout` seconds (0: no limit).
     """
-    file = cache_place(kind, os.path.abspath(folder), '.json')
+    file = cache_place(kind, shown(folder), '.json')
     cached = load_cache(file)
     versions = {path: version_of(path) for path in paths}
     found = {path: Header(*cached[path][2:]) for path in paths
@@ -75,10 +77,12 @@ def scan(paths: list[str], folder, max_pixels: int = MAX_PIXELS, timeout: float 
 
 
 def version_of(path: str) -> list[int] | None:
-    """[size, modification time]; None if it is not a regular file."""
+    """[size, modification time, or in a tar the checksum]; None if it is not a regular file."""
     try:
+        if is_packed(path):
+            return shards.version_of(path)
         status = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):
         return None
     return [status.st_size, status.st_mtime_ns] if stat.S_ISREG(status.st_mode) else None
 
@@ -124,10 +128,10 @@ def wait_for(found: dict, in_progress: dict, total: int, folder, timeout: float)
         if timeout and now - last_read > timeout:
             raise ResourceError(f'reading {", ".join(sorted(in_progress.values())[:3])} takes longer than '
                                 f'--data_timeout {timeout:g} seconds; check the disk or server of '
-                                f'{Path(folder).absolute()}')
+                                f'{shown(folder)}')
         if now > next_line:
             next_line = now + SECONDS_BETWEEN_LINES
-            say(f'checking {total} images in {Path(folder).absolute()}: {100 * seen // total} %')
+            say(f'checking {total} images in {shown(folder)}: {100 * seen // total} %')
 
 
 def load_cache(file: Path | None) -> dict[str, list]:

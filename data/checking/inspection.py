@@ -1,10 +1,10 @@
 """Checks the files of a dataset before training, so that problems do not come up hours later."""
-import os
 from collections.abc import Sequence
 
 from data.image_folder import ignored
 from util.console import say, warn
 from util.errors import UserError
+from util.places.files import is_remote, shown
 from util.places.paths import sample_step, without
 
 from . import problems
@@ -27,32 +27,33 @@ class Inspection:
 
         The paths to use are those whose header could be read or was not looked at.
         """
-        step = self.step(len(paths))
+        step = self.step(paths)
         looked_at = list(paths[::step])
         headers = scan(looked_at, folder, self.opt.max_pixels, self.opt.data_timeout,
                        'headers' if step == 1 else 'sample')
-        self.folders.setdefault(os.path.abspath(folder), {}).update(headers)
+        self.folders.setdefault(shown(folder), {}).update(headers)
         good = [path for path in looked_at if not headers[path].problem]
         usable = good
         if step > 1:
             self.sampled.append(paths)
             bad = {step * number for number, path in enumerate(looked_at) if headers[path].problem}
             usable = without(paths, bad)
+            later = 'when they are read' if is_remote(paths[0]) else 'while training runs'
             say(f'note: {folder}: the headers of {len(looked_at)} of {len(paths)} images are checked now, the others '
-                f'while training runs; scripts/check_data.py checks all of them before')
+                f'{later}; scripts/check_data.py checks all of them before')
         if not usable and self.skips:
             none_left = problems.unreadable_problems(self.headers, can_be_skipped=False)
             raise UserError(*(problem.sentence for problem in none_left))
         return usable, good
 
-    def step(self, count: int) -> int:
-        """Of that many images, every how many are looked at."""
-        return 1 if self.everything else sample_step(count)
+    def step(self, paths: Sequence[str]) -> int:
+        """Every how many of these images are looked at."""
+        return 1 if self.everything else sample_step(paths)
 
     @property
     def n_files(self) -> int:
         """Images, whether their headers were looked at or not."""
-        unseen = sum(len(paths) - len(paths[::self.step(len(paths))]) for paths in self.sampled)
+        unseen = sum(len(paths) - len(paths[::self.step(paths)]) for paths in self.sampled)
         return len(self.headers) + unseen
 
     @property
@@ -88,7 +89,7 @@ class Inspection:
         if bad:
             warn(f'{len(bad)} of {len(self.headers)} images cannot be read and are left out (--bad_images skip): '
                  f'{problems.listing(bad)}')
-        return [f'{os.path.abspath(path)} ({why})' for path, why in bad.items()]
+        return [f'{shown(path)} ({why})' for path, why in bad.items()]
 
     def print_note(self, folder, headers):
         parts = []

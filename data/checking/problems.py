@@ -1,7 +1,8 @@
 """Problems that the headers of a dataset show before training, and the conversions that reading makes."""
-import os
 from collections import Counter
 from dataclasses import dataclass, field
+
+from util.places.files import shown
 
 from .headers import Header
 
@@ -21,7 +22,7 @@ class Problem:
 
 def listing(files: dict[str, str]) -> str:
     """The first files with what is wrong with them, and how many more there are."""
-    named = [f'{os.path.abspath(path)} ({why})' if why else os.path.abspath(path)
+    named = [f'{shown(path)} ({why})' if why else shown(path)
              for path, why in list(files.items())[:LISTED]]
     more = f', and {len(files) - LISTED} more' if len(files) > LISTED else ''
     return ', '.join(named) + more
@@ -62,7 +63,7 @@ def too_small(files: dict[str, str], headers, opt, halves: int) -> list[Problem]
     pair = ' (a pair: each half is half as wide)' if halves == 2 else ''
     return [Problem(
         'smaller than the crop', f'{len(files)} of {len(headers)} images are smaller than --crop_size {opt.crop_size}; '
-        f'the smallest is {os.path.abspath(smallest)}, {files[smallest]}{pair}; use a smaller --crop_size or '
+        f'the smallest is {shown(smallest)}, {files[smallest]}{pair}; use a smaller --crop_size or '
         f'--preprocess resize_and_crop, or remove them', files)]
 
 
@@ -96,10 +97,10 @@ def all_square(headers: dict[str, Header]) -> bool:
 def square_problem(headers: dict[str, Header], folder, training: bool = True) -> Problem:
     path, header = next((path, header) for path, header in headers.items() if not header.problem)
     files = {path: f'{header.width}x{header.height}'}
-    cure = f'To translate whole images: --model test --dataroot {os.path.abspath(folder)}'
+    cure = f'To translate whole images: --model test --dataroot {shown(folder)}'
     if training:
         cure = 'For unpaired images use --dataset_mode unaligned'
-    return Problem('no pairs', f'all {len(headers)} images in {os.path.abspath(folder)} are square, such as '
+    return Problem('no pairs', f'all {len(headers)} images in {shown(folder)} are square, such as '
                    f'{listing(files)}; --dataset_mode aligned splits each into a left half A and a right half B. '
                    f'{cure}; if these are pairs of tall halves, add --square_pairs', files)
 

@@ -20,7 +20,7 @@ import torch
 from PIL import Image, ImageOps
 from torch.utils.data import default_collate
 
-from bench import measure
+from bench import measure, places
 from bench.steps import processor
 from data import create_dataset
 from data.loading.cache import Cache
@@ -31,6 +31,8 @@ from options import TrainOptions
 from util.images import as_numbers
 
 LOAD, CROP = 286, 256
+FILES = 2000            # of the comparison with tars
+WORKERS = [0, 1, 2, 3, 4]
 
 
 # ---- files, and the reference
@@ -122,6 +124,18 @@ def measure_pairs(root, rounds: int, count: int) -> list[dict]:
             for name, make in batches.items()]
 
 
+def measure_shards(root, rounds: int) -> list[dict]:
+    """An epoch from the files in `root`/train and from tars of them."""
+    import make_shards
+    with tempfile.TemporaryDirectory() as folder:
+        make_shards.main(['--dataroot', str(root), '--out', folder, '--images', '200'], None)
+        rows = places.measure_places({'files': Path(root), 'tars': Path(folder)}, open_dataset, WORKERS, rounds)
+    for row in rows:
+        ratios = sorted(slow / fast for slow, fast in zip(row['files'], row['tars'], strict=True))
+        row.update(times=median(ratios), times_range=[ratios[0], ratios[-1]])
+    return rows
+
+
 def exhaust(batches):
     """Drop each batch before the next one, as in training, so that its memory is reused."""
     for _ in batches:
@@ -188,15 +202,17 @@ def measure_messages(rounds: int, count: int) -> list[dict]:
 
 # ---- results
 
-def measure_all(root, rounds: int = 9, count: int = 40) -> dict:
-    """All measurements on the pairs in `root`/train, with one thread of torch."""
+def measure_all(root, rounds: int = 9, count: int = 40, parts=('pairs', 'decoders', 'messages')) -> dict:
+    """Measurements on the pairs in `root`/train, with one thread of torch."""
+    works = {'pairs': lambda: measure_pairs(root, rounds, count),
+             'decoders': lambda: measure_decoders(root, rounds, count),
+             'messages': lambda: measure_messages(rounds, 10 * count), 'shards': lambda: measure_shards(root, rounds)}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         return dict(machine=dict(cpu=processor(), python=platform.python_version(), torch=torch.__version__,
                                  pillow=PIL.__version__), rounds=rounds, count=count,
-                    pairs=measure_pairs(root, rounds, count), decoders=measure_decoders(root, rounds, count),
-                    messages=measure_messages(rounds, 10 * count))
+                    **{part: works[part]() for part in parts})
     finally:
         torch.set_num_threads(threads)
 
@@ -212,13 +228,31 @@ def as_markdown(results: dict) -> str:
              f'rounds of {results["count"]} samples, with the range in brackets. Measured by '
              f'`python scripts/benchmark_data.py`.']
     for part, title in TITLES.items():
+        if part not in results:
+            continue
         lines += ['', f'## {title}', '', '| method | ms | per second | speed-up | pixels |', '|---|---|---|---|---|']
         for entry in results[part]:
             low, high = entry['ms_range']
             slow, fast = entry['times_range']
             lines.append(f'| {entry["name"]} | {entry["ms"]:.3f} [{low:.3f}, {high:.3f}] | {entry["per_second"]:.0f} | '
                          f'{entry["times"]:.2f} [{slow:.2f}, {fast:.2f}] | {entry.get("pixels", "")} |')
+    if 'shards' in results:
+        lines += shards_as_markdown(results['shards'])
     return '\n'.join(lines) + '\n'
+
+
+def shards_as_markdown(rows: list[dict]) -> list[str]:
+    lines = ['', '## An epoch from files and from tars', '',
+             f'{rows[0]["samples"]} JPEGs of 512x256, and tars of 200 of them. Seconds on the clock: median of '
+             f'{len(rows[0]["files"])} rounds, alternating. Cold: the content of all files is dropped from memory '
+             f'before (`posix_fadvise`), not what the system knows of folders. Bytes only: one process reads them, and '
+             f'decodes nothing. Measured by `python scripts/benchmark_data.py --parts shards`.',
+             '', '| workers | | files | tars | files / tars |', '|---|---|---|---|---|']
+    for row in rows:
+        slow, fast = row['times_range']
+        lines.append(f'| {row["workers"] or "bytes only"} | {row["state"]} | {median(row["files"]):.2f} s | '
+                     f'{median(row["tars"]):.2f} s | {row["times"]:.2f} [{slow:.2f}, {fast:.2f}] |')
+    return lines
 
 
 def main(argv, console):
@@ -227,11 +261,17 @@ def main(argv, console):
     parser.add_argument('--out', help='write <out>.json and <out>.md')
     parser.add_argument('--rounds', type=int, default=9, help='number of rounds (default: 9)')
     parser.add_argument('--count', type=int, default=40, help='samples per round (default: 40)')
+    parser.add_argument('--parts', nargs='+', default=['pairs', 'decoders', 'messages'], choices=[*TITLES, 'shards'],
+                        metavar='PART', help='what is measured: pairs, decoders, messages (default) or shards, which '
+                                             'takes minutes; other results in <out>.json are kept')
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         if not args.dataroot:
-            draw_pairs(Path(folder, 'train'), args.count)
-        results = measure_all(args.dataroot or folder, args.rounds, args.count)
+            draw_pairs(Path(folder, 'train'), FILES if 'shards' in args.parts else args.count)
+        results = measure_all(args.dataroot or folder, args.rounds, args.count, args.parts)
+    if args.out and Path(f'{args.out}.json').exists():
+        results = {**json.loads(Path(f'{args.out}.json').read_text(encoding='utf-8')),
+                   **{part: results[part] for part in args.parts}}
     text = as_markdown(results)
     print(text)
     if args.out:

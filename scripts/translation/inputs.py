@@ -7,6 +7,7 @@ from pathlib import Path
 
 from data.image_folder import list_images
 from util.errors import UserError
+from util.places import shards, tar_names
 
 from . import video
 
@@ -56,9 +57,9 @@ def named_files(word: str):
         for line in sys.stdin:
             if line.strip():
                 yield from named_files(line.rstrip('\r\n'))
-    elif os.path.isdir(word):
+    elif os.path.isdir(word) or tar_names.is_set(word):
         for path in list_images(word):
-            yield Path(path), Path(path).relative_to(word)
+            yield Path(path), Path(shards.name_in(path, word))
     elif os.path.lexists(word):
         yield Path(word), Path(Path(word).name)
     elif WILD & set(word):

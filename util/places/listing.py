@@ -32,36 +32,42 @@ def cache_place(kind: str, name, suffix: str) -> Path | None:
     return Path(base) / 'pixmorph' / f'{kind}-{digest}{suffix}'
 
 
-def folder_version(folder) -> list[int]:
-    """Changes with every file that is added, removed or renamed. Nobody can set the second time back."""
-    status = os.stat(folder)
+def version_of(place) -> list[int]:
+    """Of a folder it changes with every file that is added, removed or renamed; of a file, whenever it is written.
+
+    Nobody can set the second time back.
+    """
+    status = os.stat(place)
     return [status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
-def load(folder, key: str) -> tuple[Paths, dict] | None:
-    """The stored list of a folder and what was stored with it; None if there is none, or if it may be outdated."""
+def load(folder, base: str, key: str) -> tuple[Paths, dict] | None:
+    """The stored list of a folder and what was stored with it; None if there is none, or if it may be outdated.
+
+    `base` is what its names are relative to: the folder itself, or that of the tars that `folder` names.
+    """
     file = cache_place('files', os.path.abspath(folder), '.list')
     try:
         with open(file, 'rb') as stream:
             head = json.loads(stream.readline())
             place = stream.tell()
         if head['version'] != VERSION or head['key'] != key or not all(
-                folder_version(os.path.join(folder, name)) == version for name, version in head['folders'].items()):
+                version_of(os.path.join(base, name)) == version for name, version in head['folders'].items()):
             return None
         # as the file is mapped, processes share the memory
         names = np.memmap(file, np.uint8, 'r', offset=place)
         if len(names) != head['bytes']:
             return None
-        return Paths(str(folder), names), head
+        return Paths(base, names), head
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 def save(folder, key: str, paths: Paths, folders: dict[str, list[int]], **more):
-    """Store a list, with the versions that its folders had before they were read, unless that is not safe."""
+    """Store a list, with the versions that its folders and tars had before they were read, unless that is not safe."""
     file = cache_place('files', os.path.abspath(folder), '.list')
     newest = max(max(version[:2]) for version in folders.values())
-    if file is None or time.time_ns() - newest < SETTLED * 10**9 or not is_trusted(folder):
+    if file is None or time.time_ns() - newest < SETTLED * 10**9 or not is_trusted(paths.folder):
         return
     head = dict(version=VERSION, key=key, folders=folders, bytes=len(paths.names), date=time.strftime('%Y-%m-%d %H:%M'),
                 **more)

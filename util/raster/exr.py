@@ -1,8 +1,11 @@
 """OpenEXR files, by the package OpenEXR if it is installed."""
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+
+from util.places import files
 
 TYPES = ('float16', 'float32', 'uint32')        # of a channel
 NAMES = {1: 'Y', 3: 'RGB', 4: 'RGBA'}           # of the channels that are written
@@ -16,10 +19,23 @@ def package():
     return OpenEXR
 
 
+@contextmanager
+def on_disk(path: str):
+    """A file for the package, which reads no bytes: the file itself, or a copy of one in a tar."""
+    if not files.is_packed(path):
+        yield str(path)
+        return
+    with tempfile.NamedTemporaryFile(suffix='.exr') as copy, files.open_file(path) as file:
+        copy.write(file.read())
+        copy.flush()
+        yield copy.name
+
+
 def header(path: str) -> tuple[int, int, int]:
     """(width, height, channels) of the first part. Raises OSError or ValueError."""
     try:
-        found = package().File(str(path), header_only=True).header()
+        with on_disk(path) as file:
+            found = package().File(file, header_only=True).header()
         low, high = found['dataWindow']
         return *(int(side) for side in high - low + 1), len(found['channels'])
     except RuntimeError as error:
@@ -29,7 +45,8 @@ def header(path: str) -> tuple[int, int, int]:
 def read(path: str) -> np.ndarray:
     """(H, W, C) of the first part; red, green, blue and alpha in this order, all others by name."""
     try:
-        channels = package().File(str(path)).channels()
+        with on_disk(path) as file:
+            channels = package().File(file).channels()
     except RuntimeError as error:
         raise ValueError(str(error)) from error
     stack = [channel.pixels if channel.pixels.ndim == 3 else channel.pixels[:, :, None]

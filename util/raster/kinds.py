@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from util.places import files
+
 from . import exr
 
 MAX_PIXELS = 50_000_000     # 150 MB as RGB: a small file can claim any size
@@ -76,6 +78,8 @@ def check_file(path: str):
 
     A pipe, socket or device is not opened, as reading it could block forever.
     """
+    if files.is_packed(path):
+        return files.check_packed(path)
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise ValueError('not a regular file')
@@ -104,7 +108,7 @@ def open_image(path: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     if path[-5:].lower().endswith(HEIF):
         register_heif()
         formats = ('HEIF',)
-    image = Image.open(path, formats=formats)
+    image = Image.open(files.source(path), formats=formats)
     width, height = image.size
     if width * height > max_pixels:
         image.close()
@@ -129,14 +133,14 @@ def kind_of(path: str, max_pixels: int = MAX_PIXELS) -> Kind:
         return kind_of_exr(path, max_pixels)
     try:
         with open_image(path, max_pixels) as image:
-            return kind_of_image(image)
+            return kind_of_image(image, path)
     except UnidentifiedImageError:
         if not is_tiff(path):
             raise
         return kind_of_tiff(path, max_pixels)
 
 
-def kind_of_image(image: Image.Image) -> Kind:
+def kind_of_image(image: Image.Image, path: str) -> Kind:
     """Of an image that Pillow has opened."""
     mode, info = image.mode, image.info
     if mode in PLAIN and 'exif' not in info and 'transparency' not in info and (
@@ -150,17 +154,17 @@ def kind_of_image(image: Image.Image) -> Kind:
         size = image.tag_v2.get(256, size[0]), image.tag_v2.get(257, size[1])
     width, height = reversed(size) if orientation in (5, 6, 7, 8) else size
     dtype, channels, colors = stored(image)
-    return Kind(width, height, dtype, channels, colors, pages_of(image), image.mode, orientation in range(2, 9),
+    return Kind(width, height, dtype, channels, colors, pages_of(image, path), image.mode, orientation in range(2, 9),
                 transparent=image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info)
 
 
-def pages_of(image: Image.Image) -> int:
+def pages_of(image: Image.Image, path: str) -> int:
     """Pages or frames; smaller copies of the image, such as the overviews of a GeoTIFF, do not count."""
     if image.format not in ('TIFF', 'GIF', 'WEBP', 'PNG', 'AVIF'):
         return 1
     count = getattr(image, 'n_frames', 1)
     if count > 1 and image.format == 'TIFF':
-        with open_tiff(image.filename) as file:
+        with open_tiff(path) as file:
             return len(full_pages(file))
     return count
 
@@ -234,14 +238,14 @@ def stored_samples(bits: int, form: str, channels: int, photometric: int, extra:
 
 
 def is_tiff(path: str) -> bool:
-    with open(path, 'rb') as file:
+    with files.open_file(path) as file:
         return file.read(4) in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 
 
 def open_tiff(path: str):
     """A `tifffile.TiffFile`."""
     import tifffile
-    return tifffile.TiffFile(path)
+    return tifffile.TiffFile(files.source(path))
 
 
 def kind_of_tiff(path: str, max_pixels: int) -> Kind:
@@ -283,12 +287,12 @@ def layout(shape: tuple) -> tuple[int, int, int]:
 def array_header(path: str) -> tuple[tuple, np.dtype]:
     """(shape, dtype) of an .npy file, or of the only array of an .npz file."""
     if path.lower().endswith('.npy'):
-        with open(path, 'rb') as file:
+        with files.open_file(path) as file:
             return read_array_header(file)
     import zipfile
-    if not zipfile.is_zipfile(path):
+    if not zipfile.is_zipfile(files.source(path)):
         raise ValueError('no NPZ file')
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(files.source(path)) as archive:
         names = archive.namelist()
         if len(names) != 1:
             raise ValueError(f'{len(names)} arrays ({", ".join(sorted(names)[:5])}); one is needed')

@@ -1,10 +1,9 @@
 """Reading image files as arrays of the stored type, with all bands."""
-import os
-
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from util.errors import UserError
+from util.places import files
 
 from . import exr, kinds
 from .kinds import ARRAYS, EXR, FORMATS, MAX_PIXELS, ORIENTATION, Kind, kind_of, open_image
@@ -27,8 +26,8 @@ def image_error(path: str, error: Exception) -> ImageError:
     why = reason(error)
     cure = 'repair or remove it, or raise --max_pixels' if '--max_pixels' in why else 'repair or remove it'
     if 'pip install' in why or '; ' in why or isinstance(error, ImportError):      # it says itself what to do
-        return ImageError(f'cannot read the image {os.path.abspath(path)} ({why})')
-    return ImageError(f'cannot read the image {os.path.abspath(path)} ({why}); {cure}')
+        return ImageError(f'cannot read the image {files.shown(path)} ({why})')
+    return ImageError(f'cannot read the image {files.shown(path)} ({why}); {cure}')
 
 
 def read_pixels(path: str, max_pixels: int = MAX_PIXELS, all_pages: bool = False) -> np.ndarray:
@@ -83,7 +82,7 @@ def pixels_of(image: Image.Image, kind: Kind) -> np.ndarray:
 
 
 def read_array(path: str) -> np.ndarray:
-    loaded = np.load(path, allow_pickle=False)
+    loaded = np.load(files.source(path), allow_pickle=False)
     pixels = loaded[loaded.files[0]] if path.lower().endswith('.npz') else loaded
     if pixels.ndim == 3 and pixels.shape[0] < min(pixels.shape[1:]):
         pixels = pixels.transpose(1, 2, 0)
@@ -114,7 +113,7 @@ def channels_last(pixels: np.ndarray, axes: str) -> np.ndarray:
 
 def read_deep(path: str, image: Image.Image, kind: Kind) -> np.ndarray:
     """16-bit color PNG, JPEG 2000, PGM and PPM, which Pillow reads as 8 bits or scales."""
-    with open(path, 'rb') as file:
+    with files.open_file(path) as file:
         data = file.read()
     shape = (kind.height, kind.width, kind.channels)
     if image.format == 'PPM' and data[:2] in (b'P5', b'P6'):

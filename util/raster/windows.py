@@ -5,6 +5,8 @@ import tempfile
 
 import numpy as np
 
+from util.places import files
+
 from . import kinds
 
 TIFF = ('.tif', '.tiff')
@@ -120,6 +122,8 @@ def paste(window: np.ndarray, corner: tuple[int, int], part: np.ndarray, place: 
 def open_windows(path: str) -> Windows | None:
     """The windows of a file; None if it must be read as a whole. Raises OSError or ValueError for damaged files."""
     kinds.check_file(path)
+    if files.is_packed(path):
+        return None
     if path.lower().endswith('.npy'):
         return open_array(path)
     return open_tiff(path) if path.lower().endswith(TIFF) and kinds.is_tiff(path) else None

@@ -12,6 +12,7 @@ from PIL import Image
 from util.console import say
 from util.files import atomic_write
 from util.images import save_image, stretched, stretched_picture, stretched_size, tensor_to_image
+from util.places import shards, tar_names
 from util.raster.write import extension_for, write_pixels
 from util.results import metrics
 from util.results.folder import as_path, as_text, facts_of, move_other_test_aside, move_unknown_aside, page_facts
@@ -272,7 +273,7 @@ def check_save_as(save_as: str, domains: dict, source: str):
 
 def stem_of(path: str, folder: Path) -> str:
     """The path inside `folder` without its extension, joined by '/', each part short enough for file systems."""
-    path = Path(path)
+    path, folder = Path(shards.as_if_unpacked(str(path))), Path(tar_names.base_of(folder))
     path = path.relative_to(folder) if path.is_relative_to(folder) else Path(path.name)
     return '/'.join(shortened(as_text(part)) for part in path.with_suffix('').parts)
 

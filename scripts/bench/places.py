@@ -1,4 +1,4 @@
-"""How long a training takes to start on very many files, and what memory its worker processes use.
+"""Where images are: how a training starts on very many files, and how fast files and tars are read.
 
     python scripts/benchmark_listing.py --names 1000000 --folder /tmp/names
 
@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from util.places import files
 
 LINKS = 60_000      # to one file; file systems allow about 65,000
 READ = 20_000       # names that a worker looks at
@@ -81,10 +83,70 @@ def measure(folder: Path, starts: int = 2) -> list[dict]:
     caches = folder / f'caches_{time.time_ns()}'
     found = []
     for _ in range(starts):
-        done = subprocess.run([sys.executable, __file__, '--start', str(folder)], check=True, stdout=subprocess.PIPE,
+        done = subprocess.run([sys.executable, sys.argv[0], '--start', str(folder)], check=True, stdout=subprocess.PIPE,
                               env={**os.environ, 'XDG_CACHE_HOME': str(caches)})
         found.append(json.loads(done.stdout.splitlines()[-1]))
     return found
+
+
+# ---- files against tars
+
+def drop_from_memory(paths: list[str]):
+    """Let the system forget the content of files, so that the disk is read; what it knows of folders stays."""
+    for path in paths:
+        with open(path, 'rb') as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def measure_places(places: dict[str, Path], open_dataset, workers: list[int], rounds: int) -> list[dict]:
+    """Seconds of an epoch from each place, {'files': folder, 'tars': folder}, in alternating rounds, cold and warm.
+
+    0 workers: only the bytes are read, in the order of an epoch, by one process.
+    """
+    datasets = {name: open_dataset(place) for name, place in places.items()}
+    stored = {name: [str(path) for path in place.rglob('*') if path.is_file()] for name, place in places.items()}
+    rows = []
+    for count in workers:
+        works = {name: Epoch(dataset, count) for name, dataset in datasets.items()}
+        for state in ('warm', 'cold'):
+            times = {name: [] for name in works}
+            for work in works.values():
+                work()
+            for number in range(rounds):
+                for name in list(works)[::-1 if number % 2 else 1]:
+                    if state == 'cold':
+                        drop_from_memory(stored[name])
+                    begin = time.perf_counter()
+                    works[name]()
+                    times[name].append(time.perf_counter() - begin)
+            rows.append(dict(workers=count, state=state, samples=len(datasets['files']), **times))
+        for work in works.values():
+            work.close()
+    return rows
+
+
+class Epoch:
+    """Called: reads an epoch of a dataset, always in the same order."""
+
+    def __init__(self, dataset, workers: int):
+        from data.loading.loader import Loader
+        from data.loading.sampler import EpochSampler
+        self.dataset = dataset
+        self.loader = Loader(dataset, EpochSampler(len(dataset), True, 1), workers, 0, False)
+        self.loader.n_workers = workers     # also more than there are cores
+
+    def __call__(self):
+        if self.loader.n_workers:
+            for _ in self.loader:
+                pass
+            return
+        for index, _ in self.loader.sampler:
+            with files.open_file(self.dataset.paths[index]) as file:
+                file.read()
+
+    def close(self):
+        self.loader.end_workers()
 
 
 def main(argv, console):
@@ -103,7 +165,3 @@ def main(argv, console):
               f'{row["worker"]:.1f} MB')
     return 0
 
-
-if __name__ == '__main__':      # of one start
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-    main(sys.argv[1:], None)
