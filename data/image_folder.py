@@ -76,10 +76,9 @@ def find(folder: Path, base: str) -> tuple[list[str], list[str], dict]:
     if found or not tars:
         return found, others, {} if failed else versions
     others = [name for name in others if not (tar_names.is_tar(name) or tar_names.is_index(name))]
-    for tar in tars:
-        if not is_remote(tar):
-            versions[os.path.relpath(tar, base)] = listing.version_of(tar)
-        for name in shards.index_of(tar).names:
+    versions.update((os.path.relpath(tar, base), listing.version_of(tar)) for tar in tars if not is_remote(tar))
+    for tar, index in zip(tars, shards.indices_of(tars), strict=True):
+        for name in index.names:
             if not hidden(Path(), os.path.dirname(name)):
                 known = is_image(os.path.basename(name))
                 (found if known else others).append(os.path.join(tar, name) if known else name)

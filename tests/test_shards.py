@@ -172,7 +172,7 @@ def test_very_many_images_in_tars(tmp_path, monkeypatch):
         found = [list_images(folder), list_images(place)]
         assert all(isinstance(one, Paths) for one in found) and list(map(list, found)) == plain
     with monkeypatch.context() as patch:
-        patch.setattr(shards, 'index_of', lambda shard: pytest.fail('the tars are listed again'))
+        patch.setattr(shards, 'indices_of', lambda tars: pytest.fail('the tars are listed again'))
         assert list(list_images(place)) == plain[1]
         os.utime(folder / '00001.tar')
         with pytest.raises(pytest.fail.Exception):
@@ -337,6 +337,14 @@ def bucket(photo_root):
         files.pipe_file(f'/bucket/{path.name}', path.read_bytes())
     yield files
     files.store.clear()
+
+
+def test_files_by_url(photo_root):
+    out = packed(photo_root / 'train')
+    for place in (f'file://{out}', f'file://{out}/{{00000..00002}}.tar'):
+        assert [Path(path).name for path in list_images(place)] == [f'{number}.png' for number in range(5)]
+        assert all(np.array_equal(read_pixels(path), read_pixels(str(photo_root / 'train' / Path(path).name)))
+                   for path in list_images(Path(place)))
 
 
 @pytest.mark.parametrize('place', ['memory://bucket', 'memory://bucket/{00000..00002}.tar'])

@@ -109,10 +109,10 @@ def measure_places(places: dict[str, Path], open_dataset, workers: list[int], ro
     rows = []
     for count in workers:
         works = {name: Epoch(dataset, count) for name, dataset in datasets.items()}
+        for work in works.values():
+            work()
         for state in ('warm', 'cold'):
             times = {name: [] for name in works}
-            for work in works.values():
-                work()
             for number in range(rounds):
                 for name in list(works)[::-1 if number % 2 else 1]:
                     if state == 'cold':

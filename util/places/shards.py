@@ -4,6 +4,7 @@ The path of an image in a tar is that of the tar, a slash and its name in the ta
 folder of the tar: `name_in('train/00007.tar/cats/1.jpg', 'train')` is 'cats/1.jpg'.
 """
 import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
 
 from util.errors import UserError
@@ -11,6 +12,8 @@ from util.errors import UserError
 from . import remote
 from .index import Index, open_index
 from .tar_names import TAR, base_of
+
+THREADS = 16
 
 
 @cache
@@ -21,6 +24,12 @@ def index_of(shard: str) -> Index:
     except OSError as error:
         raise UserError(f'{shard} cannot be read ({error.strerror or error}); correct the path, or check the '
                         f'connection') from error
+
+
+def indices_of(shards: list[str]) -> list[Index]:
+    """Of all tars at once: of remote ones each is a request or two."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(index_of, shards))
 
 
 def split(path: str) -> tuple[str, str] | None:
