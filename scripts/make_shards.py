@@ -1,4 +1,4 @@
-"""Pack the images of a dataset folder into tars, which are read faster from network storage and disks that turn.
+"""Pack the images of a dataset into tars, which are faster to copy, and to open on network storage and hard disks.
 
     python scripts/make_shards.py --dataroot ./datasets/maps --out ./shards/maps
     python scripts/make_shards.py --index others/*.tar
