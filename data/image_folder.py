@@ -78,11 +78,15 @@ def find(folder: Path, base: str) -> tuple[list[str], list[str], dict]:
     others = [name for name in others if not (tar_names.is_tar(name) or tar_names.is_index(name))]
     versions.update((os.path.relpath(tar, base), listing.version_of(tar)) for tar in tars if not is_remote(tar))
     for tar, index in zip(tars, shards.indices_of(tars), strict=True):
-        for name in index.names:
-            if not hidden(Path(), os.path.dirname(name)):
-                known = is_image(os.path.basename(name))
-                (found if known else others).append(os.path.join(tar, name) if known else name)
+        names = [name for name in index.names if is_inside(os.path.dirname(name))]
+        found += [os.path.join(tar, name) for name in names if is_image(os.path.basename(name))]
+        others += [name for name in names if not is_image(os.path.basename(name))]
     return found, others, {} if failed or any(map(is_remote, tars)) else versions
+
+
+def is_inside(folder: str) -> bool:
+    """False for a hidden folder of a tar, and for one that would be outside if the tar were unpacked."""
+    return not folder or not (Path(folder).anchor or hidden(Path(), folder))
 
 
 def natural_as_unpacked(path: str) -> tuple:

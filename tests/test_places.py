@@ -8,7 +8,7 @@ import pytest
 from conftest import draw_images
 from test_data_faults import training
 
-from data import create_dataset
+from data import create_dataset, create_loader
 from data.checking.background import BackgroundCheck
 from data.checking.bad_images import FILE_NAME
 from data.image_folder import ignored, list_images
@@ -199,3 +199,16 @@ def test_pairs_of_a_table_are_packed_too(few_are_many, tmp_path):
     dataset = dataset_of(tmp_path / 'root', 'aligned', pairs=str(tmp_path / 'pairs.csv'))
     assert isinstance(dataset.paths, Paths) and isinstance(dataset.partners, Paths)
     assert [os.path.basename(path) for path in (dataset.paths[2], dataset.partners[2])] == ['2.png', '9.png']
+
+
+def test_training_starts_the_check_once_where_it_is_needed(few_are_many, tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(BackgroundCheck, 'start', lambda check: started.append(check))
+    draw_images(tmp_path / 'root' / 'train', 12, (40, 40))
+    opt = training(tmp_path / 'root', 'colorization')
+    create_loader(create_dataset(opt), opt)
+    check, = started
+    assert check.daemon and len(list(check.paths())) == 6
+    monkeypatch.setattr(paths, 'MANY', 1000)
+    create_loader(create_dataset(opt), opt)
+    assert len(started) == 1

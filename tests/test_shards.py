@@ -281,13 +281,17 @@ def test_a_member_that_is_gone(single_root):
 
 
 def test_files_in_a_tar_that_are_no_images(tmp_path):
-    """Empty and unreadable ones are found before training, as those in folders; links and others are left out."""
+    """Empty and unreadable ones are found before training, as those in folders.
+
+    Links are left out, and so is what would be outside if the tar were unpacked: results would be written there.
+    """
     tar = tmp_path / 'x.tar'
     good = io.BytesIO()
     Image.new('RGB', (40, 40), 'red').save(good, 'PNG')
     with tarfile.open(tar, 'w') as file:
         for name, data in (('0.png', good.getvalue()), ('1.png', b''), ('2.png', b'no image'), ('0.txt', b'red'),
-                           ('.3.png', good.getvalue()), ('__MACOSX/4.png', good.getvalue())):
+                           ('.3.png', good.getvalue()), ('__MACOSX/4.png', good.getvalue()),
+                           ('../6.png', good.getvalue()), ('/7.png', good.getvalue())):
             member = tarfile.TarInfo(name)
             member.size = len(data)
             file.addfile(member, io.BytesIO(data))
@@ -296,6 +300,16 @@ def test_files_in_a_tar_that_are_no_images(tmp_path):
         file.addfile(link)
     assert '2 of 3 images' in sentence(create_dataset, training(tar, 'single'))
     assert ignored(tar) == '1 .txt'
+
+
+def test_names_that_begin_with_a_dot_and_a_slash(single_root, tmp_path):
+    """As `tar -cf x.tar .` writes them."""
+    with tarfile.open(tmp_path / 'x.tar', 'w') as file:
+        for path in sorted(single_root.iterdir()):
+            file.add(path, f'./{path.name}')
+    paths = list_images(tmp_path / 'x.tar')
+    assert [path.removeprefix(str(tmp_path)) for path in paths] == [f'/x.tar/{number}.png' for number in range(3)]
+    assert np.array_equal(read_pixels(paths[1]), read_pixels(str(single_root / '1.png')))
 
 
 @pytest.mark.parametrize('place', ['{00000..00009}.tar', 'absent.tar'])

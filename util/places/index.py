@@ -1,6 +1,7 @@
 """Where the members of a tar are in it, so that each can be read without the others."""
 import json
 import os
+import posixpath
 import tarfile
 import zlib
 from bisect import bisect_left
@@ -140,7 +141,8 @@ def build(shard: str, checked: bool = False) -> Index:
                 for member in tar:
                     tar.members = []        # or it would keep them all
                     if member.isreg() and not member.issparse():
-                        rows.append((os.fsencode(member.name), member.offset_data, member.size))
+                        name = posixpath.normpath(member.name)      # many tars have ./1.jpg
+                        rows.append((os.fsencode(name), member.offset_data, member.size))
                 end = tar.offset
         except tarfile.ReadError as error:
             raise UserError(f'{shard} is no tar, compressed or damaged ({error}); make or copy it again') from None
