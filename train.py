@@ -23,6 +23,7 @@ from util.checkpoint.lock import Lock, check_writable
 from util.cli import run
 from util.errors import NonFiniteError
 from util.machine import launch
+from util.monitors.loss_log import LossMeans
 from util.monitors.timing import StepTimer
 
 
@@ -79,6 +80,7 @@ def train(session):
     model = trainer.model
     progress = session.progress
     visualizer = session.visualizer
+    means = LossMeans(model.group)
     source, previews = session.previews() if visualizer.shows_images else ('', [])
     while not (progress.finished or session.stopped):
         epoch_start, timer = time.monotonic(), StepTimer()
@@ -88,18 +90,20 @@ def train(session):
             images = progress.images_of(trainer.update_size)
             try:
                 trainer.step(batch, images)
+                means.add(model.losses)
             except NonFiniteError as error:
                 session.recovery.after(error, progress)
             progress.advance(images)
             timer.step_done(images)
             visualizer.step(progress, model.get_current_losses)
-            if progress.every(opt.display_freq) or progress.at_end:
+            if progress.due(opt.display_freq):
                 visualizer.images(progress, model.get_current_visuals())
-            if progress.every(opt.val_freq) or progress.at_end:
+            if progress.due(opt.val_freq):
                 trainer.gather_state()
                 visualizer.previews(progress, map(model.preview, previews), source)
             if progress.every(opt.print_freq) or (opt.print_freq and progress.at_end):
-                visualizer.losses(progress, model.get_current_losses(), timer.report(), trainer.learning_rate)
+                visualizer.losses(progress, model.get_current_losses(), timer.report(), trainer.learning_rate,
+                                  means.report())
             session.agree_on_signals()
             if progress.finished:
                 break

@@ -28,7 +28,7 @@ from .domain import Domain
 from .image_folder import contents, ignored, is_image, is_visible_folder, list_images
 from .layout import Layout
 from .loading.collate import collate
-from .transforms import Preparation
+from .transforms import Preparation, span
 
 MAX_TRIES = 10      # unreadable samples in a row; after so many the cause is not single files
 
@@ -237,10 +237,11 @@ class BaseDataset(Dataset):
         sizes = {(header.width // self.halves, header.height) for header in some_headers(paths).values()
                  if not header.problem}
         lines += self.odd_width()
-        changed = {self.prepare.final_size(*size) for size in sizes} - sizes
-        if changed:
-            lines.append(f'{len(paths)} images of {span(sizes)} become {span(changed)} by --preprocess '
-                         f'{self.prepare.preprocess}')
+        if change := self.prepare.describe(sizes):
+            asked = {'preprocess', 'load_size', 'crop_size'} & self.given
+            why = f'by --preprocess {self.prepare.preprocess}' if asked else 'as in training'
+            lines.append(f'{len(paths)} image{"s" if len(paths) > 1 else ""} of {span(sizes)} {change} {why}; --whole '
+                         f'keeps their sizes')
         return lines
 
     def odd_width(self) -> list[str]:
@@ -386,8 +387,3 @@ class BaseDataset(Dataset):
         return swap_domains(sample)
 
 
-def span(sizes: set[tuple[int, int]]) -> str:
-    """'64x48', or '64x48 to 640x480' from the smallest to the largest area."""
-    ordered = sorted(sizes, key=lambda size: size[0] * size[1])
-    texts = ['{}x{}'.format(*size) for size in ordered]
-    return texts[0] if len(texts) == 1 else f'{texts[0]} to {texts[-1]}'

@@ -74,6 +74,14 @@ class Preparation:
         width, height = self.resized(width, height)
         return (self.crop_size, self.crop_size) if 'crop' in self.preprocess else (width, height)
 
+    def describe(self, sizes: set[tuple[int, int]]) -> str:
+        """What happens to images of these sizes: 'are resized to 64x64', or '' if all keep them."""
+        steps = [(size, self.resized(*size), self.final_size(*size)) for size in sizes]
+        verbs = {'resized': any(before != resized for before, resized, _ in steps),
+                 'cropped': any(resized != final for _, resized, final in steps)}
+        done = ' and '.join(verb for verb, happens in verbs.items() if happens)
+        return f'are {done} to {span({final for *_, final in steps})}' if done else ''
+
     def draw(self, size: tuple[int, int], rng: random.Random) -> Draw:
         """A random crop and flip for an image of `size` (width, height) after `resize`.
 
@@ -102,6 +110,13 @@ class Preparation:
     def apply(self, image: Image.Image, rng: random.Random, path: str, channels: int = 3) -> torch.Tensor:
         """All steps for an image, with its own draw: uint8 (channels, H, W)."""
         return self.window(self.resize(as_channels(image, channels)), rng, path)
+
+
+def span(sizes: set[tuple[int, int]]) -> str:
+    """'64x48', or '64x48 to 640x480' from the smallest to the largest area."""
+    ordered = sorted(sizes, key=lambda size: size[0] * size[1])
+    texts = ['{}x{}'.format(*size) for size in ordered]
+    return texts[0] if len(texts) == 1 else f'{texts[0]} to {texts[-1]}'
 
 
 def size_of(image: Image.Image | torch.Tensor | np.ndarray) -> tuple[int, int]:

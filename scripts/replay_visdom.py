@@ -39,10 +39,11 @@ def main(argv, console):
         raise UserError(f'{log.absolute()} has no losses; correct NAME or --checkpoints_dir')
     text = option_file.read_text(encoding='utf-8', errors='replace') if option_file.is_file() else ''
     options = dict(re.findall(r'^\s*(\w+): ([^\t\n]*?) *(?:\t.*)?$', text, re.MULTILINE))    # after a tab: the default
+    given = re.findall(r'^\s*(\w+): .*\t\[default: ', text, re.MULTILINE)     # or changed
     history = [*records, *read_jsonl(log, what='metrics')]
     monitor = VisdomMonitor(opt.name, options, history, server=opt.display_server, port=opt.display_port,
                             env=opt.display_env, columns=opt.display_ncols, image_width=opt.display_winsize,
-                            log_scale=opt.display_log, notify=notices.append)
+                            log_scale=opt.display_log, given=given, notify=notices.append)
     epochs, labels = epochs_with_images(folder / 'web' / 'images')
     if epochs:
         images = {label: np.array(Image.open(folder / 'web' / image_file(epochs[-1], label)).convert('RGB'))

@@ -160,7 +160,7 @@ def test_run_and_its_files(model, home, tmp_path):
         [*weights, *states, *web, 'web/index.html', 'web/data.js', 'train_opt.txt', 'loss_log.txt', 'losses.jsonl'])
     fakes = {name.rpartition('/')[2] for name in found if name.startswith('web/val/') and 'fake_B' in name}
     assert {name.split('_')[1] for name in fakes} == {'0', '1', '2'}      # all images of the phase test, at the end
-    assert {name.split('_')[0] for name in fakes} == {'10'}
+    assert {name.split('_')[0] for name in fakes} == {'1', '10'}     # batches that are shown in each run
     lines = done.stdout.splitlines()
     assert lines[-3].endswith(f': {folder}') and str(folder / 'web' / 'index.html') in lines[-2]
     assert [str(folder / 'web' / 'index.html') in line for line in lines].count(True) == 2      # at start and end
@@ -207,9 +207,9 @@ def test_no_html(here, tmp_path):
     assert not (tmp_path / 'runs' / 'pix2pix' / 'web').exists()
 
 
-def test_every_epoch_of_defaults_has_its_last_picture(here, tmp_path):
+def test_the_first_and_the_last_pictures_of_a_short_run_are_shown(here, tmp_path):
     trained(here, '--n_epochs', 2)     # 10 images, --display_freq 400
-    assert Page(tmp_path / 'runs' / 'pix2pix' / 'web' / 'index.html').headings == ['epoch [2]']
+    assert Page(tmp_path / 'runs' / 'pix2pix' / 'web' / 'index.html').headings == ['epoch [2]', 'epoch [1]']
 
 
 def test_direction(here, tmp_path, home):
@@ -255,7 +255,7 @@ def test_frequencies_fire_at_or_after_each_multiple(here, tmp_path):
     assert [line for line in out if line.startswith('saving the latest')] == [
         'saving the latest model (epoch 2, total_iters 8)', 'saving the latest model (epoch 3, total_iters 13)']
     assert labels(folder) == ['2', '3', 'iter_13', 'iter_8', 'latest']
-    assert Page(folder / 'web' / 'index.html').headings == ['epoch [3]', 'epoch [2]']      # 7, 14
+    assert Page(folder / 'web' / 'index.html').headings == ['epoch [3]', 'epoch [2]', 'epoch [1]']   # 14, 7, the first
 
 
 def test_save_by_iter_leaves_latest_alone(here, tmp_path):

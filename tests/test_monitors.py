@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -133,19 +134,53 @@ def test_flush_follows_each_batch_of_calls_and_the_interval():
     assert target.calls == [('losses', 1), 'close']
 
 
-def test_close_waits_for_a_monitor_that_is_being_made(monkeypatch):
-    monkeypatch.setattr(base, 'CLOSING_SECONDS', 1.0)
-    gate, target = threading.Event(), Recorder()
+def test_close_waits_for_a_monitor_that_is_being_made():
+    gate, target, notices = threading.Event(), Recorder(), []
 
     def make():
         gate.wait(20)
         return target
 
-    monitor = Background('x', make, start_seconds=20.0)
+    monitor = Background('x', make, notices.append, closing_seconds=20.0, late='late')
     monitor.losses(record(1))
-    threading.Timer(1.5, gate.set).start()
+    threading.Timer(0.3, gate.set).start()
     monitor.close()
-    assert target.calls == [('losses', 1), 'close']
+    assert target.calls == [('losses', 1), 'close'] and notices == []
+
+
+def test_all_monitors_together_are_waited_for_as_long_as_one():
+    """`late` is printed for those that have not shown everything."""
+    gate, notices, closing = threading.Event(), [], []
+
+    class Slow(Recorder):
+        def close(self):
+            closing.append(self)
+            gate.wait(20)
+
+    targets = [Slow(), Slow(), Recorder()]
+    monitors = [Background('x', lambda target=target: target, notices.append, closing_seconds=0.4, late=f'late {index}')
+                for index, target in enumerate(targets)]
+    for monitor in monitors:
+        monitor.losses(record(1))
+    start = time.monotonic()
+    base.close_all(monitors)
+    waited = time.monotonic() - start
+    gate.set()
+    assert waited < 2 * 0.4 or len(closing) == 2        # a busy machine may take long, but not for one after another
+    assert sorted(notices) == ['late 0', 'late 1'] and targets[2].calls == [('losses', 1), 'close']
+
+
+def test_the_end_of_a_run_waits_3_seconds_for_visdom(tmp_path, monkeypatch):
+    """Whatever its server does: here it is never found. One line says how to show the run later."""
+    gate, notices = threading.Event(), []
+    monkeypatch.setattr(create, 'visdom_settings', lambda *_: gate.wait(20))
+    monitor, = create_monitors(options('visdom', name='run', given={'checkpoints_dir'}, checkpoints_dir=str(tmp_path),
+                                       as_dict=lambda: {}), tmp_path, notices.append)
+    assert monitor._closing_seconds <= 3.0
+    monitor._closing_seconds = 0.1
+    base.close_all([monitor])
+    gate.set()
+    assert len(notices) == 1 and f'scripts/replay_visdom.py run --checkpoints_dir {tmp_path}' in notices[0]
 
 
 # ---- selection

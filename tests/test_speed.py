@@ -400,7 +400,7 @@ def test_a_dry_run_reports_memory_and_time(roots, train_options, tmp_path):
     trainer = create_trainer(opt, create_model(opt, Runtime(CPU, 'cpu')))
     steps, step = [], trainer.step
     trainer.step = lambda batch: (steps.append(batch), step(batch))
-    lines = dry_run(trainer, create_loader(create_dataset(opt), opt), images_to_go=7200)
+    lines = dry_run(trainer, create_loader(create_dataset(opt), opt), images_to_go=7200, disk_space=3 * 10**9)
     assert len(steps) == 2 and not (tmp_path / 'checkpoints').exists()
     text = '\n'.join(lines)
     rate = float(re.search(r'([\d.]+) images/s', text)[1])

@@ -52,6 +52,52 @@ def test_a_resumed_run_hides_what_was_written_after_its_first_step(tmp_path):
     assert scalars(tmp_path, 'loss/G') == [(100, 103.0), (200, 202.0), (400, 402.0)]
 
 
+def test_metrics_are_read_back_without_those_that_are_not_finite(tmp_path):
+    monitor = TensorboardMonitor(tmp_path)
+    for image, kid in ((100, 0.5), (200, None), (300, 0.25)):
+        monitor.metrics(dict(epoch=1, total_iters=image, metrics=dict(kid=kid, l1=2.0)))
+    monitor.close()
+    assert scalars(tmp_path, 'metric/kid') == [(100, 0.5), (300, 0.25)]
+    assert [step for step, _ in scalars(tmp_path, 'metric/l1')] == [100, 200, 300]
+
+
+def test_the_run_has_its_name_its_history_its_options_and_hyperparameters(tmp_path):
+    from tensorboard.plugins.hparams import metadata
+    history = [record(100, G=3.0), record(200, G=2.0),
+               dict(epoch=1, total_iters=200, epoch_size=200, metrics=dict(kid=0.5))]
+    monitor = TensorboardMonitor(tmp_path, 'models/mine', dict(lr=0.1, batch_size=2, name='a|b', no_flip=True), history,
+                                 {'name'})
+    monitor.losses(record(300, G=1.0))
+    monitor.close()
+    folder, = tmp_path.iterdir()        # TensorBoard calls a run by its folder
+    assert folder.name == 'models_mine'
+    assert scalars(folder, 'loss/G') == [(100, 3.0), (200, 2.0), (300, 1.0)]
+    assert scalars(folder, 'metric/kid') == [(200, 0.5)]
+    events = read(folder)
+    text, = events.Tensors('options/text_summary')
+    text = text.tensor_proto.string_val[0].decode()
+    assert text.index('**name**') < text.index('batch_size') and 'a\\|b' in text
+    content = events.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
+    found = metadata.parse_session_start_info_plugin_data(content).hparams
+    assert (found['lr'].number_value, found['batch_size'].number_value) == (0.1, 2)
+    assert found['name'].string_value == 'a|b'
+    again = TensorboardMonitor(tmp_path, 'models/mine', {}, history)      # resumed: the history is there already
+    again.losses(record(400, G=0.5))
+    again.close()
+    assert scalars(folder, 'loss/G') == [(100, 3.0), (200, 2.0), (300, 1.0), (400, 0.5)]
+
+
+def test_event_files_of_version_0_2_are_continued_where_they_are(tmp_path):
+    older = TensorboardMonitor(tmp_path)
+    older.losses(record(100, G=1.0))
+    older.close()
+    monitor = TensorboardMonitor(tmp_path, 'run', {}, [record(100, G=1.0)])
+    monitor.losses(record(200, G=2.0))
+    monitor.close()
+    assert scalars(tmp_path, 'loss/G') == [(100, 1.0), (200, 2.0)]
+    assert all(path.is_file() for path in tmp_path.iterdir())
+
+
 def test_a_monitor_without_calls_writes_no_file(tmp_path):
     TensorboardMonitor(tmp_path / 'run').close()
     assert not (tmp_path / 'run').exists()

@@ -19,7 +19,7 @@ from util.console import Console
 from util.images import LABEL_HEIGHT, image_grid
 from util.monitors import create, visdom_server
 from util.monitors import visdom as visdom_monitor
-from util.monitors.visdom import html_table
+from util.monitors.visdom import columns_of, has_lone_points, html_table
 from util.monitors.visdom_server import Unreachable
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'scripts'))
@@ -52,8 +52,25 @@ def test_the_grid_is_white_around_images_of_any_size_and_their_labels():
     assert (grid.shape, grid.dtype) == ((height, width, 3), np.uint8)
     top = LABEL_HEIGHT + 2
     assert (grid[top:top + 4, 2:62] == 10).all() and (grid[top:top + 8, 70:120] == 20).all()
-    assert (grid[top + 34:top + 50, 2:66] == 30).all() and (grid[34:, 68:] == 255).all()
+    row = LABEL_HEIGHT + 16 + 4
+    assert (grid[top + row:top + row + 16, 2:66] == 30).all() and (grid[row:, 68:] == 255).all()
     assert grid[2:top, 2:66].min() < 100 and (grid[:, :2] == 255).all()     # the label
+
+
+def test_the_pixels_of_small_images_become_squares():
+    pixels = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    grid = image_grid({'': pixels}, 1, 20)          # 6 times as large: 20 // 3
+    shown = grid[2 + LABEL_HEIGHT:2 + LABEL_HEIGHT + 12, 2:20]
+    np.testing.assert_array_equal(shown, pixels.repeat(6, 0).repeat(6, 1))
+
+
+@pytest.mark.parametrize('labels, examples, most, columns', [
+    (2, 1, 4, 2), (3, 1, 4, 3), (8, 1, 4, 4), (6, 1, 4, 3), (5, 1, 4, 5), (3, 4, 4, 3), (3, 4, 6, 6), (3, 4, 8, 6),
+    (6, 3, 4, 3), (2, 2, 100, 4), (7, 1, 1, 1)])
+def test_an_example_has_whole_rows(labels, examples, most, columns):
+    names = [f'x{label}' + (f' {example}' if examples > 1 else '') for example in range(examples)
+             for label in range(labels)]
+    assert columns_of(names, most) == columns
 
 
 def test_a_long_label_widens_its_cell():
@@ -107,19 +124,66 @@ def test_a_resumed_run_has_its_earlier_curves_in_the_same_windows(start, port, t
     assert {*post(port, 'win_data', {'eid': 'resumed', 'win': None})} == {'loss', 'lr', 'throughput'}
 
 
+def test_metrics_have_a_window_each_with_gaps_and_without_standard_errors(start, port):
+    run = start(port, env='metrics')
+    for epoch, values in enumerate((dict(kid=0.5, kid_se=0.1, l1=3.0), dict(kid=None, kid_se=0.1, l1=2.0),
+                                    dict(kid=0.25, kid_se=0.1, l1=1.0)), 1):
+        run.queue.metrics(dict(epoch=epoch, iters=10, total_iters=10 * epoch, epoch_size=10, metrics=values))
+    assert run.close()
+    assert {*post(port, 'win_data', {'eid': 'metrics', 'win': None})} == {'metric kid', 'metric l1'}
+    curve, = window(port, 'metric l1', 'metrics')['content']['data']
+    assert (curve['x'], curve['y']) == ([2, 3, 4], [3, 2, 1])
+    curve, = window(port, 'metric kid', 'metrics')['content']['data']
+    assert [value for value in curve['y'] if value is not None] == [0.5, 0.25]
+
+
+@pytest.mark.parametrize('image, lr_range', [(1, (0, 0.2)), (10, (0, 0.02))])
+def test_a_single_point_is_visible(start, port, image, lr_range):
+    """It has a marker, and axes around it: plotly draws 0.0001 at the zero of an axis from -1 to 1."""
+    run = start(port, env=f'point{image}')
+    run.loss(image, G=1.0, D=2.0)
+    assert run.close()
+    for name in ('loss', 'lr'):
+        shown = window(port, name, f'point{image}')['content']
+        assert all('markers' in curve['mode'] for curve in shown['data'])
+        low, high = shown['layout']['xaxis']['range']
+        assert low < image < high
+        assert shown['layout']['title'] == '' and shown['layout']['margin']['t'] >= 40     # below the tool bar
+    assert shown['layout']['yaxis']['range'] == pytest.approx(lr_range)
+
+
+def test_isolated_points_are_found():
+    curves = np.array([[1.0, np.nan, 1.0, 1.0], [1.0, 1.0, np.nan, 2.0]]).T
+    assert not has_lone_points(curves[2:, :1]) and not has_lone_points(curves[:2, 1:])
+    assert has_lone_points(curves[:, :1]) and has_lone_points(curves[:, 1:]) and has_lone_points(curves[:1])
+
+
+def test_given_options_come_first_and_the_window_has_room_for_all(start, port):
+    def shown(env, count):
+        run = start(port, env=env, options={f'option_{index}': index for index in range(count)}, given={'option_7'})
+        run.loss(1, G=1.0)
+        run.images({'real_A': plain(0)})
+        assert run.close()
+        return window(port, 'options', env)
+
+    few, many = shown('few', 10), shown('many', 130)
+    positions = [many['content'].index(f'option_{index}') for index in (7, 0, 129)]
+    assert positions == sorted(positions) and many['content'].count('<tr>') == 1
+    assert many['height'] - few['height'] >= 15 * (129 // 3 - 9 // 3)
+
+
 def test_images_arrive_as_a_jpeg_grid_with_labels(start, port):
     run = start(port, columns=2, image_width=100, env='grid')
     run.images({'real_A': plain(0, 16, 60), 'fake_B': plain(100, 16, 60), '<rec>': plain(200, 16, 60)})
     run.images({'fake_B 0': plain(50, 16, 60)}, 'validation')
     assert run.close()
     grid = window(port, 'images', 'grid')
-    height, width = 2 * (16 + LABEL_HEIGHT + 4), 2 * (60 + 4)
-    assert (grid['title'], grid['width'], grid['height']) == ('run images', 200, 200 * height // width)
+    height, width = 16 + LABEL_HEIGHT + 4, 3 * (60 + 4)     # not 2 columns: an example has whole rows
+    assert (grid['title'], grid['width']) == ('run images', width) and grid['height'] > height
     assert grid['content']['caption'] == 'epoch 1, image 100'
     picture = decoded(grid)
     assert picture.shape == (height, width, 3)
-    rows, columns = np.array([24, 24, 58, 58]), np.array([32, 96, 32, 96])
-    np.testing.assert_allclose(picture[rows, columns].mean(axis=1), [0, 100, 200, 255], atol=4)
+    np.testing.assert_allclose(picture[LABEL_HEIGHT + 10, [32, 96, 160]].mean(axis=1), [0, 100, 200], atol=4)
     assert window(port, 'validation', 'grid')['title'] == 'run validation'
     assert run.notices[1:] == []
 
@@ -230,6 +294,7 @@ def test_a_restarted_server_gets_everything_again(start, visdom, tmp_path):
     with running_server(number, tmp_path):
         run = start(number, options={'name': 'run'})
         run.loss(1, G=5.0)
+        run.images({'real_A': plain(0)})
         eventually(lambda: window(number, 'loss') and window(number, 'options') and run.notices)
     run.loss(2, G=4.0)
     eventually(lambda: len(run.notices) == 2)
@@ -246,6 +311,7 @@ def test_a_restart_between_two_updates_is_noticed(start, port):
     """As seen by the client: the connection works, and the windows are gone."""
     run = start(port, env='restart', options={'name': 'run'})
     run.loss(1, G=1.0)
+    run.images({'real_A': plain(0)})
     eventually(lambda: window(port, 'loss', 'restart') and window(port, 'options', 'restart'))
     shut = json.dumps({'eid': 'restart', 'win': None}).encode()
     urllib.request.urlopen(f'http://127.0.0.1:{port}/close', shut, timeout=5).close()
@@ -310,7 +376,11 @@ def test_a_finished_run_is_shown_on_a_new_server(port, tmp_path, capsys):
     (folder / 'train_opt.txt').write_text('--- Options ---\n  ngf: 8 \t[default: 64]\n  lr: 0.1  \n--- End ---\n')
     for epoch in (1, 2):
         Image.fromarray(plain(100 * epoch, 60, 60)).save(folder / 'web' / 'images' / f'epoch00{epoch}_fake_B.png')
+    validation = dict(epoch=1, iters=3, total_iters=3, epoch_size=3, metrics=dict(l1=7.0, l1_se=1.0))
+    with open(folder / 'losses.jsonl', 'a') as log:
+        log.write(f'\n{json.dumps(validation)}\n')
     assert replay(folder, port) == 0
+    assert window(port, 'metric l1', 'finished')['content']['data'][0]['y'] == [7.0]
     assert capsys.readouterr().out == f'visdom: http://127.0.0.1:{port}/env/finished\n'
     curve = window(port, 'loss', 'finished')['content']['data'][0]
     assert (curve['x'], curve['y']) == ([1, 2, 3], [2, 4, 6])

@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'scripts'))
 
 import browser
 import visdom_assets as visdom_assets_tool
+import visdom_server as server_script
 from visdom_runs import (
     NO_REGISTRY,
     PATIENCE,
@@ -106,7 +107,40 @@ def test_a_running_server_is_used_and_never_stopped(visdom, own_home, stops):
 def test_a_server_keeps_running_after_the_run_and_the_notice_says_how_to_stop_it(visdom, own_home, stops):
     number = free_port()
     found, notice = find_or_start(number, own_home)
-    assert found == number and 'kill ' in notice and stops == []
+    assert found == number and f'--stop {number}' in notice and stops == []
+
+
+def test_servers_are_listed_and_stopped(visdom, tmp_path, capsys):
+    """A server that was killed leaves an entry, which is not shown, and goes."""
+    first, second = free_port(), free_port()
+    env = tmp_path / 'env'
+
+    def call(*words):
+        code = run_tool(server_script.main, ['--env_path', str(env), *map(str, words)])
+        return code, capsys.readouterr()
+
+    with running_server(first, tmp_path) as process, running_server(second, tmp_path):
+        code, streams = call('--list')
+        assert code == 0 and [f'--stop {port}' in streams.out for port in (first, second)] == [True, True]
+        code, streams = call('--stop')          # which one?
+        assert code == 2 and str(first) in streams.err and str(second) in streams.err
+        assert call('--stop', 1)[0] == 2
+        assert call('--stop', second)[0] == 0 and is_free(second) and not is_free(first)
+        assert f'--stop {second}' not in call('--list')[1].out
+        process.kill()
+        process.wait()
+    assert f'--stop {first}' not in call('--list')[1].out and not list((env / 'servers').iterdir())
+    assert call('--stop')[0] == 2
+
+
+@pytest.mark.parametrize('entry', ['', '{}', '[]', '{"pid": "x", "bind": "127.0.0.1"}',
+                                   '{"pid": 1, "bind": "127.0.0.1"}'])
+def test_entries_of_no_server_are_not_shown_and_nothing_is_ended(tmp_path, entry, monkeypatch):
+    (tmp_path / 'servers').mkdir()
+    (tmp_path / 'servers' / '8097.json').write_text(entry, encoding='utf-8')
+    monkeypatch.setattr(server_script, 'is_free', lambda *_: False)     # a program of another kind has the port
+    monkeypatch.setattr(server_script.os, 'kill', lambda *_: pytest.fail('ended another program'))
+    assert server_script.running(tmp_path) == {}
 
 
 def test_nothing_is_started_at_the_port_of_a_server_that_hangs(visdom, own_home, monkeypatch):

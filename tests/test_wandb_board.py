@@ -76,6 +76,13 @@ def test_losses_and_images_are_logged_at_the_image_count(start, monkeypatch, tmp
     assert wandb.run.finished == 1 and notices == []
 
 
+def test_metrics_are_logged_without_those_that_are_not_finite(start):
+    wandb = FakeWandb()
+    monitor, _ = start(wandb)
+    monitor.metrics(dict(epoch=1, total_iters=640, metrics=dict(kid=0.5, fid=None, l1=2.0)))
+    assert wandb.run.logged == [(640, {'metric/kid': 0.5, 'metric/l1': 2.0})]
+
+
 def test_without_a_key_it_stays_offline_and_says_where(start, tmp_path):
     wandb = FakeWandb()
     _, notices = start(wandb)
@@ -103,10 +110,12 @@ def test_the_package_itself_writes_a_run_offline(tmp_path):
     pytest.importorskip('wandb', reason='wandb is not installed; pip install wandb')
     notices = []
     monitor = Background('wandb', lambda: WandbMonitor('project', 'run', {'lr': 0.1}, tmp_path, notices.append),
-                       notices.append)
+                         notices.append, closing_seconds=60.0)
     monitor.losses(RECORD)
     monitor.images(AT, {'real_A': PIXELS}, 'train')
+    monitor.metrics(dict(epoch=1, total_iters=640, metrics=dict(kid=0.5)))
     monitor.close()
     files = [path for path in tmp_path.rglob('*.wandb') if path.stat().st_size]
-    assert len(files) == 1 and b'G_GAN' in files[0].read_bytes()
+    content = files[0].read_bytes()
+    assert len(files) == 1 and b'G_GAN' in content and b'metric/kid' in content
     assert len(notices) == 1 and str(tmp_path) in notices[0]

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from util import lab
 
-LABEL_HEIGHT, PADDING = 14, 2   # pixels, of `image_grid`
+LABEL_HEIGHT, LABEL_SIZE, PADDING = 20, 14, 2   # pixels, of `image_grid`
 
 
 def tensor_to_image(tensor: torch.Tensor, bands: Sequence[int] = ()) -> np.ndarray:
@@ -73,9 +73,13 @@ def image_grid(images: Mapping[str, np.ndarray], columns: int, longest: int) -> 
 
 
 def labeled(pixels: np.ndarray, label: str, longest: int) -> Image.Image:
-    """The image, shrunk so that no side has over `longest` pixels, below a white strip with its label."""
+    """The image below a white strip with its label. No side has over `longest` pixels: large images are shrunk, and
+    the pixels of small ones become squares, so that the label is as legible as below large ones.
+    """
     image = Image.fromarray(pixels)
-    font = ImageFont.load_default()
+    factor = max(1, longest // max(image.size))
+    image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    font = ImageFont.load_default(LABEL_SIZE)
     text = label.encode('ascii', 'replace').decode()
     image.thumbnail((longest, longest), Image.Resampling.BOX)
     width = max(image.width, math.ceil(font.getlength(text)) + 2)

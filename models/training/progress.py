@@ -1,6 +1,7 @@
 """Where a training run is."""
 from dataclasses import dataclass
 
+EARLY = (1, 10, 30, 100)    # iterations that are shown too, so that a short run shows something
 COUNTERS = ('epoch', 'epoch_iter', 'total_iters', 'iteration', 'epoch_size')
 
 
@@ -31,6 +32,15 @@ class Progress:
     def every(self, freq: int) -> bool:
         """Did the last batch reach or cross a multiple of `freq` images? Never if `freq` is 0."""
         return freq > 0 and self.total_iters // freq > (self.total_iters - self.last_batch_size) // freq
+
+    @property
+    def is_early(self) -> bool:
+        """Was the last batch one of the first that are shown, however rarely later ones are?"""
+        return self.iteration in EARLY
+
+    def due(self, freq: int) -> bool:
+        """Are images to be shown after the last batch: every `freq` images, at early batches, and at the end?"""
+        return self.every(freq) or self.at_end or (freq > 0 and self.is_early)
 
     def finish_epoch(self) -> int:
         """Go to the next epoch and return the number of the finished one."""

@@ -30,6 +30,16 @@ class SavePolicy:
         found += [str(epoch)] if numbered else []
         return [*found, layout.BEST] if best else found
 
+    def numbered_to_come(self, progress, images_to_go: int) -> int:
+        """How many numbered checkpoints the rest of a run will leave; that of its last epoch is always saved."""
+        epochs = -(-(progress.epoch_iter + images_to_go) // progress.epoch_size)
+        before, last = progress.epoch - 1, progress.epoch - 1 + epochs
+        count = 1 + ((last - 1) // self.epoch_freq - before // self.epoch_freq if self.epoch_freq else 0)
+        if self.by_iteration and self.latest_freq:
+            seen = progress.total_iters
+            count += (seen + images_to_go) // self.latest_freq - seen // self.latest_freq
+        return min(count, self.keep_last) if self.keep_last else count
+
 
 class Checkpoints:
     """Saves a run into its folder. A save that fails is reported and training continues; older checkpoints stay.

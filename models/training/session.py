@@ -14,7 +14,7 @@ from models.training.recovery import Recovery
 from models.training.saving import Checkpoints, NoCheckpoints, SavePolicy
 from models.training.state import TrainingState
 from models.validation.validation import Validation
-from util.checkpoint import layout, retention
+from util.checkpoint import layout, retention, space
 from util.checkpoint.lock import claim
 from util.console import as_duration, say, warn
 from util.images import as_numbers, image_grid, save_image, tensor_to_image
@@ -90,6 +90,17 @@ class Session:
         """The batches of an epoch, without its first `start` images."""
         return self.loader.epoch(epoch, start, self.trainer.accumulate)
 
+    @property
+    def policy(self) -> SavePolicy:
+        opt = self.opt
+        return SavePolicy(opt.save_latest_freq, opt.save_epoch_freq, opt.save_every_minutes, opt.save_by_iter,
+                          opt.keep_last)
+
+    @property
+    def space_needed(self) -> space.Need:
+        numbered = self.policy.numbered_to_come(self.progress, self.images_to_go)
+        return space.Need(*self.state.sizes(), numbered, best=self.validation.freq > 0)
+
     def agree_on_signals(self):
         """After a step: what a signal or the clock asked of one process, all processes do."""
         self.signals.agree(self.group, self.checkpoints.overdue())
@@ -110,7 +121,7 @@ class Session:
 
     def dry_run(self):
         batches = (batch for epoch in itertools.count(1) for batch in self.batches(epoch))
-        for line in dry_run(self.trainer, batches, self.images_to_go):
+        for line in dry_run(self.trainer, batches, self.images_to_go, self.space_needed.total()):
             say(line)
 
     # ---- the beginning
@@ -123,6 +134,8 @@ class Session:
             self.first_line = self.group.first(lambda: claim(lock, self.opt.overwrite))
         console.crash_folder, console.silent = self.folder, False
         if self.group.is_main:
+            if shortage := space.shortage(self.folder, self.space_needed):
+                warn(shortage)
             self.dataset.bad_images.save_to(self.folder)
             self.save_augment_preview()
         else:
@@ -164,8 +177,7 @@ class Session:
         is_main = self.group.is_main
         runtime = self.model.runtime
         total_images = self.progress.total_iters + self.images_to_go
-        policy = SavePolicy(opt.save_latest_freq, opt.save_epoch_freq, opt.save_every_minutes, opt.save_by_iter,
-                            opt.keep_last)
+        policy = self.policy
         visualizer = NoVisualizer()
         if is_main:
             visualizer = Visualizer(opt, total_images, self.progress, device=runtime.description)
@@ -258,8 +270,11 @@ class Session:
             self.visualizer.line(f'{best}; to test it: python test.py {place} --epoch {layout.BEST}')
 
 
-def dry_run(trainer, batches, images_to_go: int) -> list[str]:
-    """Make two steps and describe them in a few lines; nothing is written. The second step is timed."""
+def dry_run(trainer, batches, images_to_go: int, disk_space: int) -> list[str]:
+    """Make two steps and describe them in a few lines; nothing is written. The second step is timed.
+
+    `disk_space`: bytes of the checkpoints that the run will leave.
+    """
     device = trainer.model.device
     for batch in itertools.islice(batches, 2):
         start = time.monotonic()
@@ -273,4 +288,5 @@ def dry_run(trainer, batches, images_to_go: int) -> list[str]:
     return [f'dry run: {seconds:.3f} s per step of {images} images, {rate:.2f} images/s without loading',
             f'peak memory: {memory}',
             f'the whole run: {images_to_go} images, about {as_duration(images_to_go / rate)}',
+            f'checkpoints: about {space.as_text(disk_space)} at the end',
             'nothing was written; drop --dry_run to train']

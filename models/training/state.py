@@ -65,6 +65,16 @@ class TrainingState:
                        processes=self.model.runtime.group.size),
             training=self.trainer.state_dict()), into)
 
+    def sizes(self) -> tuple[int, int]:
+        """About how many bytes the weights and the training file of a checkpoint will have."""
+        model = self.model
+        weights = sum(tensor.nbytes for net in [*model.nets.values(), *self.trainer.averages.nets.values()]
+                      for tensor in net.state_dict().values())
+        moments = sum(2 * parameter.nbytes for optimizer in model.optimizers.values()      # Adam has two per weight
+                      for group in optimizer.param_groups for parameter in group['params'])
+        images = sum(pool.size for pool in model.pools.values()) * getattr(model, 'real_A', torch.empty(0))[:1].nbytes
+        return weights, moments + images
+
     # ---- loading
 
     def resume(self, label: str, epoch_count: int | None = None,

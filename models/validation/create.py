@@ -12,7 +12,8 @@ from .validator import Validator, plan_of
 
 NEEDING = ('val_metrics', 'best_metric', 'early_stop', 'plateau_metric')    # options that need validation images
 STYLES = 2      # results of one input, for metrics of styles
-CURES = 'put images into {folder}, or hold out some of the training images with --val_fraction 0.1'
+CURES = ('put some into {folder} ({phase}/, or {phase}A/ and {phase}B/), or hold out training images with '
+         '--val_fraction 0.1')
 
 
 def create_validation(opt, test_opt, trainer, dataset, epoch_size: int) -> Validation:
@@ -29,7 +30,8 @@ def create_validation(opt, test_opt, trainer, dataset, epoch_size: int) -> Valid
     asked = [f'--{name} {value}' for name, value in opt.as_dict().items()
              if name in NEEDING and name in opt.given and value not in ('auto', '', 0, False)]
     if isinstance(dataset, str):
-        return without(asked, f'no validation images{": " if dataset else ""}{dataset}; {CURES}')
+        return without(asked, f'no validation images{": " if dataset else ""}{dataset}; '
+                       + CURES.format(folder=Path(opt.dataroot or '.').absolute(), phase=opt.val_phase))
     styled = 'num_styles' in test_opt.as_dict()
     names, note = choose(opt.val_metrics, dataset.has_targets, styled, opt.metric_weights)
     if not names:

@@ -1,6 +1,8 @@
 """The `Monitor` interface, and two wrappers that protect training from slow and failing monitors."""
 import copy
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -77,18 +79,18 @@ class Background(Monitor):
 
     The queue is bounded: a monitor that is too slow misses the oldest records and all but the newest images.
     interval: call `flush` at least this often, in seconds; None: only after other calls.
-    start_seconds: how long `close` waits for `make` if the run ends before the monitor is ready.
+    closing_seconds: how long the end of a run waits for the rest to be shown; `late` is then printed if it is not.
     """
 
     def __init__(self, name: str, make: Callable[[], Monitor], notify: Callable[[str], None] = warn,
-                 interval: float | None = None, start_seconds: float = 0.0):
+                 interval: float | None = None, closing_seconds: float | None = None, late: str = ''):
         self._make = lambda: Guarded(name, make, notify)
-        self._interval, self._start_seconds = interval, start_seconds
-        self._ready = threading.Event()
+        self._interval, self._closing_seconds = interval, closing_seconds
+        self._late, self._notify = late, notify
         self._waiting = threading.Condition()  # guards the next three; held for moments only
         self._records: deque = deque(maxlen=MAX_QUEUED_RECORDS)
         self._images: dict[str, tuple] = {}
-        self._closing = False
+        self._closing, self._deadline = False, math.inf
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
@@ -104,16 +106,22 @@ class Background(Monitor):
             self._images[kind] = copy.copy(progress), images  # training changes its own `progress`
             self._waiting.notify()
 
-    def close(self):
+    def begin_closing(self):
+        """Ask for the rest to be shown now, without waiting for it."""
         with self._waiting:
-            self._closing = True
+            if not self._closing:
+                seconds = CLOSING_SECONDS if self._closing_seconds is None else self._closing_seconds
+                self._closing, self._deadline = True, time.monotonic() + seconds
             self._waiting.notify()
-        self._ready.wait(self._start_seconds)
-        self._thread.join(CLOSING_SECONDS)
+
+    def close(self):
+        self.begin_closing()
+        self._thread.join(max(0.0, self._deadline - time.monotonic()))
+        if self._thread.is_alive() and self._late:
+            self._notify(self._late)
 
     def _work(self):
         monitor, closing = self._make(), False
-        self._ready.set()
         while not closing:
             records, images, closing = self._take()
             for _, show in sorted(calls(monitor, records, images), key=lambda call: call[0]):
@@ -128,6 +136,14 @@ class Background(Monitor):
             self._records.clear()
             self._images.clear()
         return taken
+
+
+def close_all(monitors: list[Background]):
+    """Close all of them at the same time: the end of a run waits only for the slowest."""
+    for monitor in monitors:
+        monitor.begin_closing()
+    for monitor in monitors:
+        monitor.close()
 
 
 def calls(monitor: Monitor, records: list, images: dict):

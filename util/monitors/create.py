@@ -1,5 +1,6 @@
 """Which monitors a run has next to its log files and live page: visdom, TensorBoard, wandb, in any combination."""
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterable
 from itertools import chain
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from util.console import warn
 from util.monitors.base import Background, Monitor
 from util.monitors.visdom_server import find_or_start, is_local
 
+VISDOM_CLOSING_SECONDS = 3.0    # its server may be far away, or hang
 NAMES = ('visdom', 'tensorboard', 'wandb')
 
 
@@ -27,16 +29,17 @@ def create_monitors(opt, folder: Path, notify: Callable[[str], None] = warn) -> 
 
 
 def visdom(opt, folder, notify):
-    log = folder / 'losses.jsonl'
-    log_size = log.stat().st_size if log.is_file() else 0     # later lines arrive as calls
+    history = history_of(folder)
 
     def make():
-        from util.monitors.curves import read_jsonl
         from util.monitors.visdom import VisdomMonitor
-        history = chain(read_jsonl(log, log_size), read_jsonl(log, log_size, 'metrics')) if log_size else ()
-        return VisdomMonitor(opt.name, opt.as_dict(), history, notify=notify, **visdom_settings(opt, folder, notify))
+        return VisdomMonitor(opt.name, opt.as_dict(), history(), notify=notify, given=opt.given,
+                             **visdom_settings(opt, folder, notify))
 
-    return Background('visdom', make, notify, interval=1.0, start_seconds=30.0)
+    place = ['--checkpoints_dir', opt.checkpoints_dir] if 'checkpoints_dir' in opt.given else []
+    again = shlex.join(['python', 'scripts/replay_visdom.py', opt.name, *place])
+    return Background('visdom', make, notify, interval=1.0, closing_seconds=VISDOM_CLOSING_SECONDS,
+                      late=f'the visdom server is too slow to have got all of this run; to show it there: {again}')
 
 
 def visdom_settings(opt, folder: Path, notify) -> dict:
@@ -52,10 +55,23 @@ def visdom_settings(opt, folder: Path, notify) -> dict:
                 display_id=opt.display_id)
 
 
+def history_of(folder: Path) -> Callable[[], Iterable[dict]]:
+    """Gives the lines of losses.jsonl that are there now; later ones arrive as calls."""
+    log = folder / 'losses.jsonl'
+    size = log.stat().st_size if log.is_file() else 0
+
+    def read():
+        from util.monitors.curves import read_jsonl
+        return chain(read_jsonl(log, size), read_jsonl(log, size, 'metrics')) if size else ()
+    return read
+
+
 def tensorboard(opt, folder, notify):
+    history = history_of(folder)
+
     def make():
         from util.monitors.tensorboard import TensorboardMonitor
-        return TensorboardMonitor(folder / 'tensorboard')
+        return TensorboardMonitor(folder / 'tensorboard', opt.name, opt.as_dict(), history(), opt.given)
     return Background('tensorboard', make, notify)
 
 

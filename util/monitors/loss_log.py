@@ -1,5 +1,6 @@
 """The logs of a training run: `loss_log.txt` in the format of the original code, and `losses.jsonl` for programs."""
 import json
+import math
 import os
 import time
 from pathlib import Path
@@ -67,6 +68,43 @@ class LossLog:
         append(self.json, json.dumps(record))
 
 
+class LossMeans:
+    """Means of the losses of the steps since the last report.
+
+    They are added up on the device, over the share of this process, so that no step waits for them; only `report`
+    does. A step counts for the losses that it has: with --n_critic, few have those of the generators.
+    """
+
+    def __init__(self, group):
+        self.group = group      # of the processes that share a batch
+        self.sums, self.steps = {}, {}      # for each tuple of names
+
+    def add(self, losses: dict):
+        """Add the losses of a step, {name: tensor of one number}."""
+        names = tuple(losses)
+        if not names:
+            return
+        import torch
+        values = torch.stack([value.detach().float() for value in losses.values()])
+        self.sums[names] = self.sums[names] + values if names in self.sums else values
+        self.steps[names] = self.steps.get(names, 0) + 1
+
+    def report(self) -> dict[str, float]:
+        """{name: mean} since the last report, without means that are not finite; {} for a single step.
+
+        All processes call it.
+        """
+        totals, steps = {}, {}
+        for names, values in self.sums.items():
+            for name, value in zip(names, self.group.sum(values).tolist(), strict=True):
+                totals[name] = totals.get(name, 0.0) + value
+                steps[name] = steps.get(name, 0) + self.steps[names]
+        single = sum(self.steps.values()) == 1
+        self.sums, self.steps = {}, {}
+        means = {name: total / steps[name] for name, total in totals.items()}
+        return {name: mean for name, mean in means.items() if math.isfinite(mean) and not single}
+
+
 def line_of(progress, losses: dict[str, float], timing: dict[str, float]) -> str:
     """A report of losses in the format of the original code."""
     values = ''.join(f'{name}: {value:.3f} ' for name, value in losses.items())
@@ -74,10 +112,11 @@ def line_of(progress, losses: dict[str, float], timing: dict[str, float]) -> str
             f'data: {timing["data"]:.3f}) {values}')
 
 
-def record_of(progress, losses: dict[str, float], timing: dict[str, float], lr: float) -> dict:
+def record_of(progress, losses: dict[str, float], timing: dict[str, float], lr: float,
+              means: dict[str, float] | None = None) -> dict:
     """A report of losses as an object of losses.jsonl."""
     return dict(epoch=progress.epoch, iters=progress.epoch_iter, total_iters=progress.total_iters,
-                epoch_size=progress.epoch_size, lr=lr, **timing, losses=losses)
+                epoch_size=progress.epoch_size, lr=lr, **timing, losses=losses, **(dict(means=means) if means else {}))
 
 
 def append(path: Path, line: str):

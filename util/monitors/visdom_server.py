@@ -102,15 +102,16 @@ def find_or_start(first_port: int, folder: Path, stop: bool = False, assets: str
             continue
         if process is None or process.poll() is not None:
             return port, f'{taken}using the visdom server on port {port}' if taken else ''
-        end = 'stops with the run' if stop else f'keeps running after training; to stop it: kill {process.pid}'
+        end = ('stops with the run' if stop else 'keeps running after training; to stop it: python '
+               f'scripts/visdom_server.py --stop {port}')
         return port, f'{taken}started a visdom server on port {port} (it {end}; log: {log})'
     return first_port, ''
 
 
-def is_free(port: int) -> bool:
+def is_free(port: int, host: str = LOOPBACK) -> bool:
     with socket.socket() as probe:
         probe.settimeout(CONNECT_SECONDS)
-        return probe.connect_ex((LOOPBACK, port)) != 0
+        return probe.connect_ex((host if host != '0.0.0.0' else LOOPBACK, port)) != 0
 
 
 def start(port: int, folder: Path, log: Path, stop: bool, assets: str) -> subprocess.Popen:

@@ -6,6 +6,7 @@ from pathlib import Path
 from util.console import ProgressBar, warn
 from util.errors import UserError
 from util.images import tensor_to_image
+from util.monitors.base import close_all
 from util.monitors.create import create_monitors
 from util.monitors.health import Health
 from util.monitors.live_page.page import LivePage
@@ -14,7 +15,6 @@ from util.monitors.timing import WaitHint
 
 # of fixed images, for monitors
 KINDS = {'validation': 'validation', 'test': 'test', 'training': 'fixed_training'}
-EARLY_STEPS = (1, 10, 30, 100)      # are printed, so that a short run shows something
 
 
 class Outlet:
@@ -80,8 +80,7 @@ class Visualizer:
             state = f'failed: {kind.__name__}: {str(error)[:500]}' if isinstance(error, Exception) else 'interrupted'
         if self.page:
             self.page.call(None, lambda page: page.close(self.progress, state))
-        for monitor in self.monitors:
-            monitor.close()
+        close_all(self.monitors)
         if not error:
             for line in filter(None, [self.page_line, self.next_line if self.state == 'finished' else '']):
                 self.line(line)
@@ -106,16 +105,20 @@ class Visualizer:
         self.progress = progress
         self.bar.advance(progress.last_batch_size, f'epoch {progress.epoch}')
         self.to_page(lambda page: page.step(progress))
-        if current_losses and progress.iteration in EARLY_STEPS:
+        if current_losses and progress.is_early:
             losses = current_losses()
             self.line(f'step {progress.iteration}: {as_text(losses)}')
             self.bar.show(as_text(losses))
 
-    def losses(self, progress, losses: dict[str, float], timing: dict[str, float], lr: float):
-        line, record = line_of(progress, losses, timing), record_of(progress, losses, timing, lr)
+    def losses(self, progress, losses: dict[str, float], timing: dict[str, float], lr: float,
+               means: dict[str, float] | None = None):
+        """Show the `losses` of the last step, and their `means` over the steps since the last call."""
+        line, record = line_of(progress, losses, timing), record_of(progress, losses, timing, lr, means)
         self.log.call(progress.epoch, lambda log: log.write(line, record))
-        self.line(f'{line}| {timing["images_per_s"]:.1f} images/s, waiting for data {100 * timing["data_wait"]:.0f} %')
-        self.bar.show(as_text(losses))
+        mean = f'| mean {as_text(means)} ' if means else ''
+        self.line(f'{line}{mean}| {timing["images_per_s"]:.1f} images/s, waiting for data '
+                  f'{100 * timing["data_wait"]:.0f} %')
+        self.bar.show(as_text({**losses, **(means or {})}))
         if hint := self.hint.after(timing['data_wait']):
             self.line(hint)
         if self.page and self.page.target:
@@ -179,7 +182,7 @@ class NoVisualizer:
 
     def step(self, progress, current_losses=None):
         """The losses of a step are summed over all processes, so all take part."""
-        if current_losses and progress.iteration in EARLY_STEPS:
+        if current_losses and progress.is_early:
             current_losses()
 
     line = alive = losses = metrics = images = previews = stopped = nothing

@@ -96,7 +96,7 @@ class LivePage:
         samples = [images, self.last_images] if self.last_images else [images]
         self.last_images = images
         self.health.images(progress.epoch, samples, 'train')
-        if self.written_epoch == progress.epoch and not progress.every(self.html_freq):
+        if self.written_epoch == progress.epoch and not (progress.every(self.html_freq) or progress.is_early):
             return
         for label, image in images.items():
             write_image(self.folder / image_file(progress.epoch, label), image)

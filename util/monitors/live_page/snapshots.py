@@ -1,5 +1,6 @@
 """Images of the live page: the fixed validation images over time, a bounded number of them."""
 import re
+from itertools import pairwise
 from pathlib import Path
 
 from PIL import Image
@@ -46,8 +47,9 @@ class Snapshots:
         self.thin()
 
     def thin(self):
-        """Keep times that are equally far apart, and the newest."""
-        if len(self.times) > 3 and self.times[-2] - self.times[-3] < self.times[1] - self.times[0]:
+        """Keep times that are equally far apart, apart from those of early batches, and the newest."""
+        gaps = [later - earlier for earlier, later in pairwise(self.times)]
+        if len(gaps) > 2 and gaps[-2] < max(gaps[:-2]):
             self.remove({self.times.pop(-2)})
         if len(self.times) > SNAPSHOTS:
             kept = sorted({*self.times[::2], self.times[-1]})
