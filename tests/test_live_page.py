@@ -469,16 +469,19 @@ def test_on_a_phone(start, progress, at_once, browser, index, dark):
     assert (sum(map(int, re.findall(r'\d+', colour))) < 200) == dark
 
 
-PLACES = ('[...document.querySelectorAll("#%s img")].map(i => { const r = i.getBoundingClientRect();'
-          'return [i.alt, Math.round(r.top), r.width, r.right] })')
+PLACES = ('[...document.querySelectorAll("#%s .pictures")].map(box => [...box.querySelectorAll("img")].map(i => {'
+          'const r = i.getBoundingClientRect(); return [i.alt, Math.round(r.top), r.width, r.right] }))')
 
 
 def rows_seen(browser, section: str) -> list[list[str]]:
-    """Labels of the images of a section, row by row; none is cut off or tiny."""
+    """Labels of the images of a section, row by row of each of its blocks; none is cut off or tiny."""
+    browser.wait(f'document.querySelectorAll("#{section} img").length > 0')
+    assert not browser.errors       # an exception in one part of the page
     rows, screen = {}, browser.eval('innerWidth')
-    for label, top, width, right in browser.eval(PLACES % section):
-        assert width >= 72 and right <= screen
-        rows.setdefault(top, []).append(label)
+    for number, block in enumerate(browser.eval(PLACES % section)):
+        for label, top, width, right in block:
+            assert width >= 72 and right <= screen
+            rows.setdefault((number, top), []).append(label)
     return list(rows.values())
 
 
@@ -506,6 +509,101 @@ def test_a_row_for_each_direction(start, progress, at_once, browser, index, labe
         assert max(map(len, found)) <= 3 and [label for row in found for label in row] == [*rows[0], *sum(rows[1:], ())]
 
 
+@pytest.mark.parametrize('labels', [('real_A', 'fake_B', 'real_B'), ('real_A', 'real_B_rgb', 'fake_B_rgb'), CYCLEGAN])
+def test_all_sections_have_one_order_of_pictures(start, progress, at_once, browser, index, labels):
+    page = start(display_winsize=256)
+    for progress.epoch in (1, 2):
+        page.images(progress, {label: picture() for label in labels})
+    page.validation(progress, [{label: picture() for label in labels}])
+    page.close(progress, 'finished')
+    browser.size(1200, 900)
+    browser.open(index)
+    browser.wait('!!page.data')
+    for section in ('newest', 'validation', 'epochs'):
+        assert sum(rows_seen(browser, section), [])[:len(labels)] == list(labels)
+
+
+@pytest.mark.parametrize('state', ['running', 'finished'])
+def test_nothing_unknown_is_shown(start, progress, at_once, browser, index, state):
+    """No card is empty, no value a dash; a single report is listed, as it is no curve."""
+    progress.max_iters = 40
+    page = start()
+
+    def seen():
+        browser.open(index)
+        browser.wait('!!page.data')
+        cards = browser.eval('[...document.querySelectorAll("section")].filter(s => !s.hidden).map(s => s.innerText)')
+        assert all(len(card.split()) > 3 for card in cards) and not browser.errors
+        values = browser.eval('[...document.querySelectorAll(".facts b, .facts dd")].map(e => e.textContent)')
+        assert all(re.search(r'\w', value) and not value.endswith('-') for value in values)
+        return browser.eval('[...document.querySelectorAll("section")].filter(s => !s.hidden).map(s => s.id)')
+
+    assert seen() == ['state', 'options']
+    progress.advance(1)
+    page.losses(record(1))
+    page.metrics(dict(epoch=1, iters=1, total_iters=1, epoch_size=10, metrics=dict(l1=5.0)))
+    page.images(progress, dict(fake_B=picture()))
+    page.validation(progress, [dict(real_A=picture(), fake_B=picture())])
+    if state == 'running':
+        page.write(progress)
+    else:
+        page.close(progress, state)
+    assert seen() == ['state', 'losses', 'newest', 'metrics', 'validation', 'options']
+    canvases = '[...document.querySelectorAll("canvas")].filter(c => c.offsetParent).length'
+    assert browser.eval(canvases) == 0
+    assert (state == 'running') == ('time left' in browser.eval('document.getElementById("state").textContent'))
+    page.losses(record(2))
+    page.write(progress)
+    seen()
+    assert browser.eval(canvases) > 0
+
+
+def test_options_that_were_given_come_first(start, browser, index):
+    start()
+    browser.open(index)
+    browser.wait('!!page.data')
+    names = browser.eval('[...document.querySelectorAll("#options th")]'
+                         '.map(e => [e.textContent, !!e.closest("details")])')
+    assert names[0] == ['name', False] and all(folded for _, folded in names[1:]) and len(names) > 10
+
+
+def test_the_viewer_compares_the_pictures_of_an_image(start, progress, at_once, browser, index):
+    page = start()
+    page.images(progress, {label: picture() for label in CYCLEGAN})
+    page.validation(progress, [{label: picture(seed=n) for label in CYCLEGAN} for n in range(2)])
+    page.close(progress, 'finished')
+    browser.open(index)
+    browser.wait('!!page.data')
+    compared = '[viewer.state.left, viewer.state.right, viewer.state.at]'
+    shown = '[...document.querySelectorAll(".stage img")].map(i => i.getAttribute("src"))'
+    browser.click('#validation .group img[alt="fake_B"]')
+    assert browser.eval('document.querySelector("dialog").open') and browser.eval(compared) == ['real_A', 'fake_B', 0]
+    browser.key('ArrowRight')
+    assert browser.eval(compared) == ['real_A', 'fake_B', 1]
+    assert browser.eval(shown) == ['val/0_1_fake_B.jpg', 'val/1_real_A.jpg']
+    browser.key('3')
+    assert browser.eval(compared) == ['real_A', 'rec_A', 1]
+    browser.key('f')
+    assert browser.eval('viewer.state.mode') == 'flicker'
+    browser.key('Escape')
+    browser.wait('!document.querySelector("dialog").open')
+    assert browser.eval('document.activeElement.querySelector("img").alt') == 'fake_B'
+    browser.click('#newest img[alt="rec_B"]')
+    assert browser.eval(compared) == ['real_B', 'rec_B', 0] and not browser.errors
+    assert browser.eval('location.href').endswith('index.html')
+
+
+def test_an_error_in_one_part_of_the_page_hides_no_other(start, progress, at_once, browser, index):
+    page = start()
+    page.images(progress, dict(fake_B=picture()))
+    page.close(progress, 'finished')
+    browser.open(index)
+    browser.wait('!!page.data')
+    browser.eval('document.querySelectorAll("#newest img").forEach(i => i.remove())')
+    browser.eval('page.newest.key = "", page.losses = null, pixmorph(page.data)')      # no curves can be drawn
+    assert browser.eval('document.querySelectorAll("#newest img").length') == 1
+
+
 def test_metrics_of_validations(tmp_path, start, progress, at_once):
     """Values that are not finite are gaps, standard errors have no chart; a page opened again reads the log."""
     lines = [dict(epoch=n, iters=10, total_iters=10 * n, epoch_size=10, metrics=dict(l1=l1, l1_se=0.5, kid=None),
@@ -528,6 +626,8 @@ def test_rows_of_validation_images(start, progress, at_once, browser, index):
     browser.open(index)
     browser.wait('!!page.data')
     assert rows_seen(browser, 'validation') == [list(CYCLEGAN[:3]), list(CYCLEGAN[3:])] * 2
+    headings = browser.eval('[...document.querySelectorAll("#validation h3")].map(e => e.textContent)')
+    assert headings == ['validation image 1', 'validation image 2']
 
 
 def test_the_time_of_a_resumed_run_is_labeled_as_such(tmp_path, progress, start, browser, index):

@@ -152,7 +152,7 @@ class LivePage:
         if left_out := len(self.epochs) - len(rows):
             rows.append(f'<p>Images of {left_out} earlier epochs are in the folder web/images.</p>')
         refresh = '<noscript><meta http-equiv="refresh" content="60"></noscript>' if self.state == 'running' else ''
-        text = page('live.html', 'live.js', title=f'Experiment name = {self.name}', refresh=refresh,
+        text = page('live.html', 'viewer.js live.js', title=f'Experiment name = {self.name}', refresh=refresh,
                     rows='\n'.join(rows))
         with atomic_write(self.folder / 'index.html', 'wb', durable=False) as file:
             file.write(text.encode(errors='replace'))   # file names need not be valid UTF-8
@@ -244,10 +244,10 @@ def without_nan(value):
 def page(template: str, script: str, title: str, **parts: str) -> str:
     """A page with its style and scripts in it. No other script may run, and nothing remote may be loaded.
 
-    `title` is text; `parts` are HTML.
+    `title` is text; `parts` are HTML; `script` has the names of scripts.
     """
     colors = f'const COLORS = {json.dumps(COLORS)}, MARKERS = {json.dumps(MARKERS)};\n'
-    code = colors + asset('chart.js') + asset(script) + parts.pop('data', '')
+    code = colors + ''.join(map(asset, ['chart.js', *script.split()])) + parts.pop('data', '')
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     policy = (f"default-src 'none'; img-src 'self' file: data:; style-src 'unsafe-inline'; "
               f"script-src 'sha256-{digest}' 'self' file:; base-uri 'none'; form-action 'none'")

@@ -44,6 +44,9 @@ function smoothed(values, width) {      // mean of each value and the ones befor
   });
 }
 
+// Pixels of the text of an axis: 12 where the page has 15, as on most screens.
+const fontSize = () => Math.round(0.8 * parseFloat(getComputedStyle(document.documentElement).fontSize));
+
 // Whether a value is isolated: there is no neighbor to draw a line to.
 function alone(values, k) { return [-1, 0, 1].map(d => (values[k + d] ?? null) === null).join() === 'true,false,true'; }
 
@@ -173,9 +176,9 @@ class Chart {
     const canvas = this.canvas, ratio = window.devicePixelRatio || 1, w = canvas.clientWidth, h = canvas.clientHeight;
     if (!w) return;
     canvas.width = w * ratio; canvas.height = h * ratio;
-    const pen = canvas.getContext('2d'), style = getComputedStyle(canvas);
+    const pen = canvas.getContext('2d'), style = getComputedStyle(canvas), size = fontSize();
     pen.scale(ratio, ratio);
-    const v = this.view = {...this.prepare(), left: 54, right: w - 18, top: 8, bottom: h - 34};
+    const v = this.view = {...this.prepare(), left: 4.5 * size, right: w - 18, top: 8, bottom: h - 2.9 * size};
     const X = x => v.left + (x - v.x0) / (v.x1 - v.x0) * (v.right - v.left);
     const Y = y => v.bottom - ((this.log ? Math.log10(y) : y) - v.low) / (v.high - v.low) * (v.bottom - v.top);
     this.drawAxes(pen, v, X, style);
@@ -190,7 +193,7 @@ class Chart {
 
   drawAxes(pen, v, X, style) {
     const soft = style.getPropertyValue('--soft'), line = style.getPropertyValue('--line');
-    pen.font = '12px system-ui, sans-serif'; pen.fillStyle = soft; pen.strokeStyle = line; pen.lineWidth = 1;
+    pen.font = `${fontSize()}px system-ui, sans-serif`; pen.fillStyle = soft; pen.strokeStyle = line; pen.lineWidth = 1;
     pen.textAlign = 'right'; pen.textBaseline = 'middle';
     for (const t of this.log ? decades(v.low, v.high) : ticks(v.low, v.high, 5)) {
       const y = v.bottom - (t - v.low) / (v.high - v.low) * (v.bottom - v.top);
@@ -199,7 +202,7 @@ class Chart {
     }
     pen.textAlign = 'center'; pen.textBaseline = 'top';
     for (const t of ticks(v.x0, v.x1, Math.max(2, Math.floor((v.right - v.left) / 110))).filter(Number.isInteger)) pen.fillText(thousands(t), X(t), v.bottom + 5);
-    pen.fillText('images seen', (v.left + v.right) / 2, v.bottom + 19);
+    pen.fillText('images seen', (v.left + v.right) / 2, v.bottom + 1.6 * fontSize());
   }
 
   drawCurve(pen, s, X, Y) {
@@ -228,8 +231,9 @@ class Chart {
       let k = 0;
       s.x.forEach((other, j) => { if (Math.abs(other - x) < Math.abs(s.x[k] - x)) k = j; });
       head = head || `${Math.round(s.x[k])} images` + (s.epoch ? `, epoch ${s.epoch[k]}` : '');
+      if (s.y[k] === null) continue;
       lines.push(element('div', {style: {color: this.color(s.i)}, textContent: `${s.label}: ${short(s.y[k])}`}));
-      if (s.y[k] !== null && !(this.log && s.y[k] <= 0)) { pen.fillStyle = this.color(s.i); pen.fillRect(X(s.x[k]) - 2.5, Y(s.y[k]) - 2.5, 5, 5); }
+      if (!(this.log && s.y[k] <= 0)) { pen.fillStyle = this.color(s.i); pen.fillRect(X(s.x[k]) - 2.5, Y(s.y[k]) - 2.5, 5, 5); }
     }
     pen.strokeStyle = style.getPropertyValue('--soft');
     pen.beginPath(); pen.moveTo(pointer, v.top); pen.lineTo(pointer, v.bottom); pen.stroke();

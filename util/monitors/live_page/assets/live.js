@@ -1,6 +1,6 @@
 // The page of a training run. data.js calls pixmorph(data); it is loaded again and again during training.
 const EVERY = 3000;                 // milliseconds between two loads of data.js
-const page = {data: null, heard: 0, since: Date.now(), polling: true, snapshot: null, shownEpochs: 20, rows: new Map()};
+const page = {data: null, heard: 0, since: Date.now(), polling: true, snapshot: null, shownEpochs: 20, keys: ''};
 
 function part(title, id) {
   const box = element('section', {id}, element('h2', {textContent: title}));
@@ -20,35 +20,56 @@ function time(seconds) {
   return m ? `${m} min ${s % 60} s` : `${s} s`;
 }
 
-function picture(file, label, width, version) {
-  const link = file.split('/').map(encodeURIComponent).join('/') + (version ? `?v=${version}` : '');
-  const image = element('img', {src: link, alt: label, loading: 'lazy', style: {width: width + 'px'}});
-  return element('figure', {}, element('a', {href: link}, image), element('figcaption', {textContent: label}));
+// The pictures of one image: a click opens the viewer with those of all images in `groups`.
+function picture(label, address, width, open) {
+  const image = element('img', {src: address, alt: label, loading: 'lazy'});
+  image.onload = () => image.classList.toggle('coarse', image.naturalWidth < 128);
+  const button = element('button', {type: 'button', className: 'picture', onclick: () => open(label, button)}, image);
+  return element('figure', {}, button, element('figcaption', {textContent: label}));
 }
 
-// If both directions are translated, each has a row: real_A and the images made from it, then real_B.
+const address = (file, version) => file.split('/').map(encodeURIComponent).join('/') + (version ? `?v=${version}` : '');
+
+// If both directions are translated, each has a row: real_A and the images made from it, then real_B. Otherwise the
+// order is that of the training images; targets are last if there are none.
 const ORDER = ['real_A', 'fake_B', 'rec_A', 'idt_B', 'real_B', 'fake_A', 'rec_B', 'idt_A'];
 
-function inRows(files) {
-  if (!files.some(([label]) => label === 'fake_A')) return [files];
-  const place = ([label]) => (ORDER.indexOf(label) + ORDER.length + 1) % (ORDER.length + 1);   // others come last
-  const sorted = [...files].sort((a, b) => place(a) - place(b)), split = sorted.findIndex(file => place(file) >= 4);
-  return [sorted.slice(0, split), sorted.slice(split)].filter(row => row.length);
+function inRows(files, known) {
+  const sorted = place => [...files].sort((a, b) => place(a[0]) - place(b[0]));
+  if (files.some(([label]) => label === 'fake_A')) {
+    const place = label => (ORDER.indexOf(label) + ORDER.length + 1) % (ORDER.length + 1);      // others come last
+    const all = sorted(place), split = all.findIndex(([label]) => place(label) >= 4);
+    return [all.slice(0, split), all.slice(split)].filter(row => row.length);
+  }
+  if (files.every(([label]) => known.includes(label))) return [sorted(label => known.indexOf(label))];
+  return [sorted(label => label.startsWith('real_B') ? 1 : 0)];
 }
 
-// One row, or several of equal length: at most 6 images in each, 3 on a phone.
-function pictureRow(files, width, version = 0) {
+// One block of pictures, in rows of equal length: at most 6 in each, 3 on a phone.
+function pictureRow(files, width, open) {
   const columns = most => Math.ceil(files.length / Math.ceil(files.length / most)), row = element('div', {className: 'pictures'},
-    ...files.map(([label, file]) => picture(file, label, width, version)));
+    ...files.map(([label, file]) => picture(label, file, width, open)));
   row.style.setProperty('--columns', columns(6));
   row.style.setProperty('--few', columns(3));
+  row.style.setProperty('--width', `${width}px`);
   return row;
 }
 
-const pictureRows = (files, width, version) => element('div', {}, ...inRows(files).map(row => pictureRow(row, width, version)));
+// Images with a title and several pictures each, [{title, files}], next to each other where there is room.
+function gallery(groups, data, headed = true) {
+  const shown = groups.map(group => ({...group, rows: inRows(group.files, data.labels)}));
+  const boxes = shown.map((group, at) => element('div', {className: 'group'},
+    ...(headed ? [element('h3', {textContent: group.title})] : []),
+    element('div', {className: 'blocks'}, ...group.rows.map(row => pictureRow(row, data.width, (label, from) =>
+      viewer.open(shown.map(other => ({title: other.title, files: other.rows.flat()})), at, label, from))))));
+  const box = element('div', {className: 'groups'}, ...boxes);
+  const blocks = Math.max(1, ...shown.map(group => group.rows.length));
+  box.style.setProperty('--pictures', Math.max(1, ...shown.flatMap(group => group.rows.map(row => Math.min(6, row.length)))) * Math.min(2, blocks));
+  return box;
+}
 
 const epochFile = (epoch, label) => `images/epoch${String(epoch).padStart(3, '0')}_${label}.png`;
-const epochFiles = (data, epoch) => data.labels.map(label => [label, epochFile(epoch, label)]);
+const epochGroup = (data, epoch, version) => ({title: `epoch [${epoch}]`, files: data.labels.map(label => [label, address(epochFile(epoch, label), version)])});
 const epochsOf = data => data.epochs.flatMap(([a, b]) => Array.from({length: b - a + 1}, (_, i) => a + i)).reverse();
 
 function silence(data) {                // seconds without an update if that is longer than usual, otherwise 0
@@ -62,43 +83,60 @@ function showState(data) {
   const tone = silent || data.state.startsWith('failed') ? 'trouble' : 'running';
   const again = element('button', {textContent: 'check again', hidden: page.polling || !alive, onclick: () => { page.since = Date.now(); page.polling = true; load(); }});
   const done = p.total_images ? Math.min(1, p.total_iters / p.total_images) : 0;
-  const left = alive && !silent && p.rate > 0 ? time((p.total_images - p.total_iters) / p.rate) : '-';
-  const end = alive && !silent && p.rate > 0 ? new Date((data.updated + (p.total_images - p.total_iters) / p.rate) * 1000).toLocaleString() : '';
-  const ended = p.epoch > p.last_epoch || (!alive && p.epoch_iter === 0 && p.epoch > 1);
-  const facts = [
-    ['epoch', `${ended ? p.epoch - 1 : p.epoch} / ${p.max_iters ? '-' : p.last_epoch}`],
-    ['in this epoch', ended ? 'complete' : `${p.epoch_iter} / ${p.epoch_size} images`],
-    ['images seen', `${p.total_iters} of ${p.total_images}`],
+  const going = alive && !silent && p.rate > 0, seconds = (p.total_images - p.total_iters) / p.rate;
+  const ended = p.epoch > p.last_epoch || (!alive && p.epoch_iter === 0 && p.epoch > 1), epoch = ended ? p.epoch - 1 : p.epoch;
+  const known = value => value !== null && value !== undefined && value !== '' && value !== 0;
+  const facts = [     // only what is known, and nothing about the future of a run that has ended
+    ['epoch', p.max_iters ? String(epoch) : `${epoch} / ${p.last_epoch}`],
     ...(p.max_iters ? [['iterations', `${p.iteration} / ${p.max_iters}`]] : []),
-    ['speed', p.rate ? `${short(p.rate)} images/s` : '-'],
-    ['waiting for data', p.data_wait === null ? '-' : `${Math.round(100 * p.data_wait)} %`],
-    ['learning rate', short(p.lr)], [p.continued_at ? `time since resumed after ${p.continued_at} images` : 'time since start', time(p.elapsed)], ['time left', left], ['ends', end || '-'],
-    ['device', data.device || '-']];
+    ...(!ended && p.epoch_iter ? [['in this epoch', `${p.epoch_iter} / ${p.epoch_size} images`]] : []),
+    ['images seen', p.total_images ? `${p.total_iters} of ${p.total_images}` : String(p.total_iters)],
+    ...(known(p.rate) ? [['speed', `${short(p.rate)} images/s`]] : []),
+    ...(known(p.data_wait) || p.data_wait === 0 ? [['waiting for data', `${Math.round(100 * p.data_wait)} %`]] : []),
+    ...(known(p.lr) ? [['learning rate', short(p.lr)]] : []),
+    [p.continued_at ? `time since resumed after ${p.continued_at} images` : 'time since start', time(p.elapsed)],
+    ...(going ? [['time left', time(seconds)], ['ends', new Date(1000 * (data.updated + seconds)).toLocaleString()]] : []),
+    ...(data.device ? [['device', data.device]] : [])];
   const shown = element('div', {className: 'facts'}, ...facts.map(([name, value]) =>
     element('div', {}, element('span', {textContent: name}), element('b', {textContent: value}))));
+  const calm = !data.health.length && data.curves.x.length;
   content(page.state, element('p', {}, element('span', {className: `state ${tone}`, textContent: text}), ' ',
-    element('span', {className: 'soft', textContent: `last update ${new Date(data.updated * 1000).toLocaleString()}`}), ' ', again),
-    element('div', {className: 'bar'}, element('div', {style: {width: 100 * done + '%'}})), shown);
+    element('span', {className: 'soft', textContent: silent ? '' : `last update ${new Date(data.updated * 1000).toLocaleString()}`}), ' ', again),
+    element('div', {className: 'bar'}, element('div', {style: {width: 100 * done + '%'}})), shown,
+    ...(calm ? [element('p', {className: 'soft', textContent: 'No problems detected. Checked: non-finite losses, '
+      + 'a discriminator that wins, and outputs that are the same for all inputs, equal to the input, or constant.'})] : []));
 }
 
 function showHealth(data) {
   const notes = data.health.map(note => element('p', {className: 'note'},
     note.text, element('span', {className: 'soft', textContent: note.first === note.last ? ` (epoch ${note.first})` : ` (epochs ${note.first} to ${note.last})`})));
-  const calm = element('p', {className: 'soft', textContent: 'No problems detected. Checked: non-finite losses, '
-    + 'a discriminator that wins, and outputs that are the same for all inputs, equal to the input, or constant.'});
-  content(page.health, ...(notes.length ? notes : [calm]));
+  page.health.hidden = !notes.length;
+  content(page.health, ...notes);
+}
+
+// A single report is no curve: its values are listed.
+function values(reported) {
+  return element('dl', {className: 'facts'}, ...reported.map(([name, value]) => element('div', {}, element('dt', {textContent: name}), element('dd', {textContent: value}))));
 }
 
 function showCurves(data) {
   const {x, epoch, series} = data.curves;
-  page.chart.set(Object.entries(series).map(([label, y]) => ({label, x, y, epoch})));
+  page.losses.hidden = !x.length;
+  page.curveBox.hidden = x.length < 2;
+  page.firstLosses.replaceChildren(...(x.length === 1 ? [element('p', {className: 'soft', textContent: `after ${images(x[0])}; curves follow with the next report`}),
+    values(Object.entries(series).map(([label, y]) => [label, y[0] === null ? 'not finite' : short(y[0])]))] : []));
+  if (x.length > 1) page.chart.set(Object.entries(series).map(([label, y]) => ({label, x, y, epoch})));
 }
+
+const images = count => `${count} image${count === 1 ? '' : 's'}`;
 
 // A chart for each metric, as each has its own scale.
 function showMetrics(data) {
   const {x, epoch, series} = data.metrics, names = Object.keys(series), best = data.best;
   page.metrics.hidden = !names.length;
-  for (const name of names) {
+  page.metricGrid.hidden = x.length < 2;
+  page.firstMetrics.replaceChildren(...(x.length === 1 ? [values(names.map(name => [`${name} after epoch ${epoch[0]}`, series[name][0] === null ? 'not finite' : short(series[name][0])]))] : []));
+  for (const name of x.length > 1 ? names : []) {
     if (!page.metricCharts.has(name)) {
       const box = element('div', {}, element('h3', {textContent: name}));
       page.metricGrid.append(box);
@@ -111,7 +149,7 @@ function showMetrics(data) {
 }
 
 const SOURCES = {validation: 'Validation images over time', test: 'Test images over time (there are no validation images)',
-  training: 'Training images over time (there are no validation images)'};
+  training: 'Fixed training images over time (there are no validation images)'};
 
 function showValidation(data) {
   const v = data.validation, last = v.times.length - 1;
@@ -121,14 +159,14 @@ function showValidation(data) {
   page.slider.max = last;
   if (page.snapshot === null || page.snapshot > last) page.slider.value = last;
   const at = Number(page.slider.value), moment = v.times[at];
-  page.moment.textContent = `after ${moment} images (${at + 1} of ${last + 1})`;
-  const key = `${moment} ${v.samples}`;
+  page.slider.hidden = page.playButton.hidden = last < 1;
+  page.moment.textContent = `after ${images(moment)}` + (last ? ` (${at + 1} of ${last + 1})` : '');
+  const key = `${moment} ${v.samples} ${data.labels}`;
   if (page.moment.key === key) return;
   page.moment.key = key;
-  const rows = Array.from({length: v.samples}, (_, i) => pictureRows([
-    ...v.inputs.map(label => [label, `val/${i}_${label}.jpg`]),
-    ...v.outputs.map(label => [label, `val/${moment}_${i}_${label}.jpg`])], data.width));
-  page.samples.replaceChildren(...rows);
+  page.samples.replaceChildren(gallery(Array.from({length: v.samples}, (_, i) => ({title: `${v.source} image ${i + 1}`, files: [
+    ...v.inputs.map(label => [label, address(`val/${i}_${label}.jpg`)]),
+    ...v.outputs.map(label => [label, address(`val/${moment}_${i}_${label}.jpg`)])]})), data));
 }
 
 function play() {
@@ -154,45 +192,45 @@ function showNewest(data) {
   page.newest.hidden = newest === undefined;
   if (page.newest.hidden || page.newest.key === key) return;
   page.newest.key = key;
-  content(page.newest, element('p', {className: 'soft', textContent: `epoch ${newest}` + (data.version ? `, after ${data.version} images` : '')}),
-    pictureRows(epochFiles(data, newest), data.width, data.version));
+  const group = epochGroup(data, newest, data.version), when = `epoch ${newest}` + (data.version ? `, after ${images(data.version)}` : '');
+  content(page.newest, element('p', {className: 'soft', textContent: when}), gallery([{...group, title: `training, ${when}`}], data, false));
 }
 
 function showEpochs(data) {
   const epochs = epochsOf(data), box = document.getElementById('epochs');
-  const rows = epochs.slice(0, page.shownEpochs).map((epoch, place) => {
-    const version = place === 0 ? data.version : 0, key = `${epoch} ${version} ${data.labels.length}`;
-    if (!page.rows.has(key)) page.rows.set(key, element('div', {}, element('h3', {textContent: `epoch [${epoch}]`}),
-      pictureRows(epochFiles(data, epoch), data.width, version)));
-    return [key, page.rows.get(key)];
-  });
-  const keys = rows.map(([key]) => key).join();
-  if (keys === page.keys) return;
-  page.keys = keys;
-  page.rows = new Map(rows);
-  const more = element('button', {textContent: `${epochs.length - rows.length} earlier epochs`, hidden: rows.length === epochs.length,
+  const shown = epochs.slice(0, page.shownEpochs), key = `${shown} ${data.version} ${data.labels}`;
+  box.hidden = epochs.length < 2;       // the newest training images are all there are
+  if (key === page.keys) return;
+  page.keys = key;
+  const more = element('button', {textContent: `${epochs.length - shown.length} earlier epochs`, hidden: shown.length === epochs.length,
     onclick: () => { page.shownEpochs += 50; showEpochs(page.data); }});
-  content(box, ...rows.map(([, row]) => row), more);
+  content(box, gallery(shown.map((epoch, place) => epochGroup(data, epoch, place ? 0 : data.version)), data), more);
 }
 
 function showOptions(data) {
   if (page.options.children.length > 1) return;
-  const rows = data.options.map(([name, value, given]) => element('tr', {className: given ? 'given' : ''},
-    element('td', {textContent: name}), element('td', {textContent: value})));
-  page.options.append(element('details', {}, element('summary', {textContent: `${rows.length} options (bold: given on the command line)`}),
-    element('table', {className: 'options'}, element('tbody', {}, ...rows))));
+  const table = rows => element('table', {className: 'options'}, element('tbody', {}, ...rows.map(([name, value]) =>
+    element('tr', {}, element('th', {scope: 'row', textContent: name}), element('td', {textContent: value})))));
+  const given = data.options.filter(option => option[2]), others = data.options.filter(option => !option[2]);
+  if (given.length) page.options.append(table(given));
+  page.options.append(element('details', {}, element('summary', {textContent: `${others.length} options that were not given`}), table(others)));
 }
 
 function build() {
   page.state = part('Progress', 'state');
-  page.health = part('Health', 'health');
-  const curves = part('Losses', 'losses');
-  page.chart = new Chart(curves);
+  page.health = part('Problems', 'health');
+  page.losses = part('Losses', 'losses');
+  page.firstLosses = element('div', {});
+  page.curveBox = element('div', {className: 'curves'});
+  page.losses.append(page.firstLosses, page.curveBox);
+  page.chart = new Chart(page.curveBox);
+  page.newest = part('Newest training images', 'newest');
   page.metrics = part('Validation metrics', 'metrics');
   page.bestLine = element('p', {className: 'soft'});
   page.metricGrid = element('div', {className: 'metrics'});
   page.metricCharts = new Map();
-  page.metrics.append(page.bestLine, page.metricGrid);
+  page.firstMetrics = element('div', {});
+  page.metrics.append(page.bestLine, page.firstMetrics, page.metricGrid);
   page.validation = part('Validation images over time', 'validation');
   page.slider = element('input', {type: 'range', min: 0, max: 0, value: 0, oninput: slide});
   page.slider.setAttribute('aria-label', 'time');
@@ -200,8 +238,7 @@ function build() {
   page.moment = element('span', {className: 'soft'});
   page.samples = element('div', {});
   page.validation.append(element('div', {className: 'controls'}, page.playButton, page.slider, page.moment), page.samples);
-  page.newest = part('Newest training images', 'newest');
-  page.options = part('Options', 'options');
+  page.options = part('Options given', 'options');
 }
 
 window.pixmorph = data => {
@@ -209,7 +246,10 @@ window.pixmorph = data => {
   else if (data.updated !== page.data.updated) page.heard = page.since = Date.now();
   page.data = data;
   page.polling = data.state === 'running' && !(silence(data) && Date.now() - page.since > 1000 * (60 + 5 * data.expected));
-  for (const show of [showState, showHealth, showCurves, showMetrics, showValidation, showNewest, showEpochs, showOptions]) show(data);
+  for (const show of [showState, showHealth, showCurves, showMetrics, showValidation, showNewest, showEpochs, showOptions]) {
+    try { show(data); }
+    catch (error) { console.error(error); }     // the other parts are shown
+  }
 };
 
 function load() {
