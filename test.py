@@ -72,6 +72,7 @@ def prepare(opt):
     from data.image_folder import list_images
     from models import create_model
     from models.training.state import load_networks
+    from util.checkpoint.manifest import moment_of
     from util.machine.runtime import start_runtime
     from util.results.folder import check_place
     from util.results.writer import Results, check_save_as
@@ -95,7 +96,9 @@ def prepare(opt):
         examples=model.prepare_test(dataset.read, list_images),
         clipped=[],
         uses_averages=any(path.stem.endswith('_ema') for path in files),
-        open_results=partial(Results, opt, dataset.folder_A, model.target, domains=dataset.image_domains))
+        open_results=partial(Results, opt, dataset.folder_A, model.target, domains=dataset.image_domains,
+                             checkpoint=moment_of(Path(opt.checkpoints_dir) / opt.name, label),
+                             about=model.about_results(), folder_B=getattr(dataset, 'folder_B', None)))
 
 
 def first_source(dataset) -> str:
@@ -116,7 +119,8 @@ def translate(job, results, bar, opt):
             bar.line(f'processing ({bar.done:04d})-th image... {paths}', terminal=False)
         try:
             if paths:
-                results.add(paths, job.model.translate(batch), job.model.style_sources)
+                results.add(paths, job.model.translate(batch), job.model.style_sources,
+                            None if getattr(job.dataset, 'paired', True) else batch.get('B_paths'))
         except SizeError as error:
             size_errors += [error, *(SizeError(path, error.why) for path in paths[1:])]
         except ResourceError as error:

@@ -45,5 +45,11 @@ class UnalignedDataset(BaseDataset):
 
     @property
     def folder_A(self):
-        name = 'B' if self.reversed else 'A'
-        return self.layout.domain_folder(name) or self.dataroot / f'{self.phase}{name}'
+        return self.folder_of('B' if self.reversed else 'A')
+
+    @property
+    def folder_B(self):
+        return self.folder_of('A' if self.reversed else 'B')
+
+    def folder_of(self, domain: str):
+        return self.layout.domain_folder(domain) or self.dataroot / f'{self.phase}{domain}'

@@ -123,6 +123,9 @@ class BicycleGANModel(BaseModel):
 
     # ---- translating
 
+    def about_results(self):
+        return self.about_codes('code')
+
     def translated(self) -> dict:
         """Results with random codes, and the reconstruction of B from its mean code if there is a B."""
         codes = torch.stack([self.random_codes(path) for path in self.image_paths], 1).to(self.device)

@@ -213,6 +213,9 @@ class MunitModel(BaseModel):
         examples = {name.replace('fake_B', 'style'): image for name, image in zip(names, images, strict=True)}
         return {'real_A': None, 'rec_A': None, **examples} if examples else {}
 
+    def about_results(self):
+        return self.about_codes('style', len(self.example_styles))
+
     def translate_batch(self, batch):
         """The reconstruction of each image, and its content decoded with each style."""
         self.set_input(batch)

@@ -114,6 +114,25 @@ class Translating:
         """
         return {}
 
+    def about_results(self) -> str:
+        """A sentence for the page of test.py about results that are not a function of the input alone."""
+        return ''
+
+    def about_codes(self, name: str, example_codes: int = 0) -> str:
+        """That sentence for a model with random codes, or codes of example images; `name`: 'style', 'code'."""
+        opt = self.opt
+        if example_codes:
+            many = f'{name}s of the {example_codes} images above the columns' if example_codes > 1 \
+                else f'{name} of the image above the column'
+            return f'The {many}, the same in all rows.'
+        if opt.as_dict().get('interpolate'):
+            what = f'{opt.num_styles} equal steps from one random {name} to another'
+        else:
+            what = f'{opt.num_styles} random {name}s' if opt.num_styles > 1 else f'One random {name}'
+        rows = 'the same in all rows (--sync_styles)' if opt.sync_styles \
+            else 'drawn for each row (--sync_styles would share them)'
+        return f'{what}, {rows}; --style_seed {opt.style_seed}.'
+
     def describe_networks(self, verbose: bool = False) -> str:
         """Names and sizes of the networks, with their structure if `verbose`."""
         return networks.describe(self.nets, verbose)

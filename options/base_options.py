@@ -23,6 +23,7 @@ from .parser import (
     OptionParser,
     current_option,
     device_list,
+    domain_names,
     duration,
     file_name,
     modernised,
@@ -155,6 +156,7 @@ class BaseOptions:
         group.add_argument('--no_flip', action='store_true', help='no random horizontal flips')
         group.add_argument('--max_pixels', type=whole(1), default=50_000_000, help='refuse larger images: a small file can claim any size')
         group.add_argument('--data_timeout', type=duration, default=120.0, help='seconds to wait for an image before the run is saved and ends; 0: no limit')
+        group.add_argument('--domain_names', type=domain_names, default='', metavar='A,B', help='what A and B are called on result pages, such as day,night')
         group.add_argument('--display_winsize', type=whole(1), default=256, help='width of images on pages, in pixels')
 
         add_image_options(parser)

@@ -310,6 +310,14 @@ def file_name(text: str) -> str:
     return text
 
 
+def domain_names(text: str) -> str:
+    """Two names with a comma between them, or nothing."""
+    names = [name.strip() for name in text.split(',')]
+    if text and (len(names) != 2 or not all(names) or names[0] == names[1] or not text.isprintable()):
+        raise argparse.ArgumentTypeError(f'{text!r}: give two different names, such as day,night')
+    return ','.join(names)
+
+
 def run_name(text: str) -> str:
     """A `file_name`; of a path, the error says how to give the folder."""
     try:

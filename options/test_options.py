@@ -11,7 +11,7 @@ from .restore import load_run, warn_of_lost_options
 
 # what test.py takes over from training; its other options are about testing
 RESTORED = ('model', 'input_nc', 'output_nc', 'ngf', 'netG', 'norm', 'no_dropout', 'antialias', 'upsample', 'spectral_norm_G',
-            'dataset_mode', 'direction', 'preprocess', 'crop_size', 'max_pixels', 'display_winsize', 'range_A', 'range_B', 'bands',
+            'dataset_mode', 'direction', 'preprocess', 'crop_size', 'max_pixels', 'display_winsize', 'domain_names', 'range_A', 'range_B', 'bands',
             'bands_A', 'bands_B', 'pages', 'labels_A', 'labels_B', 'dtype_A', 'dtype_B', 'show_bands', 'square_pairs')
 # where the images of the training are; not for a test that has a --dataroot of its own
 PLACES = ('dataroot', 'folder_A', 'folder_B', 'list_A', 'list_B', 'pairs', 'val_fraction', 'split_seed')

@@ -2,27 +2,34 @@
 import json
 import os
 import re
+import shlex
 import signal
+import statistics
 import subprocess
 import sys
 import time
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 import numpy as np
 import pytest
 import torch
 from browser import Browser
+from conftest import ROOT
 from PIL import Image
+from test_evaluate import load
 
 from options.base_options import Options
+from util.cli import run
 from util.results import gallery, metrics
+from util.results.folder import address_of_training, domain_names, page_facts
 from util.results.gallery import PAGE, Gallery, as_script, legend
 from util.results.writer import Results
 
 ODD = ['<script>document.title="bad"</script>', '"><img src=x onerror=document.title="bad">', 'a b', 'a#b?c', '100%25',
        'ä漢字\u202e', "it's", '&amp;', 'x' * 200, '</script>', 'sub folder/q#1', 'e\u0301']
+figure = load(ROOT / 'scripts' / 'figure.py')
 PARTS = ('results.json', 'results.js', 'index.html', 'gallery.js', 'gallery.css')
 
 
@@ -269,6 +276,96 @@ def test_images_whose_inputs_no_longer_exist_are_moved_aside(tmp_path):
     assert len(lines) == 1 and f'{3 * (PAGE + 1)} images' in lines[0]
 
 
+# ---- lists, scores and facts
+
+TWO_WAY = ('real_A', 'fake_B', 'rec_A', 'real_B', 'fake_A', 'rec_B')
+
+
+def fill_two_way(folder: Path, A=('n1', 'n2'), B=('x', 'y', 'z'), **changes) -> Path:
+    """Results of unpaired images, as long as the longer domain; the shorter starts again."""
+    changes = {**dict(model='cycle_gan', domain_names='day,night'), **changes}
+    with Results(options(folder, **changes), folder / 'A', folder_B=folder / 'B') as results:
+        for index in range(max(len(A), len(B))):
+            images = {name: torch.full((1, 3, 16, 16), (index + k) / 10) for k, name in enumerate(TWO_WAY)}
+            results.add([f'{folder}/A/{A[index % len(A)]}.png'], images, {},
+                        [f'{folder}/B/{B[index % len(B)]}.png'])
+    return results.folder
+
+
+def shown_items(folder: Path) -> list[dict]:
+    text = (folder / 'data' / '0001.js').read_text(encoding='utf-8')
+    return json.loads(text[text.index('['):text.rindex(')')])
+
+
+def test_unrelated_images_are_listed_under_their_own_names(tmp_path):
+    """A and B of a test of unpaired images have nothing to do with each other, and each source is listed once."""
+    folder = fill_two_way(tmp_path)
+    content = listed(folder)
+    found = content['directions']
+    assert {name: [entry['stem'] for entry in entries] for name, entries in found.items()} == {
+        'day to night': ['n1', 'n2'], 'night to day': ['x', 'y', 'z']}
+    for name, letter in (('day to night', 'A'), ('night to day', 'B')):
+        for entry in found[name]:
+            assert Path(entry['source']) == tmp_path / letter / f'{entry["stem"]}.png'
+            assert [label for label in TWO_WAY if label in entry['files']] == list(entry['files']) and len(
+                entry['files']) == 3 and f'real_{letter}' in entry['files']
+            assert all((folder / file).is_file() for file in entry['files'].values())
+    # what older programs read is still there: an entry for each pair that was translated, files named after A
+    assert [list(image['files']) for image in content['images']] == [list(TWO_WAY)] * 3
+    assert [Path(image['source_B']).stem for image in content['images']] == ['x', 'y', 'z']
+    assert content['images'][0]['files']['fake_A'] == 'images/n1_fake_A.png'
+    assert {(item['direction'], item['stem']) for item in shown_items(folder)} == {
+        (name, entry['stem']) for name, entries in found.items() for entry in entries}
+
+
+def test_real_images_alone_are_no_list(tmp_path):
+    """A model of one direction shows no image of B next to an unrelated A."""
+    with Results(options(tmp_path), tmp_path / 'A', folder_B=tmp_path / 'B') as results:
+        images = {name: torch.zeros(1, 3, 8, 8) for name in ('real_A', 'fake_B', 'real_B')}
+        results.add([f'{tmp_path}/A/a.png'], images, {}, [f'{tmp_path}/B/b.png'])
+    assert [list(item['files']) for item in shown_items(results.folder)] == [['real_A', 'fake_B']]
+    assert list(listed(results.folder)['directions']) == ['A to B']
+    assert (results.folder / 'images' / 'a_real_B.png').is_file()
+
+
+def test_the_spread_of_scores(tmp_path):
+    folder = fill(tmp_path, ['a', 'b', 'c', 'd'], [0.0, 0.1, 0.2, 0.5])
+    content = listed(folder)
+    for name, about in content['metric_spread'].items():
+        values = [image['metrics'][name] for image in content['images'] if image['metrics'][name] is not None]
+        assert about == pytest.approx(dict(median=statistics.median(values), std=statistics.stdev(values),
+                                           low=min(values), high=max(values), n=len(values)))
+    assert content['metric_spread']['PSNR']['n'] == 3       # one is infinite
+
+
+def test_the_page_says_what_latest_was(tmp_path):
+    facts = page_facts(options(tmp_path), dict(epoch=7, iteration=140, images=280))
+    assert facts['checkpoint'] == 'latest (epoch 7, iteration 140)'
+    assert page_facts(options(tmp_path, epoch='7'), dict(epoch=7, iteration=140))['checkpoint'] == \
+        'epoch 7 (iteration 140)'
+    assert page_facts(options(tmp_path), {})['checkpoint'] == 'latest'
+
+
+def test_names_of_domains_follow_the_direction(tmp_path):
+    assert domain_names(options(tmp_path)) == {}
+    assert domain_names(options(tmp_path, domain_names='day,night')) == {'A': 'day', 'B': 'night'}
+    assert domain_names(options(tmp_path, domain_names='day,night', direction='BtoA')) == {'A': 'night', 'B': 'day'}
+
+
+def test_the_address_of_the_training(tmp_path):
+    """Relative, and none if it would name folders from the root of the disk."""
+    web = tmp_path / 'runs' / 'x' / 'web'
+    (web / 'images').mkdir(parents=True)
+    results = tmp_path / 'results' / 'x' / 'test_latest'
+    assert address_of_training(results, web.parent) is None
+    (web / 'index.html').touch()
+    Image.new('RGB', (2, 2)).save(web / 'images' / 'epoch001_real_A.png')
+    found = address_of_training(results, web.parent)
+    assert found == {'page': '../../../runs/x/web/index.html',
+                     'probe': '../../../runs/x/web/images/epoch001_real_A.png'}
+    assert address_of_training(Path(tmp_path.anchor) / 'elsewhere' / 'x', web.parent) is None
+
+
 def test_legends():
     two_way = ['real_A', 'fake_B', 'rec_A', 'real_B', 'fake_A', 'rec_B']
     assert legend(two_way, None)['rec_A'] == 'G_B(fake_B)' and legend(two_way, None).keys() == set(two_way)
@@ -295,7 +392,7 @@ def page(browser):
 
 
 LOADED = '!document.querySelector("output").textContent.includes("…")'
-NAMES = '[...document.querySelectorAll("article h3")].map(e => e.textContent)'
+NAMES = '[...document.querySelectorAll("article h2")].map(e => e.textContent)'
 
 
 def show(page, folder: Path):
@@ -314,7 +411,7 @@ def test_gallery_opens_slides_and_closes(page, tmp_path):
     page.wait('[...document.querySelectorAll(".stage img")].every(i => i.complete && i.naturalWidth === 24)')
     page.drag('.stage input', 0.5, 0.8)
     assert 78 <= float(page.eval('document.querySelector(".stage input").value')) <= 82
-    cut = page.eval('getComputedStyle(document.querySelector(".stage img.left")).clipPath')
+    cut = page.eval('getComputedStyle(document.querySelector(".stage .layer.left")).clipPath')
     hidden = float(re.fullmatch(r'inset\(0px calc\(100% - (.*)%\) 0px 0px\)|inset\(0px (.*)% 0px 0px\)', cut)[2] or
                    100 - float(re.search(r'- (.*)%', cut)[1]))
     assert 18 <= hidden <= 22
@@ -361,6 +458,137 @@ def test_output_and_target_can_be_compared(page, tmp_path):
     assert page.eval(pressed) == 'fake_B | real_B'
     page.click('.pairs button:first-child')
     assert page.eval(pressed) == 'real_A | fake_B'
+
+
+# ---- the address
+
+IN_DIALOG = '[document.querySelector("dialog").open, document.querySelector("dialog h2").textContent]'
+
+
+def go_to(page, folder: Path, parameters: str):
+    page.send('Page.navigate', url='about:blank')
+    page.send('Page.navigate', url=f'{(folder / "index.html").as_uri()}#{parameters}')
+    page.wait('!!document.querySelector(".picture")')
+    page.wait(LOADED)
+
+
+def address(page) -> dict:
+    return dict(parse_qsl(page.eval('location.hash.slice(1)')))
+
+
+def test_an_address_restores_what_it_says(page, tmp_path):
+    folder = fill(tmp_path, ['a 1', 'b 1', 'c 1', 'd 2'], [0.3, 0.0, 0.1, 0.5])
+    go_to(page, folder, 'q=1&sort=PSNR&order=reversed&show=fake_B&item=c+1&left=fake_B&right=real_B&mode=flicker')
+    page.wait('document.querySelector("dialog").open')
+    assert page.eval(IN_DIALOG) == [True, 'c 1'] and page.eval(NAMES) == ['a 1', 'c 1', 'b 1']
+    assert page.eval('[...document.querySelectorAll(".tag")].map(e => e.textContent)') == ['fake_B', 'real_B']
+    assert 'flicker' in page.eval('document.querySelector(".stage").className').split()
+    assert page.eval('document.querySelectorAll("figcaption").length') == 3
+    page.key('ArrowRight')
+    assert address(page)['item'] == 'b 1' and address(page)['q'] == '1'
+    go_to(page, folder, 'item=nothing')
+    assert page.eval('document.querySelector("output").textContent').endswith('there is no nothing')
+
+
+def test_back_closes_the_viewer(page, tmp_path):
+    show(page, fill(tmp_path, ['a', 'b', 'c']))
+    choose(page, 'sort by', 'name')
+    for close in (lambda: page.eval('history.back()'), lambda: page.key('Escape')):
+        page.click('.picture[data-number="1"]')
+        page.wait('document.querySelector("dialog").open')
+        page.key('ArrowRight')
+        assert address(page) == dict(sort='name', item='c', left='real_A', right='fake_B')
+        close()
+        page.wait('!document.querySelector("dialog").open')
+        page.wait('location.hash === "#sort=name"')
+    assert page.eval('document.activeElement.dataset.number') == '2', 'the image that was shown last'
+
+
+def test_names_are_sorted_by_their_numbers(page, tmp_path):
+    show(page, fill(tmp_path, ['n10', 'n2', 'n1', 'N3'], side=8))
+    choose(page, 'sort by', 'name')
+    assert page.eval(NAMES) == ['n1', 'n2', 'N3', 'n10']
+
+
+def test_numbers_have_fixed_decimals(page, tmp_path):
+    show(page, fill(tmp_path, ['a', 'b', 'c'], [0.1, 0.2, 0.0]))
+    values = page.eval('[...document.querySelectorAll(".scores b")].map(e => e.textContent)')
+    decimals = [len(value.partition('.')[2]) for value in values]
+    assert decimals == [2, 4, 2, 2, 4, 2, 0, 4, 2] and values[6] == '∞'
+
+
+def test_two_lists_in_the_browser(page, tmp_path):
+    show(page, fill_two_way(tmp_path))
+    assert page.eval(NAMES) == ['n1', 'n2']
+    labels = '[...document.querySelectorAll("article:first-child figcaption")].map(e => e.textContent)'
+    assert page.eval(labels) == list(TWO_WAY[:3])
+    page.click('.lists button:last-child')
+    assert page.eval(NAMES) == ['x', 'y', 'z'] and page.eval(labels) == list(TWO_WAY[3:])
+    assert address(page) == {'list': 'night to day'}
+    page.send('Page.reload')
+    page.wait(f'{NAMES}.join() === "x,y,z"')
+
+
+def test_zoom_to_one_to_one_and_pan(page, tmp_path):
+    pages = Gallery(tmp_path, 'large', {}, 256)
+    Image.new('RGB', (1200, 1200)).save(tmp_path / 'one.png')
+    pages.add('a', dict.fromkeys(('real_A', 'fake_B'), 'one.png'), size=(1200, 1200))
+    pages.save('finished', 1)
+    show(page, tmp_path)
+    page.click('.picture')
+    page.wait('document.querySelector(".stage img").naturalWidth === 1200')
+    place = '(r => [r.left, r.width])(document.querySelector(".stage img.right").getBoundingClientRect())'
+    assert page.eval(place)[1] < 900
+    page.key('z')
+    left, width = page.eval(place)
+    assert width == pytest.approx(1200, abs=1)
+    assert page.eval('document.querySelector(".bar output").textContent') == '100 %'
+    page.drag('.stage', 0.8, 0.7)       # away from the slider: pans
+    assert page.eval(place)[0] < left - 20 and page.eval('document.querySelector(".stage input").value') == '50'
+    page.drag('.stage', 0.5, 0.3)       # at the slider
+    assert int(page.eval('document.querySelector(".stage input").value')) < 40
+    page.key('0')
+    assert page.eval(place)[1] < 900
+
+
+def test_a_figure_of_chosen_rows(page, tmp_path):
+    """Back leaves the figure; the browser saves it as PNG where it may, and the page has a command that always can."""
+    folder = fill(tmp_path, ['a', "b's", 'c'])
+    show(page, folder)
+    page.click('article[data-number="1"] input')
+    page.click('article[data-number="2"] input')
+    button = '[...document.querySelectorAll(".toolbar button")].find(b => b.textContent === "figure of 2 rows")'
+    page.eval(f'{button}.click()')
+    rows = '[...document.querySelectorAll(".sheet tbody th")].map(e => e.textContent)'
+    assert page.eval(rows) == ["b's", 'c'] and page.eval('document.querySelectorAll(".sheet img").length') == 6
+    words = shlex.split(page.eval('document.querySelector(".command code").textContent'))
+    assert words[:3] == ['python', 'scripts/figure.py', folder.as_posix()] and words[4:6] == ["b's", 'c']
+    page.wait('[...document.querySelectorAll(".sheet img")].every(i => i.complete)')
+    page.eval('document.querySelector("#figure button:nth-child(3)").click()')
+    page.wait('document.querySelector("#figure [role=status]").textContent !== ""')
+    page.eval('history.back()')
+    page.wait('document.querySelector("#figure").hidden')
+    out = tmp_path / 'f.png'
+    assert run(figure.main, [*words[2:-1], str(out)]) == 0
+    drawn, one = np.asarray(Image.open(out)), np.asarray(Image.open(folder / 'images' / 'c_real_B.png'))
+    enlarged = one.repeat(6, 0).repeat(6, 1)        # 24 pixels become at least 128
+    height, width = enlarged.shape[:2]
+    assert np.array_equal(drawn[-height - figure.GAP:-figure.GAP, -width - figure.GAP:-figure.GAP], enlarged)
+
+
+@pytest.mark.parametrize('words', [['--rows', 'x'], ['--columns', 'x'], ['--list', 'x'], ['--out', 'x.gif'],
+                                   ['--scale', '0']])
+def test_mistakes_about_a_figure(words, tmp_path, capfd):
+    folder = fill(tmp_path, ['a'], side=8)
+    assert run(figure.main, [str(folder), '--out', str(tmp_path / 'x.png'), *words]) == 2
+    assert len(capfd.readouterr().err.splitlines()) == 1 and not (tmp_path / 'x.png').exists()
+    assert run(figure.main, [str(tmp_path)]) == 2
+
+
+def test_a_figure_as_pdf(tmp_path):
+    folder = fill(tmp_path, ['a'], side=8)
+    assert run(figure.main, [str(folder), '--out', str(tmp_path / 'x.pdf')]) == 0
+    assert (tmp_path / 'x.pdf').read_bytes()[:5] == b'%PDF-'
 
 
 @pytest.mark.parametrize(('label', 'pair'), [
@@ -426,7 +654,7 @@ def test_odd_names_in_the_browser(page, tmp_path):
     page.eval('document.querySelectorAll("#gallery img").forEach(i => i.loading = "eager")')
     page.wait('[...document.querySelectorAll("#gallery img")].every(i => i.complete && i.naturalWidth === 24)')
     assert page.eval('document.title').startswith('Experiment = run')
-    assert page.eval('document.querySelectorAll("article script, article h3 *, article [onerror]").length') == 0
+    assert page.eval('document.querySelectorAll("article script, article h2 *, article [onerror]").length') == 0
     names = page.eval(NAMES)
     assert [name for name in ODD if len(name) < 150 and '/' not in name and name not in names] == []
     page.click('.picture[data-number="1"]')
@@ -446,7 +674,7 @@ def test_contents_and_styles_are_a_matrix(page, tmp_path):
     assert page.eval('[...document.querySelectorAll("thead img")].map(e => e.src.split("/").pop())') == [
         'style_0.png', 'style_1.png']
     assert page.eval('[...document.querySelectorAll(".matrix tbody th")].map(e => e.textContent)') == ['a', 'b', 'c']
-    page.click('.matrix tbody tr:nth-child(2) td:nth-child(5) .picture')
+    page.click('.matrix tbody tr:nth-child(2) td:nth-child(4) .picture')
     assert page.eval('document.querySelector("dialog h2").textContent') == 'b'
     assert page.eval('document.querySelector(".tag.right").textContent') == 'fake_B_1'
 
@@ -474,12 +702,11 @@ def test_a_matrix_of_ten_styles_fits_the_window(width, page, tmp_path):
     page.eval('scrollTo(0, 1500)')
     page.wait('scrollY === 1500')
     head = 'document.querySelector(".matrix thead th:last-child").getBoundingClientRect()'
-    if right <= width:      # column headings stay visible below the toolbar
-        bar = page.eval('document.querySelector(".toolbar").getBoundingClientRect().bottom')
-        assert bar - 1 <= page.eval(f'{head}.top') <= bar + 1
-    captions = page.eval('[...document.querySelectorAll(".matrix tbody tr:first-child figcaption")].map('
-                         'e => e.offsetHeight ? e.textContent : "")')
-    assert captions == ([''] * 12 if right <= width else labels)
+    bar = max(0, page.eval('document.querySelector(".toolbar").getBoundingClientRect().bottom'))
+    page.wait(f'Math.abs({head}.top - {bar}) < 5')      # column headings stay visible below the toolbar
+    if right > width:       # the input stays visible if the columns scroll sideways
+        page.eval('document.querySelector(".matrix").scrollLeft = 300')
+        assert 0 <= page.eval('document.querySelector(".matrix tbody th .picture").getBoundingClientRect().left') < 40
 
 
 def test_the_size_slider_works_on_a_matrix(page, tmp_path):

@@ -69,6 +69,15 @@ def read_manifest(folder, label: str) -> Manifest | None:
     return manifest if manifest.label == label else None
 
 
+def moment_of(folder, label: str) -> dict[str, int]:
+    """How much of the training a checkpoint has seen: {'epoch': complete ones, 'iteration', 'images'}, or {}."""
+    manifest = read_manifest(folder, label)
+    if not manifest or not {'epoch', 'iteration', 'total_iters'} <= manifest.progress.keys():
+        return {}
+    progress = manifest.progress
+    return dict(epoch=progress['epoch'] - 1, iteration=progress['iteration'], images=progress['total_iters'])
+
+
 # ---- the order of checkpoints
 
 def next_serial(folder) -> int:

@@ -12,7 +12,7 @@ from util.files import first_free, move_aside
 # options that do not change the images: tests that differ only in these are the same test
 INCIDENTAL = frozenset((
     'gpu_ids', 'cpu_threads', 'num_threads', 'batch_size', 'verbose', 'suffix', 'use_wandb', 'wandb_project_name',
-    'results_dir', 'display_winsize', 'serial_batches', 'no_flip'))
+    'results_dir', 'display_winsize', 'serial_batches', 'no_flip', 'domain_names'))
 
 
 def check_place(folder):
@@ -34,13 +34,50 @@ def facts_of(opt) -> dict:
                 dataroot=str(Path(opt.dataroot).absolute()), options=options)
 
 
-def page_facts(opt) -> dict[str, str]:
-    """What was tested, for the page; without absolute paths, because pages are sent to other people."""
+def page_facts(opt, moment: dict) -> dict[str, str]:
+    """What was tested, for the page; without absolute paths, because pages are sent to other people.
+
+    `moment` is where the training was when the checkpoint was saved; it says what `latest` was.
+    """
     swapped = ' (A on this page is domain B of the dataset)' if opt.direction == 'BtoA' else ''
-    checkpoint = f'iteration {opt.load_iter}' if opt.load_iter else opt.epoch
-    return dict(name=opt.name, model=opt.model, direction=opt.direction + swapped, phase=opt.phase,
-                checkpoint=checkpoint, data=as_text(Path(opt.dataroot).absolute().name),
+    names = domain_names(opt)
+    direction = f'{names["A"]} to {names["B"]}' if names else opt.direction + swapped
+    checkpoint = f'iteration {opt.load_iter}' if opt.load_iter else f'epoch {opt.epoch}' if opt.epoch.isdigit() \
+        else opt.epoch
+    reached = [f'{name} {moment[name]:,}' for name in ('epoch', 'iteration')
+               if moment.get(name) and not checkpoint.startswith((name, 'iteration'))]
+    return dict(model=opt.model, direction=direction,
+                checkpoint=f'{checkpoint} ({", ".join(reached)})' if reached else checkpoint,
+                data=f'{as_text(Path(opt.dataroot).absolute().name)}, {opt.phase}',
                 started=time.strftime('%Y-%m-%d %H:%M'))
+
+
+def domain_names(opt) -> dict[str, str]:
+    """{'A': 'day', 'B': 'night'} as on the page, where A is the input, by --domain_names; {} without it."""
+    names = [name.strip() for name in opt.as_dict().get('domain_names', '').split(',')]
+    if len(names) != 2:
+        return {}
+    return dict(zip('AB', reversed(names) if opt.direction == 'BtoA' else names, strict=True))
+
+
+def address_of_training(folder: Path, run: Path) -> dict | None:
+    """The addresses of the page of a run, and of an image next to it, relative to the folder of the results.
+
+    None if there is none, or if the address would name folders up to the root of the disk. A browser shows the link
+    where it can load the image: not on another computer, where only the results are.
+    """
+    page = run.absolute() / 'web' / 'index.html'
+    images = sorted((page.parent / 'images').glob('*.png'))
+    if not page.is_file() or not images:
+        return None
+    try:
+        shared = os.path.commonpath([page, folder.absolute()])
+    except ValueError:      # on other drives
+        return None
+    if shared == page.anchor:
+        return None
+    return {name: Path(os.path.relpath(path, folder.absolute())).as_posix()
+            for name, path in (('page', page), ('probe', images[-1]))}
 
 
 def move_other_test_aside(folder: Path, facts: dict, notify):

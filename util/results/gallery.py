@@ -1,16 +1,16 @@
-"""The pages of a results folder: plain HTML that works everywhere, and the data of the gallery (gallery.js).
+"""The pages of a results folder: plain HTML that works everywhere, and the data of the gallery.
 
 `index.html`, `page2.html`, ...  the plain grid, 100 results each
-`results.js`                     the summary: what was run, means, failures
+`results.js`                     the summary: what was run, scores, failures
 `data/0001.js`, ...              the results for the gallery, 100 each
-`gallery.js`, `gallery.css`      code and style of the gallery
+`gallery.js`, `gallery.css`      code and style of the gallery: viewer.js, figure.js and gallery.js of this folder,
+                                 and the style that all pages share, in one file each
 
 Only the first and the last page, the last data file and the summary are rewritten, so the cost of a result does not
 grow with their number. All files are written atomically.
 """
 import json
 import re
-import shutil
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,6 +18,7 @@ from dominate import tags
 
 from util.console import as_duration
 from util.files import atomic_write
+from util.html import page_style
 
 PAGE = 100              # results per page and per data file
 FAILURES_SHOWN = 200    # on the page; results.json lists all
@@ -25,6 +26,8 @@ POLICY = ("default-src 'none'; base-uri 'none'; form-action 'none'; img-src 'sel
           "script-src 'self' file:; style-src 'self' file: 'unsafe-inline'")
 METRIC_NOTES = {'PSNR': 'dB, higher is better', 'SSIM': 'at most 1, higher is better',
                 'L1': 'of 255, lower is better'}
+DECIMALS = {'PSNR': 2, 'SSIM': 4, 'L1': 2}      # of a metric on pages; others have 4
+SCRIPTS = ('viewer.js', 'figure.js', 'gallery.js')
 
 
 class Gallery:
@@ -33,27 +36,35 @@ class Gallery:
     Args:
         facts: {name: value} lines at the top of the page.
         width: width of the images on the plain page, in pixels.
+        heading: the heading of the page; the title if empty.
     """
 
-    def __init__(self, folder: Path, title: str, facts: dict[str, str], width: int):
+    def __init__(self, folder: Path, title: str, facts: dict[str, str], width: int, heading: str = ''):
         self.folder = folder
         self.title = title
+        self.heading = heading or title
         self.facts = facts
         self.width = width
+        self.about = ''         # a sentence about the results
+        self.domains = {}       # {'A': 'day', 'B': 'night'}: names of the domains
+        self.training = None    # {'page': address of the page of the training, 'probe': address of an image of it}
         self.count = 0
         self.names = []         # of all visuals
+        self.directions = []    # of the lists
         self.examples = {}
         self.failures = []
         self.target = None
         self.means = {}
+        self.spread = {}        # {metric: {'median', 'std', 'low', 'high', 'n'}}
+        self.decimals = DECIMALS
         self.notes = METRIC_NOTES
         self.more = {}          # further entries of the summary, of a comparison of runs
-        self.first_rows = []    # rows of page 1
-        self.rows = []          # rows of the last page
+        self.first_rows = []    # (direction, HTML) of the rows of page 1
+        self.rows = []          # of the last page
         self.data = []          # results of the last data file
         self.remove_old_pages()
-        for name in ('gallery.js', 'gallery.css'):
-            shutil.copyfile(Path(__file__).with_name(name), folder / name)
+        write(folder / 'gallery.js', '\n'.join(map(asset, SCRIPTS)))
+        write(folder / 'gallery.css', page_style() + asset('gallery.css'))
 
     def remove_old_pages(self):
         """Remove the pages of an earlier test, which would show results that no longer exist."""
@@ -67,10 +78,12 @@ class Gallery:
         self.examples = files
 
     def add(self, stem: str, files: dict[str, str], size: tuple[int, int], thumbs: dict[str, str] | None = None,
-            metrics: dict[str, float | None] | None = None, scores: dict[str, dict] | None = None):
+            metrics: dict[str, float | None] | None = None, scores: dict[str, dict] | None = None,
+            direction: str = ''):
         """Add a result: `files` and `thumbs` are {name: file}, `size` is (width, height) of the images.
 
         `metrics` are those of the result, by which it is sorted; `scores` {name: {metric: value}} those of each file.
+        Results with different `direction` are shown in lists of their own.
         """
         if self.rows and self.count % PAGE == 0:
             self.save_last(more=True)
@@ -85,8 +98,12 @@ class Gallery:
             result['metrics'] = metrics
         if scores:
             result['scores'] = scores
+        if direction not in self.directions:
+            self.directions.append(direction)
+        if direction:
+            result['direction'] = direction
         self.data.append(as_script(result))
-        row = row_of(stem, files, self.width, metrics)
+        row = direction, self.row_of(stem, files, metrics)
         self.rows.append(row)
         if self.count <= PAGE:
             self.first_rows.append(row)
@@ -98,12 +115,15 @@ class Gallery:
     def save(self, state: str, seconds: float):
         """Update all files; `state` is running, finished or interrupted."""
         self.save_last()
-        facts = {**self.facts, 'results': f'{self.count:,}', 'failed': f'{len(self.failures):,}',
-                 'state': f'{state} after {as_duration(seconds)}'}
+        facts = {**self.facts, 'state': f'{state} after {as_duration(seconds)}'}
+        if len(self.directions) > 1 and self.domains:       # the lists say it
+            facts.pop('direction', None)
         summary = dict(
-            title=self.title, facts=facts, count=self.count, page=PAGE, width=self.width, labels=self.names,
-            legend=legend(self.names, self.target), target=self.target, means=self.means, notes=self.notes,
-            examples=self.examples, failures=self.failures[:FAILURES_SHOWN], n_failures=len(self.failures), **self.more)
+            title=self.title, heading=self.heading, facts=facts, about=self.about, training=self.training,
+            count=self.count, directions=self.directions, page=PAGE, width=self.width, labels=self.names,
+            legend=legend(self.names, self.target, self.domains), target=self.target, means=self.means,
+            spread=self.spread, notes=self.notes, decimals=self.decimals, examples=self.examples,
+            failures=self.failures[:FAILURES_SHOWN], n_failures=len(self.failures), **self.more)
         write(self.folder / 'results.js', f'pixmorph.summary({as_script(summary)});\n')
         write(self.folder / 'index.html', self.document(1, self.first_rows, self.n_pages > 1, self.head(summary)))
 
@@ -120,10 +140,13 @@ class Gallery:
         """The HTML above the first results."""
         facts = (tags.div(tags.dt(name), tags.dd(text)) for name, text in summary['facts'].items())
         parts = [tags.dl(*facts, cls='facts').render(pretty=False)]
+        if self.about:
+            parts.append(tags.p(self.about).render(pretty=False))
         if 'table' in self.more:
             parts.append(table_of(self.more['table']))
         elif self.means:
-            means = ', '.join(f'{name} {value:.4g} ({METRIC_NOTES[name]})' for name, value in self.means.items())
+            means = ', '.join(f'{name} {self.shown(name, value)} ({METRIC_NOTES[name]})'
+                              for name, value in self.means.items())
             parts.append(tags.p(f'Means, {self.target[0]} compared with {self.target[1]}: {means}').render())
         if summary['legend']:
             parts.append(tags.p('; '.join(f'{name} = {text}' for name, text in summary['legend'].items())).render())
@@ -131,7 +154,7 @@ class Gallery:
         if len(self.failures) > FAILURES_SHOWN:
             parts.append(tags.p(f'{len(self.failures) - FAILURES_SHOWN} more failures are in results.json').render())
         if self.examples:
-            parts.append(row_of('examples', self.examples, self.width))
+            parts.append(self.row_of('examples', self.examples))
         return '\n'.join(parts)
 
     def links(self, number: int, more: bool) -> str:
@@ -150,33 +173,48 @@ class Gallery:
         """The HTML of a page. With JavaScript, the gallery replaces the grid of page 1."""
         pages = self.links(number, more)
         scripts = [tags.script(src=name).render() for name in ('gallery.js', 'results.js')] if number == 1 else []
-        heading = self.title if number == 1 else f'{self.title}, page {number}'
+        heading = self.heading if number == 1 else f'{self.heading}, page {number}'
         return '\n'.join([
             '<!DOCTYPE html>', '<html lang="en">', '<head>', tags.meta(charset='utf-8').render(),
             tags.meta(http_equiv='Content-Security-Policy', content=POLICY).render(),
             tags.meta(name='viewport', content='width=device-width, initial-scale=1').render(),
             tags.title(self.title).render(pretty=False), tags.link(rel='stylesheet', href='gallery.css').render(),
             *scripts, '</head>', '<body>', '<main id="plain">', tags.h1(heading).render(pretty=False), head, pages,
-            *rows, pages, '</main>', '</body>', '</html>', ''])
+            *grouped(rows), pages, '</main>', '</body>', '</html>', ''])
+
+    def row_of(self, stem: str, files: dict, metrics: dict | None = None) -> str:
+        """A heading and a table of one row: pictures that link to their files, with their names below."""
+        cells = []
+        for name, file in files.items():
+            if file is None:
+                cells.append(tags.td(style=f'min-width:{self.width}px'))
+                continue
+            picture = tags.img(src=quote(file), style=f'width:{self.width}px', alt=name, loading='lazy',
+                               decoding='async')
+            cells.append(tags.td(tags.p(tags.a(picture, href=quote(file)), tags.br(), name)))
+        row = [tags.h3(stem).render(pretty=False), tags.table(tags.tr(*cells), border='1').render(pretty=False)]
+        if metrics:
+            texts = (f'{name} {self.shown(name, value)}' for name, value in metrics.items())
+            row.append(tags.p(', '.join(texts)).render(pretty=False))
+        return '\n'.join(row)
+
+    def shown(self, name: str, value: float | None) -> str:
+        """A metric as text; None means infinite."""
+        return '∞' if value is None else f'{value:.{self.decimals.get(name, 4)}f}'
 
 
 def page_name(number: int) -> str:
     return 'index.html' if number == 1 else f'page{number}.html'
 
 
-def row_of(stem: str, files: dict, width: int, metrics: dict | None = None) -> str:
-    """A heading and a table of one row: pictures that link to their files, with their names below."""
-    cells = []
-    for name, file in files.items():
-        if file is None:
-            cells.append(tags.td(style=f'min-width:{width}px'))
-            continue
-        picture = tags.img(src=quote(file), style=f'width:{width}px', alt=name, loading='lazy', decoding='async')
-        cells.append(tags.td(tags.p(tags.a(picture, href=quote(file)), tags.br(), name)))
-    row = [tags.h3(stem).render(pretty=False), tags.table(tags.tr(*cells), border='1').render(pretty=False)]
-    if metrics:
-        row.append(tags.p(', '.join(f'{name} {shown(metrics[name])}' for name in metrics)).render(pretty=False))
-    return '\n'.join(row)
+def grouped(rows: list[tuple[str, str]]) -> list[str]:
+    """The HTML of rows (direction, HTML), a list for each direction."""
+    directions = dict.fromkeys(direction for direction, _ in rows)
+    found = []
+    for direction in directions:
+        found.append(tags.h2(direction or 'Results').render(pretty=False))
+        found += [row for other, row in rows if other == direction]
+    return found
 
 
 def table_of(table: dict) -> str:
@@ -187,27 +225,28 @@ def table_of(table: dict) -> str:
     return tags.table(head, *rows, border='1').render(pretty=False)
 
 
-def shown(value: float | None) -> str:
-    """A metric as text; None means infinite."""
-    return '∞' if value is None else f'{value:.4g}'
-
-
-def legend(names: list[str], target: tuple[str, str] | None) -> dict[str, str]:
+def legend(names: list[str], target: tuple[str, str] | None, domains: dict[str, str] | None = None) -> dict[str, str]:
     """{name: what it is, in the notation of the papers} for the visuals that are known."""
+    A, B = (f' ({domains[domain]})' if domains else '' for domain in 'AB')
+    guide = domains['B'] if domains else 'B'
     known = {
-        'real': 'the input', 'fake': 'G(real)', 'real_A': 'the input', 'fake_B': 'G(real_A)', 'real_B': 'the target',
-        'real_B_rgb': 'the target', 'fake_B_rgb': 'real_A with the colors of G(real_A)'}
+        'real': f'the input{A}', 'fake': f'G(real){B}', 'real_A': f'the input{A}', 'fake_B': f'G(real_A){B}',
+        'real_B': f'the target{B}', 'real_B_rgb': 'the target', 'fake_B_rgb': 'real_A with the colors of G(real_A)'}
     if 'fake_A' in names:       # translated both ways
-        known.update(fake_B='G_A(real_A)', rec_A='G_B(fake_B)', real_B='an image of domain B', fake_A='G_B(real_B)',
-                     rec_B='G_A(fake_A)')
+        known.update(fake_B=f'G_A(real_A){B}', rec_A=f'G_B(fake_B){A}', real_B=f'the input{B}',
+                     fake_A=f'G_B(real_B){A}', rec_B=f'G_A(fake_A){B}')
     elif target is None:
         known.pop('real_B')
     if 'rec_A' in names and 'fake_A' not in names:      # content and style codes
-        known.update(rec_A='content and style of real_A', fake_B='content of real_A, a style of B')
+        known.update(rec_A='content and style of real_A', fake_B=f'content of real_A, a style of {guide}')
     found = {name: known[name] for name in names if name in known}
     if 'fake_B_0' in names:
-        found['fake_B_k'] = 'content of real_A, style k of B'
+        found['fake_B_k'] = f'content of real_A, style k of {guide}'
     return found
+
+
+def asset(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding='utf-8')
 
 
 def as_script(value) -> str:

@@ -3,7 +3,6 @@ import hashlib
 import json
 import math
 import time
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +14,23 @@ from util.images import save_image, stretched, stretched_picture, stretched_size
 from util.places import shards, tar_names
 from util.raster.write import extension_for, write_pixels
 from util.results import metrics
-from util.results.folder import as_path, as_text, facts_of, move_other_test_aside, move_unknown_aside, page_facts
+from util.results.folder import (
+    address_of_training,
+    as_path,
+    as_text,
+    domain_names,
+    facts_of,
+    move_other_test_aside,
+    move_unknown_aside,
+    page_facts,
+)
 from util.results.gallery import Gallery
 
 PAGES_EVERY = 2         # seconds between two updates of the pages,
 PAGES_SHARE = 0.05      # or longer on a slow disk: they take at most this share of the time
 LIST_SHARE = 0.02       # results.json grows with the results: it takes at most this share of the time
 LONGEST_NAME = 150      # bytes of one part of a path, so that suffixes still fit the limit of file systems
+FROM_B = ('real_B', 'fake_A', 'rec_B', 'idt_A')     # visuals made from images of B, where A and B are no pairs
 SHOWN = ('.png', '.jpg', '.jpeg')     # by browsers, if they have 8 bits
 THUMB_SIZE = 320        # pixels of the longer side; larger images get a thumbnail of this size
 
@@ -40,14 +49,18 @@ class Results:
         target: names of the two visuals to compare, (output, ground truth), or None.
         notify: called with each line about earlier results.
         domains: {'A': ..., 'B': ...} of the model, which turn images into the values of a file.
+        checkpoint: {'epoch', 'iteration', 'images'} of the training when the checkpoint was saved, if known.
+        about: a sentence about the results, for the page.
+        folder_B: folder of the images of B, if they are no partners of those of A.
     """
 
     def __init__(self, opt, source_folder, target: tuple[str, str] | None = None, notify=say,
-                 domains: dict | None = None):
+                 domains: dict | None = None, checkpoint: dict | None = None, about: str = '', folder_B=None):
         iteration = f'_iter{opt.load_iter}' if opt.load_iter else ''
         self.folder = Path(opt.results_dir) / opt.name / f'{opt.phase}_{opt.epoch}{iteration}'
         self.aspect_ratio = opt.aspect_ratio
         self.source_folder = Path(source_folder)
+        self.folder_B = Path(folder_B) if folder_B else None
         self.target = target
         self.domains = domains or {}
         self.save_as = opt.as_dict().get('save_as', '')
@@ -55,16 +68,21 @@ class Results:
         self.notify = notify
         self.facts = facts_of(opt)
         move_other_test_aside(self.folder, self.facts, notify)
+        self.checkpoint = checkpoint or {}
         self.images = []            # entries of results.json, as JSON
+        self.directions = {}        # {'A to B': entries}, if A and B are no pairs
+        self.listed = set()         # (direction, source path)
         self.failures = []
-        self.sums = {}              # of the finite metrics
-        self.counts = Counter()
+        self.scores = {}            # {metric: finite values}
         self.stems = {}             # stem in lower case: source path
         self.next_number = {}       # stem in lower case: suffix of its next duplicate
         self.written = set()        # files of this test
         (self.folder / 'images').mkdir(parents=True, exist_ok=True)
         title = f'Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {opt.epoch}'
-        self.gallery = Gallery(self.folder, title, page_facts(opt), opt.display_winsize)
+        self.gallery = Gallery(self.folder, title, page_facts(opt, self.checkpoint), opt.display_winsize, opt.name)
+        self.gallery.about = about
+        self.gallery.domains = domain_names(opt)
+        self.gallery.training = address_of_training(self.folder, Path(opt.checkpoints_dir) / opt.name)
         self.started = self.pages_saved = self.list_saved = time.monotonic()
         self.pages_cost = self.list_cost = 0.0
 
@@ -94,17 +112,20 @@ class Results:
                 save_image(tensor_to_image(examples[name][0]), self.new_path(file))
         self.gallery.show_above(files)
 
-    def add(self, paths: list[str], visuals: dict, styles: dict[str, str]):
+    def add(self, paths: list[str], visuals: dict, styles: dict[str, str], others: list[str] | None = None):
         """Save a batch: `paths` of the inputs, `visuals` {name: (N, C, H, W) in [-1, 1]}.
 
         `styles`: {name: path} of the style image that a visual was guided by, for results.json.
+        `others`: paths of the images of B, if they are no partners of those of A. What was made from them is listed
+        under their names. All files are named after the inputs, as in the reference.
         """
         for index, path in enumerate(paths):
-            self.add_one(path, {name: images[index] for name, images in visuals.items()}, styles)
+            self.add_one(path, {name: images[index] for name, images in visuals.items()}, styles,
+                         others[index] if others else None)
         if time.monotonic() - self.pages_saved > max(PAGES_EVERY, self.pages_cost / PAGES_SHARE):
             self.save('running')
 
-    def add_one(self, path: str, images: dict, styles: dict[str, str]):
+    def add_one(self, path: str, images: dict, styles: dict[str, str], other: str | None = None):
         stem = self.unique_stem(stem_of(path, self.source_folder), path)
         pictures = {name: self.picture_of(name, image) for name, image in images.items()}
         files, views = {}, {}
@@ -112,13 +133,37 @@ class Results:
             domain = self.domain_of(name)
             files[name], views[name] = self.save_image(f'{stem}_{name}', domain, image, pictures[name], path)
         thumbs, scores = self.save_thumbs(stem, pictures), self.compare(self.compared(images, pictures))
-        self.gallery.add(stem, views, displayed_size(pictures, self.aspect_ratio), thumbs, scores)
         entry = dict(stem=stem, source=as_text(str(Path(path).absolute())), files=files)
+        if other is None:
+            self.gallery.add(stem, views, displayed_size(pictures, self.aspect_ratio), thumbs, scores)
+        else:
+            entry['source_B'] = as_text(str(Path(other).absolute()))
+            self.add_to_lists(path, other, pictures, files, views, thumbs)
         if styles:
             entry['styles'] = {name: as_text(str(Path(source).absolute())) for name, source in styles.items()}
         if scores:
             entry['metrics'] = scores
         self.images.append(json.dumps(entry, allow_nan=False))
+
+    def add_to_lists(self, path: str, other: str, pictures: dict, files: dict, views: dict, thumbs: dict):
+        """List what was made from A and what was made from B: they have nothing to do with each other.
+
+        Each source is listed once, though the shorter domain is tested again and again until the longer one ends.
+        """
+        names = self.gallery.domains or {'A': 'A', 'B': 'B'}
+        for source, folder, here, there in ((path, self.source_folder, 'A', 'B'), (other, self.folder_B, 'B', 'A')):
+            labels = [name for name in files if (name in FROM_B) == (here == 'B')]
+            direction = f'{names[here]} to {names[there]}'
+            if (direction, source) in self.listed or not any(name.startswith('fake') for name in labels):
+                continue
+            self.listed.add((direction, source))
+            stem = stem_of(source, folder or Path(source).parent)
+            self.gallery.add(stem, {name: views[name] for name in labels},
+                             displayed_size({labels[0]: pictures[labels[0]]}, self.aspect_ratio),
+                             {name: thumbs[name] for name in labels if name in thumbs}, direction=direction)
+            entry = dict(stem=stem, source=as_text(str(Path(source).absolute())),
+                         files={name: files[name] for name in labels})
+            self.directions.setdefault(direction, []).append(json.dumps(entry, allow_nan=False))
 
     def domain_of(self, name: str):
         """The domain of a visual, by its name: fake_B is an image of B, `real` of A, `fake` of B."""
@@ -199,14 +244,21 @@ class Results:
             return {}
         finite = {name: score for name, score in scores.items() if math.isfinite(score)}
         for name, score in finite.items():
-            self.sums[name] = self.sums.get(name, 0.0) + score
-        self.counts.update(finite.keys())
+            self.scores.setdefault(name, []).append(score)
         return {name: finite.get(name) for name in metrics.NAMES if name in scores}
 
     @property
     def means(self) -> dict[str, float]:
         """Means of the finite values."""
-        return {name: self.sums[name] / self.counts[name] for name in metrics.NAMES if name in self.sums}
+        return {name: math.fsum(self.scores[name]) / len(self.scores[name])
+                for name in metrics.NAMES if name in self.scores}
+
+    @property
+    def spread(self) -> dict[str, dict]:
+        """{metric: median, sample standard deviation (None for one image), lowest, highest, number of values}."""
+        return {name: dict(median=float(np.median(values)), std=float(np.std(values, ddof=1)) if values[1:] else None,
+                           low=min(values), high=max(values), n=len(values))
+                for name, values in self.scores.items()}
 
     def means_as_text(self) -> str:
         """The means as one line: 'mean PSNR 13.11 dB, SSIM 0.2432, L1 44.70 of 255 (100 images)'."""
@@ -232,8 +284,8 @@ class Results:
     def save(self, state: str):
         """Update the pages and, if it is cheap or the test ends, results.json."""
         start = time.monotonic()
-        self.gallery.target = self.target if self.sums else None
-        self.gallery.means = self.means
+        self.gallery.target = self.target if self.scores else None
+        self.gallery.means, self.gallery.spread = self.means, self.spread
         self.gallery.failures = self.failures
         self.gallery.save(state, start - self.started)
         self.pages_cost = time.monotonic() - start
@@ -244,11 +296,21 @@ class Results:
     def save_list(self, state: str):
         start = time.monotonic()
         head = json.dumps({**self.facts, 'state': state, 'target': self.target, 'mean_metrics': self.means,
-                           'failures': self.failures}, indent=1)
+                           'metric_spread': self.spread, 'checkpoint': self.checkpoint, 'failures': self.failures},
+                          indent=1)
+        lists = [f' "images": {as_list(self.images)}']
+        if self.directions:
+            found = (f'  {json.dumps(name)}: {as_list(entries)}' for name, entries in self.directions.items())
+            lists.append(' "directions": {\n' + ',\n'.join(found) + '\n }')
         with atomic_write(self.folder / 'results.json') as file:
-            file.write(head.removesuffix('\n}') + ',\n "images": [\n  ' + ',\n  '.join(self.images) + '\n ]\n}\n')
+            file.write(head.removesuffix('\n}') + ',\n' + ',\n'.join(lists) + '\n}\n')
         self.list_saved = time.monotonic()
         self.list_cost = self.list_saved - start
+
+
+def as_list(entries: list[str]) -> str:
+    """JSON entries as a list, one on each line."""
+    return '[\n   ' + ',\n   '.join(entries) + '\n  ]'
 
 
 def is_shown(pixels: np.ndarray, picture: np.ndarray) -> bool:
