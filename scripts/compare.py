@@ -18,12 +18,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from models.metrics import METRICS
 from util.cli import run
 from util.errors import UserError
 from util.raster.kinds import kind_of
 from util.registry import nearest
 from util.results.folder import as_path
-from util.results.gallery import METRIC_NOTES, Gallery
+from util.results.gallery import DECIMALS, METRIC_NOTES, Gallery
 
 BETTER = {'PSNR': 'higher', 'SSIM': 'higher', 'L1': 'lower'}
 RESULT = re.compile(r'(fake|rec)(_B(_\w+)?)?$')
@@ -67,12 +68,19 @@ class Column:
 
     def values(self) -> dict[str, tuple[float, dict]]:
         """{metric: (value, further facts)} of the whole folder."""
-        found = {name: (value, {}) for name, value in self.content.get('mean_metrics', {}).items()}
+        spread = self.content.get('metric_spread', {})
+        found = {name: (value, spread.get(name, {})) for name, value in self.content.get('mean_metrics', {}).items()}
         upper = {name.lower(): name for name in BETTER}
         for name, entry in self.metrics.items():
             if entry.get('value') is not None:
                 found[upper.get(name, name)] = (entry['value'], entry)
         return found
+
+    @property
+    def epoch(self) -> str:
+        """The epoch of the checkpoint: of `latest`, what it was when it was tested."""
+        known = self.content.get('checkpoint', {}).get('epoch')
+        return f'{known:,}' if known else str(self.content.get('epoch', '')).replace('latest', '–')
 
     def picture(self, stem: str, name: str) -> Path | None:
         """The file that a page can show: for deep images, the view of it."""
@@ -174,11 +182,11 @@ class Page:
         self.visuals = [column.visual(opt.visual) for column in columns]
         names = dict.fromkeys(name for column in columns for name in column.values())
         self.metrics = list(names)
-        facts = {'columns': f'{len(columns)}', 'images': f'{len(stems):,}',
-                 'data': ', '.join(dict.fromkeys(Path(str(column.content.get('dataroot', ''))).name
+        facts = {'data': ', '.join(dict.fromkeys(Path(str(column.content.get('dataroot', ''))).name
                                                  for column in columns))}
         self.gallery = Gallery(self.out, opt.title or 'Comparison of ' + ', '.join(column.label for column in columns),
                                facts, 256)
+        self.gallery.decimals = {name: decimals_of(name) for name in (*DECIMALS, *names)}
         self.changes = {}
 
     def write(self):
@@ -189,7 +197,7 @@ class Page:
         gallery.notes = {name: 'from the first to the last column; more is better' for name in self.changes}
         gallery.more = dict(table=self.table(), runs=[column.label for column in self.columns],
                             best=dict.fromkeys(self.changes, -1))
-        gallery.save('finished', 0)
+        gallery.save('', 0)
         (self.out / OURS).write_text(json.dumps([str(column.folder.absolute()) for column in self.columns], indent=1),
                                      encoding='utf-8')
 
@@ -251,9 +259,10 @@ class Page:
         values = [column.values() for column in self.columns]
         head = [dict(text='run')] + [dict(text=f'{name} {"↑" if self.better(name) == "higher" else "↓"}',
                                           title=METRIC_NOTES.get(name, f'{self.better(name)} is better'))
-                                     for name in self.metrics] + [dict(text='images')]
+                                     for name in self.metrics] + [dict(text='images'), dict(text='epoch')]
         rows = [[dict(text=column.label), *(self.cell(name, index, values) for name in self.metrics),
-                 dict(text=f'{len(column.items):,}')] for index, column in enumerate(self.columns)]
+                 dict(text=f'{len(column.items):,}'), dict(text=column.epoch)]
+                for index, column in enumerate(self.columns)]
         return dict(head=head, rows=rows)
 
     def cell(self, name: str, index: int, values: list[dict]) -> dict:
@@ -263,11 +272,23 @@ class Page:
         value, facts = values[index][name]
         choose = max if self.better(name) == 'higher' else min
         best = value == choose(found[name][0] for found in values if name in found)
-        interval = f'95 % interval {facts["low"]:.4g} to {facts["high"]:.4g}; ' if facts.get('low') is not None else ''
-        return dict(text=f'{value:.4g}', best=best, title=interval + facts.get('protocol', ''))
+        interval = '' if 'protocol' not in facts else f'95 % interval {facts["low"]:.4g} to {facts["high"]:.4g}; ' if facts.get('low') is not None else ''
+        places = decimals_of(name)
+        spread = [f'{word} {facts[key]:.{places}f}' for key, word in (('median', 'median'), ('std', 'sd'))
+                  if facts.get(key) is not None]
+        return dict(text=f'{value:.{places}f}', best=best, more=', '.join(spread),
+                    title=interval + facts.get('protocol', ''))
 
     def better(self, name: str) -> str:
         return next(column.better(name) for column in self.columns if name in column.values())
+
+
+def decimals_of(metric: str) -> int:
+    """The decimals in which pages show a metric, as scripts/evaluate.py does."""
+    if metric in DECIMALS:
+        return DECIMALS[metric]
+    found = re.fullmatch(r'\.(\d+)f', METRICS[metric].format) if metric in METRICS else None
+    return int(found[1]) if found else 4
 
 
 def check_out(out: Path):

@@ -190,7 +190,7 @@ def test_the_page(check, healthy, tmp_path):
     page = read(tmp_path / 'page.html')
     assert code == 1 and f'report: {tmp_path / "page.html"}' in out
     assert {tag for tag, _ in page.tags} <= set(
-        'html head title meta style body h1 h2 p section div figure figcaption img span br'.split())
+        'html head title meta style body main h1 h2 p ul li section div figure figcaption img span br'.split())
     assert name in ''.join(page.text) and 'empty.png' in ''.join(page.text)
     picture, = (attributes for tag, attributes in page.tags if tag == 'img')
     assert picture['src'].startswith('data:image/png;base64,') and picture['alt'] == name

@@ -104,8 +104,11 @@ def test_run_is_tested_by_its_name(name, translate, tmp_path):
 
     page = Page(folder / 'index.html')
     assert page.title == f'Experiment = {name}, Phase = test, Epoch = latest' and page.refresh is None
-    assert page.headings == ['0', '1', '2'] and page.labels == LABELS[name] * 3
-    assert page.images == page.links == [f'images/{file}' for file in names]
+    lists = [LABELS[name][:3], LABELS[name][3:]] if name == 'cyclegan' else [LABELS[name]]   # A and B are no pairs
+    assert page.headings == ['0', '1', '2'] * len(lists)
+    assert page.labels == [label for labels in lists for label in labels * 3]
+    assert page.images == page.links == [f'images/{stem}_{label}.png' for labels in lists for stem in '012'
+                                         for label in labels]
 
     told = json.loads((folder / 'results.json').read_text(encoding='utf-8'))
     assert [image['stem'] for image in told['images']] == ['0', '1', '2'] and told['model'] in (name, 'cycle_gan')

@@ -56,8 +56,8 @@ def test_columns_scores_and_gains(tmp_path, monkeypatch):
         for file in item['files'].values():
             assert (tmp_path / 'page' / file).is_file()
     head, first, second = found['table']['head'], *found['table']['rows']
-    assert [cell['text'] for cell in head] == ['run', 'PSNR ↑', 'images']
-    assert (first[1]['text'], first[1]['best'], second[1]['best']) == ('20', True, False)
+    assert [cell['text'] for cell in head] == ['run', 'PSNR ↑', 'images', 'epoch']
+    assert (first[1]['text'], first[1]['best'], second[1]['best']) == ('20.00', True, False)
     assert 'old' in (tmp_path / 'page' / 'index.html').read_text(encoding='utf-8')
 
 
@@ -117,7 +117,7 @@ def test_the_page_in_a_browser(tmp_path, monkeypatch):
         page.wait('document.querySelectorAll("#gallery .picture img").length === 12')
         page.eval('document.querySelectorAll("#gallery img").forEach(i => i.loading = "eager")')
         page.wait('[...document.querySelectorAll("#gallery .picture img")].every(i => i.naturalWidth === 10)')
-        assert page.eval('document.querySelector(".comparison td b").textContent') == '20'
+        assert page.eval('document.querySelector(".comparison td b").textContent') == '20.00'
         page.eval('const sort = document.querySelector("[aria-label=\'sort by\']"); sort.value = "gain in PSNR";'
                   'sort.dispatchEvent(new Event("change")); document.querySelector(".toolbar button").click()')
         names = '[...document.querySelectorAll("tbody th[title] span")].map(e => e.textContent).join()'

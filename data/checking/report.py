@@ -6,56 +6,72 @@ from pathlib import Path
 
 import dominate
 from dominate import tags
+from dominate.util import raw
 
 from data.image_folder import read_picture
 from util.errors import UserError
 from util.files import AUTHOR, atomic_write
+from util.html import page_style
 
 from .problems import Problem
 
 SHOWN = 24          # files per problem
 SIDE = 128          # of a thumbnail
 STYLE = '''
-body { font-family: sans-serif; margin: 1.5em; background: #fff; color: #222; max-width: 70em }
-h2 { font-size: 1.1em; margin-top: 1.5em } p { overflow-wrap: anywhere }
-.fails { color: #b00020 } .note { color: #8a5a00 } .fine { color: #1a7030 }
-.files { display: flex; flex-wrap: wrap; gap: 12px }
-figure { width: 150px; margin: 0 } figcaption { font-size: .75em; overflow-wrap: anywhere }
-.picture { height: 128px; display: flex; align-items: center; justify-content: center; background: #8882 }
-@media (prefers-color-scheme: dark) {
-  body { background: #181818; color: #ddd } .fails { color: #ff6b7a } .note { color: #e0a840 } .fine { color: #70c080 }
-}
+main { max-width: 110rem; margin: 0 auto }
+.facts { display: block } .facts li { margin: .15rem 0 }
+h2 { display: flex; flex-wrap: wrap; gap: .3rem .7rem; align-items: center }
+.kind { border-radius: 6px; padding: .1rem .5rem; font-size: .86rem; background: var(--note) }
+.kind.fails { background: var(--bad); color: var(--card) }
+.files { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(46%, 10rem), 1fr)); gap: .8rem;
+  margin-top: .7rem }
+.picture { height: 9rem; display: flex; align-items: center; justify-content: center; background: var(--page);
+  border-radius: 6px }
+.picture img { max-width: 100%; max-height: 100% }
 '''
 
 
 def write_report(path, dataroot, lines: list[str], problems: list[Problem], max_pixels: int) -> Path:
     """Write the page and return its path. File names are escaped; thumbnails are embedded."""
     title = f'Dataset {page_text(os.path.abspath(dataroot))}'
-    document = dominate.document(title=title)
+    document = dominate.document(title=title, lang='en')
     with document.head:
         tags.meta(charset='utf-8')
         tags.meta(name='generator', content=AUTHOR)
         tags.meta(name='viewport', content='width=device-width, initial-scale=1')
         tags.meta(http_equiv='Content-Security-Policy', content="default-src 'none'; img-src data:; "
                                                                 "style-src 'unsafe-inline'")
-        tags.style(STYLE)
-    document.add(tags.h1(title))
-    for line in lines:
-        document.add(tags.p(page_text(line)))
-    if not problems:
-        document.add(tags.p('No problems were found.', cls='fine'))
-    for problem in problems:
-        document.add(section(problem, max_pixels))
+        tags.style(raw(page_style() + STYLE))
+    page = document.add(tags.main(tags.h1(title)))
+    page.add(tags.p(in_short(problems), cls='bad' if failing(problems) else 'good'))
+    page.add(tags.ul(*(tags.li(page_text(line)) for line in lines), cls='facts'))
+    for problem in sorted(problems, key=lambda problem: not problem.fatal):
+        page.add(section(problem, max_pixels))
     with atomic_write(path) as file:
         file.write(document.render())
     return Path(path).absolute()
 
 
+def failing(problems: list[Problem]) -> int:
+    return sum(problem.fatal for problem in problems)
+
+
+def in_short(problems: list[Problem]) -> str:
+    if not problems:
+        return 'No problems were found.'
+    notes = len(problems) - failing(problems)
+    counts = [f'{n} {word if n == 1 else word + "s"}'
+              for n, word in ((failing(problems), 'problem'), (notes, 'note')) if n]
+    return f'{" and ".join(counts)}: training would {"fail" if failing(problems) else "run"}.'
+
+
 def section(problem: Problem, max_pixels: int):
-    word, style = ('training would fail', 'fails') if problem.fatal else ('note', 'note')
+    word, style = ('training would fail', 'kind fails') if problem.fatal else ('note', 'kind')
     shown = list(problem.files.items())[:SHOWN]
-    found = tags.section(tags.h2(f'{word}: {problem.kind}', cls=style), tags.p(page_text(problem.sentence)),
-                         tags.div(*(figure(path, note, max_pixels) for path, note in shown), cls='files'))
+    found = tags.section(tags.h2(problem.kind, tags.span(word, cls=style)), tags.p(page_text(problem.sentence)),
+                         cls='card')
+    if shown:
+        found.add(tags.div(*(figure(path, note, max_pixels) for path, note in shown), cls='files'))
     if len(problem.files) > len(shown):
         found.add(tags.p(f'{len(problem.files) - len(shown)} more of {len(problem.files)} files are not shown'))
     return found

@@ -490,7 +490,7 @@ const pixmorph = (() => {
 
   /* Metrics of the compared runs; the best value of each column is bold. */
   function table({ head, rows }) {
-    const cell = ({ text, best, title }) => element('td', { title }, best ? element('b', {}, text) : text);
+    const cell = ({ text, best, title, more }) => element('td', { title }, best ? element('b', {}, text) : text, ...(more ? [element('small', {}, more)] : []));
     return element('div', { class: 'comparison', tabindex: 0, role: 'region', 'aria-label': 'metrics of the runs' }, element('table', { class: 'table' },
       element('thead', {}, element('tr', {}, ...head.map(({ text, title }) => element('th', { scope: 'col', title }, text)))),
       element('tbody', {}, ...rows.map(([name, ...cells]) => element('tr', {}, element('th', { scope: 'row' }, name.text), ...cells.map(cell))))));
@@ -516,7 +516,7 @@ const pixmorph = (() => {
     } });
     view.label = choice('show', [], () => showLabel(view.label.value));
     view.size = element('input', { type: 'range', min: MIN_SIZE, max: MAX_SIZE, step: 8, 'aria-label': 'size of the images', oninput: () => resize(view.size.value, view.size.value) });
-    view.size.value = isMatrix() ? Math.min(initialSize(), Math.max(LEGIBLE_SIZE, (innerWidth - 100) / labels.length)) : initialSize();
+    view.size.value = initialSize();
     view.found = element('output', { 'aria-live': 'polite' });
     view.pagers = [pager('top'), pager('bottom')];
     view.figureButton = element('button', { type: 'button', hidden: true, onclick: openFigure });
@@ -528,7 +528,12 @@ const pixmorph = (() => {
   }
 
   /* Images are larger on large screens, as the text is. */
-  const initialSize = () => clamp(innerWidth < 640 ? 88 : state.summary.width / 2 * parseFloat(getComputedStyle(document.documentElement).fontSize) / 15, MIN_SIZE, MAX_SIZE);
+  function initialSize() {
+    const larger = parseFloat(getComputedStyle(document.documentElement).fontSize) / 15, columns = state.summary.labels.length || 1;
+    const half = innerWidth < 640 ? 88 : state.summary.width / 2 * larger;
+    const filling = Math.min(Math.max(half, (innerWidth - 60) / columns - 3), state.summary.width * larger);      // a matrix of few columns fills the window
+    return clamp(isMatrix() && innerWidth >= 640 ? Math.max(LEGIBLE_SIZE, filling) : half, MIN_SIZE, MAX_SIZE);
+  }
 
   /* Image size as set by the slider; until it is moved, images in a matrix may shrink to the smallest legible size. */
   function resize(size = initialSize(), least = Math.min(size, LEGIBLE_SIZE)) {

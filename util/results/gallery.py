@@ -113,9 +113,9 @@ class Gallery:
         return max(1, -(-self.count // PAGE))
 
     def save(self, state: str, seconds: float):
-        """Update all files; `state` is running, finished or interrupted."""
+        """Update all files; `state` is running, finished or interrupted, or '' for a page that is not of a test."""
         self.save_last()
-        facts = {**self.facts, 'state': f'{state} after {as_duration(seconds)}'}
+        facts = {**self.facts, **({'state': f'{state} after {as_duration(seconds)}'} if state else {})}
         if len(self.directions) > 1 and self.domains:       # the lists say it
             facts.pop('direction', None)
         summary = dict(
@@ -218,7 +218,7 @@ def grouped(rows: list[tuple[str, str]]) -> list[str]:
 
 
 def table_of(table: dict) -> str:
-    """The metrics of compared runs: {'head': [cell, ...], 'rows': [[cell, ...], ...]}, cells {'text', 'best'}."""
+    """The metrics of compared runs: {'head': [cell, ...], 'rows': [[cell, ...], ...]}, cells {'text', 'best', 'more'}."""
     rows = [tags.tr(*(tags.td(tags.b(cell['text']) if cell.get('best') else cell['text']) for cell in row))
             for row in table['rows']]
     head = tags.tr(*(tags.th(cell['text']) for cell in table['head']))
