@@ -272,7 +272,8 @@ class Page:
         value, facts = values[index][name]
         choose = max if self.better(name) == 'higher' else min
         best = value == choose(found[name][0] for found in values if name in found)
-        interval = '' if 'protocol' not in facts else f'95 % interval {facts["low"]:.4g} to {facts["high"]:.4g}; ' if facts.get('low') is not None else ''
+        measured = 'protocol' in facts and facts.get('low') is not None     # by scripts/evaluate.py
+        interval = f'95 % interval {facts["low"]:.4g} to {facts["high"]:.4g}; ' if measured else ''
         places = decimals_of(name)
         spread = [f'{word} {facts[key]:.{places}f}' for key, word in (('median', 'median'), ('std', 'sd'))
                   if facts.get(key) is not None]

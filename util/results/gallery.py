@@ -218,7 +218,7 @@ def grouped(rows: list[tuple[str, str]]) -> list[str]:
 
 
 def table_of(table: dict) -> str:
-    """The metrics of compared runs: {'head': [cell, ...], 'rows': [[cell, ...], ...]}, cells {'text', 'best', 'more'}."""
+    """The metrics of compared runs, {'head': [cell, ...], 'rows': [[cell, ...], ...]}; cells {'text', 'best'}."""
     rows = [tags.tr(*(tags.td(tags.b(cell['text']) if cell.get('best') else cell['text']) for cell in row))
             for row in table['rows']]
     head = tags.tr(*(tags.th(cell['text']) for cell in table['head']))
