@@ -14,10 +14,15 @@ class CycleGANModel(BaseModel):
     defaults = {'dataset_mode': 'unaligned', 'netG': 'resnet_9blocks', 'norm': 'instance', 'no_dropout': True,
                 'gan_mode': 'lsgan', 'pool_size': 50}
     train_options = {
+        'preset': ('', 'uvcgan2: how Torbunov et al. 2023 train a CycleGAN', ('uvcgan2',)),
         'lambda_A': (10.0, 'weight of the cycle loss A -> B -> A'),
         'lambda_B': (10.0, 'weight of the cycle loss B -> A -> B'),
         'lambda_gan': (1.0, 'weight of the GAN losses; 0 trains the cycles alone'),
         'lambda_identity': (0.5, 'weight of the identity loss relative to the cycle losses; 0 for none'),
+    }
+    presets = {     # https://arxiv.org/abs/2303.16280; their penalty is E|grad|^2, which is R1 with twice its weight
+        'uvcgan2': {'spectral_norm_D': True, 'lambda_r1': 2.0, 'ema': 0.9999, 'lr': 1e-4, 'lambda_A': 5.0,
+                    'lambda_B': 5.0, 'n_epochs': 500, 'n_epochs_decay': 0},
     }
     two_way = True
     twin = True

@@ -676,3 +676,12 @@ def test_interruption_is_no_traceback(capsys):
         raise KeyboardInterrupt
     assert run(interrupted, []) == 130
     assert capsys.readouterr().err == 'interrupted\n'
+
+
+def test_the_preset_of_a_newer_recipe():
+    words = ['--model', 'cyclegan', '--dataroot', '.']
+    recipe = {'spectral_norm_D': True, 'lambda_r1': 2.0, 'ema': 0.9999, 'lr': 1e-4, 'lambda_A': 5.0, 'lambda_B': 5.0}
+    opt, plain = TrainOptions().parse([*words, '--preset', 'uvcgan2']), TrainOptions().parse(words)
+    assert {name: getattr(opt, name) for name in recipe} == recipe
+    assert (plain.lambda_A, plain.lambda_r1, plain.lr) == (10.0, 0.0, 2e-4)
+    assert TrainOptions().parse([*words, '--preset', 'uvcgan2', '--lambda_A', '7']).lambda_A == 7
