@@ -159,14 +159,15 @@ def call(words: list[str], log: Path):
 def finished(opt, table: Table, row: Row, seed: int) -> dict:
     """The scores of a row for a seed, trained now unless they are there."""
     name = re.sub(r'[^\w.-]+', '_', f'{row.name}_{seed}')
-    words = train_words(opt, table, row, seed, name)
+    training, testing = train_words(opt, table, row, seed, name), test_words(opt, table, name)
+    words = [*training, *testing]
     path, log = opt.out / 'scores' / f'{name}.json', opt.out / 'logs' / f'{name}.txt'
     if path.is_file():
         found = json.loads(path.read_text(encoding='utf-8'))
         if found['words'] == words:
             return found['scores']
-    call(words, log)
-    call(test_words(opt, table, name), log)
+    call(training, log)
+    call(testing, log)
     scores = scores_of(opt, table, opt.out / 'results' / name / f'{opt.phase}_latest')
     with atomic_write(path) as file:
         json.dump(dict(words=words, scores=scores), file, indent=1)
