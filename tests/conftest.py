@@ -27,6 +27,12 @@ FAST = {'test_layering', 'test_options', 'test_options_doc', 'test_mistakes', 't
         'test_networks', 'test_pool_and_schedule', 'test_health', 'test_trainer', 'test_guard'}
 
 
+@pytest.fixture
+def run_slow(request) -> bool:
+    """True with --run-slow: for tests that try some of many cases otherwise."""
+    return request.config.getoption('--run-slow')
+
+
 def pytest_addoption(parser):
     parser.addoption('--run-slow', action='store_true', help='run the tests that train for minutes too')
 

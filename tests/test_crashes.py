@@ -13,7 +13,8 @@ MODEL = 'cyclegan'
 FREQUENT = ['--max_dataset_size', '3', '--n_epochs', '1', '--n_epochs_decay', '1', '--save_latest_freq', '2',
             '--save_epoch_freq', '1', '--no_html', '--val_images', '0']     # 6 steps
 THREAD = 'saving'
-RANDOM_KILLS = 20
+RANDOM_KILLS = 6, 20     # without and with --run-slow; scripts/soak.py kills more often
+EACH = 4, 1             # of the operations of a save, every how many is tried, without and with --run-slow
 SAVE = 1            # the save that is interrupted: the end of epoch 1, as `latest` and `1`
 
 
@@ -82,13 +83,13 @@ def test_order_of_the_operations_of_a_save(unbroken):
     assert len(saves_of(done.operations)) == 5      # after 2, 4, 6 images and both epochs
 
 
-def test_killed_at_every_storage_operation_of_a_save(runs, unbroken, by_position):
+def test_killed_at_every_storage_operation_of_a_save(runs, unbroken, by_position, run_slow):
     """Each time the newest checkpoint is complete and equals the unbroken run at that step."""
     _, end, done = unbroken
     points = crash_points(done.operations, SAVE)
     assert len(points) > 40
     places = set()
-    for count, number in enumerate(points):
+    for count, number in enumerate(points[::EACH[run_slow]]):
         shutil.rmtree(runs.folder, ignore_errors=True)
         killed = runs.begin(MODEL, 'run', *FREQUENT, rules=[kill_at(number)])
         assert killed.code == -9, number
@@ -98,23 +99,23 @@ def test_killed_at_every_storage_operation_of_a_save(runs, unbroken, by_position
         assert states.differences(states.checkpoint_state(folder, label), by_position[place]) == [], number
         assert layout.labels(folder).keys() == ({'latest'} if place == (1, 2) else {'latest', '1'}), number
         places.add(place)
-        if count % 20 == 0:
+        if count % 10 == 0:
             assert runs.resume('run').code == 0, number
             assert states.differences(end, states.everything(folder)) == [], number
             assert states.leftovers(folder) == []
     assert places == {(1, 2), (2, 3)}       # the previous save, and the interrupted one
 
 
-def test_killed_at_random_moments(runs, unbroken):
+def test_killed_at_random_moments(runs, unbroken, run_slow):
     """The same command is repeated until the run is finished."""
     _, end, done = unbroken
     draw = random.Random(2)
-    kills = 0
-    while kills < RANDOM_KILLS:
+    kills, wanted = 0, RANDOM_KILLS[run_slow]
+    while kills < wanted:
         shutil.rmtree(runs.folder, ignore_errors=True)
         ended = None
         while ended != 0:
-            limit = dict(kill_after=draw.uniform(0.1, 1) * done.seconds) if kills < RANDOM_KILLS else {}
+            limit = dict(kill_after=draw.uniform(0.1, 1) * done.seconds) if kills < wanted else {}
             ended = runs.begin(MODEL, 'run', *FREQUENT, '--continue_train', 'auto', **limit).code
             assert ended in (0, -9)
             kills += ended == -9

@@ -185,17 +185,17 @@ def test_the_last_layer_under_autocast_lies_as_without():
 
 # ---- the Triton form
 
-def test_triton_kernels_give_the_plain_numbers():
-    """On the CPU by Triton's interpreter: every layout, activation, residual and padding, forward and backward."""
+def test_triton_kernels_give_the_plain_numbers(run_slow):
+    """By Triton's interpreter, forward and backward; with --run-slow every layout, activation and padding."""
     if importlib.util.find_spec('triton') is None:
         pytest.skip('Triton is not installed: this PyTorch has no CUDA')
     script = ('import torch\nfrom models.experimental.fused_norm import CASES, difference\n'
-              'for case in CASES:\n    print(case, difference(torch.device("cpu"), case))\n')
+              f'for case in CASES[::{1 if run_slow else 4}]:\n    print(case, difference(torch.device("cpu"), case))\n')
     done = subprocess.run([sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True, timeout=300,
                           env={**os.environ, 'TRITON_INTERPRET': '1'})
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert len(lines) > 8
+    assert len(lines) > (8 if run_slow else 2)
     for line in lines:
         assert float(line.split()[-1]) < 1e-5, line
 

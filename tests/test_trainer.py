@@ -1,10 +1,8 @@
 """The trainer: one function makes every update; what wraps it, or how python is started, changes no number."""
-import subprocess
-import sys
+import ast
 from pathlib import Path
 
 import torch
-from conftest import TINY_TRAINING
 from training import trainer_of
 
 from models.pix2pix_model import Pix2PixModel
@@ -65,15 +63,10 @@ def test_updates_are_made_in_their_order_with_frozen_networks_constant(train_opt
     assert all(p.requires_grad for net in model.nets.values() for p in net.parameters())
 
 
-def test_python_without_asserts_trains_the_same_averages(aligned_root, tmp_path):
-    """`python -O` removes asserts: none of them may do any work."""
-    averages = []
-    for flags in ([], ['-O']):
-        place = tmp_path / f'runs{len(flags)}'
-        words = ['--dataroot', aligned_root, '--model', 'pix2pix', '--netG', 'unet_32', '--name', 'run', '--ema', '0.5',
-                 '--max_iters', '4', '--checkpoints_dir', place, '--no_html', *TINY_TRAINING]
-        done = subprocess.run([sys.executable, *flags, 'train.py', *map(str, words)], cwd=ROOT, capture_output=True,
-                              text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-        averages.append(torch.load(place / 'run' / 'latest_net_G_ema.pth', weights_only=True))
-    assert all(torch.equal(averages[0][key], averages[1][key]) for key in averages[0])
+def test_no_assert_does_any_work():
+    """`python -O` removes asserts: the programs have none."""
+    folders = (ROOT / name for name in ('data', 'models', 'options', 'util'))
+    files = [ROOT / 'train.py', ROOT / 'test.py', *(path for folder in folders for path in folder.rglob('*.py'))]
+    found = [(path, node.lineno) for path in files for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
+             if isinstance(node, ast.Assert)]
+    assert len(files) > 100 and found == []
