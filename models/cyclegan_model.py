@@ -20,10 +20,9 @@ class CycleGANModel(BaseModel):
         'lambda_gan': (1.0, 'weight of the GAN losses; 0 trains the cycles alone'),
         'lambda_identity': (0.5, 'weight of the identity loss relative to the cycle losses; 0 for none'),
     }
-    presets = {     # https://arxiv.org/abs/2303.16280; their penalty is E|grad|^2, which is R1 with twice its weight
-        'uvcgan2': {'spectral_norm_D': True, 'lambda_r1': 2.0, 'ema': 0.9999, 'lr': 1e-4, 'lambda_A': 5.0,
-                    'lambda_B': 5.0, 'n_epochs': 500, 'n_epochs_decay': 0},
-    }
+    # https://arxiv.org/abs/2303.16280; its penalty is E|grad|^2, which is R1 with twice its weight
+    presets = {'uvcgan2': {'spectral_norm_D': True, 'lambda_r1': 2.0, 'ema': 0.9999, 'lr': 1e-4, 'lambda_A': 5.0,
+                           'lambda_B': 5.0, 'n_epochs': 500, 'n_epochs_decay': 0}}
     two_way = True
     twin = True
     loss_names = ('D_A', 'G_A', 'cycle_A', 'idt_A', 'D_B', 'G_B', 'cycle_B', 'idt_B')
