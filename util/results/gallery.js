@@ -471,7 +471,7 @@ const pixmorph = (() => {
     const tiles = metricNames().map(tile);
     if (state.summary.table) parts.push(table(state.summary.table));
     else if (tiles.length) parts.push(element('p', { class: 'soft' }, `${target[0]} compared with ${target[1]}`), element('div', { class: 'tiles' }, ...tiles));
-    if (about) parts.push(element('p', { class: 'about' }, about));
+    if (about) parts.push(element('p', {}, ...about.split(/(--\w+)/).map((text, k) => k % 2 ? element('code', { class: 'option' }, text) : text)));
     if (Object.keys(legend).length) parts.push(view.legend = element('dl', { class: 'facts legend' }, ...describe(Object.entries(legend))));
     if (failed) {
       const more = failed > failures.length ? [element('li', {}, `and ${count(failed - failures.length)} more, see results.json`)] : [];
