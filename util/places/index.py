@@ -35,20 +35,21 @@ class Index:
         """
         self.shard = shard
         self.head = head
-        self.table = table
+        self.table = np.asarray(table)      # the methods of a map are ten times as slow
+        self.sorted_names = self.table['name']
 
     def __len__(self):
         return len(self.table)
 
     @property
     def names(self) -> list[str]:
-        return [os.fsdecode(name) for name in self.table['name'].tolist()]
+        return [os.fsdecode(name) for name in self.sorted_names.tolist()]
 
     def find(self, name: str):
         """The row of a member; a ValueError if there is none."""
         wanted = os.fsencode(name)
-        place = bisect_left(range(len(self)), wanted, key=lambda row: self.table[row]['name'])
-        if place == len(self) or self.table[place]['name'] != wanted:
+        place = bisect_left(self.sorted_names, wanted)
+        if place == len(self) or self.sorted_names[place] != wanted:
             raise ValueError(f'{self.shard} has no member {name}; the tar was made again, or the name is wrong')
         return self.table[place]
 
