@@ -67,10 +67,11 @@ def test_the_terminal_shows_means_after_the_line_of_the_log(tmp_path, train_opti
     opt = train_options('--dataroot', roots['aligned'], '--model', 'pix2pix', '--netG', 'unet_32', '--name', 'run',
                         '--no_html')
     with Visualizer(opt, 20, Progress()) as visualizer:
-        visualizer.losses(Progress(epoch_iter=3), dict(G=1.0), TIMING, 2e-4, dict(G=2.0))
+        visualizer.losses(Progress(epoch_iter=3), dict(G=1.0, D=1.0), TIMING, 2e-4, dict(D=3.0, G=2.0))
     log = (tmp_path / 'checkpoints' / 'run' / 'loss_log.txt').read_text(encoding='utf-8').splitlines()[-1]
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(log))
-    assert '2.000' in line.removeprefix(log) and ': ' not in line.removeprefix(log)     # not taken for other losses
+    added = line.removeprefix(log)
+    assert '| mean G 2.000 D 3.000 |' in added and ': ' not in added      # not taken for other losses
 
 
 @pytest.mark.parametrize('freq, batch, shown', [

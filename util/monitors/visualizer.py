@@ -113,12 +113,13 @@ class Visualizer:
     def losses(self, progress, losses: dict[str, float], timing: dict[str, float], lr: float,
                means: dict[str, float] | None = None):
         """Show the `losses` of the last step, and their `means` over the steps since the last call."""
+        means = {name: means[name] for name in losses if name in means} if means else {}
         line, record = line_of(progress, losses, timing), record_of(progress, losses, timing, lr, means)
         self.log.call(progress.epoch, lambda log: log.write(line, record))
         mean = f'| mean {as_text(means)} ' if means else ''
         self.line(f'{line}{mean}| {timing["images_per_s"]:.1f} images/s, waiting for data '
                   f'{100 * timing["data_wait"]:.0f} %')
-        self.bar.show(as_text({**losses, **(means or {})}))
+        self.bar.show(as_text({**losses, **means}))
         if hint := self.hint.after(timing['data_wait']):
             self.line(hint)
         if self.page and self.page.target:
