@@ -99,3 +99,14 @@ def test_this_finds_mistakes(tmp_path):
     page.write_text('# A `b` c: d\n```\n# no heading\n```\n## [link](x.md) 2\n', encoding='utf-8')
     assert anchors(page) == {'a-b-c-d', 'link-2'}
     assert len(documents()) > 15 and {'--lambda_L1', '--num_test', '--niter'} <= known_options()
+
+
+def test_the_manifest_for_kubernetes_starts_a_training():
+    """Its options of train.py exist; torchrun gets as many machines as there are pods."""
+    text = (ROOT / 'scripts' / 'kubernetes_train.yaml').read_text(encoding='utf-8')
+    words = re.findall(r'^            - (\S+)', text, re.MULTILINE)
+    training = words[words.index('train.py') + 1:]
+    opt = TrainOptions().parse([word for word in training if word.startswith('--')])
+    assert (opt.name, opt.continue_train) == ('maps', 'auto')
+    machines, pods = re.search(r'--nnodes=(\d+)', text)[1], re.findall(r'(?:completions|parallelism): (\d+)', text)
+    assert pods == [machines, machines]
