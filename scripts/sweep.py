@@ -10,6 +10,7 @@ stop, and adds further trials after its end.
 """
 import argparse
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -66,12 +67,14 @@ def searched(text: str) -> tuple:
         if not (name and values):
             raise argparse.ArgumentTypeError(f'{text}: write OPTION=VALUES')
         return name, values.split(',')
+    low, high, *how = values.split(':')
+    number = float if re.search(r'[.e]', values.removesuffix(':log')) else int
     try:
-        low, high, *how = values.split(':')
-        low, high = (float(end) if '.' in values or 'e' in values else int(end) for end in (low, high))
+        low, high = number(low), number(high)
+        problem = not low < high or how not in ([], ['log']) or (how and low <= 0)
     except ValueError:
-        low, high, how = 1, 0, []
-    if not low < high or how not in ([], ['log']) or (how and low <= 0):
+        problem = True
+    if problem:
         raise argparse.ArgumentTypeError(f'{text}: write {name}=LOW:HIGH or {name}=LOW:HIGH:log')
     return name, (low, high, bool(how))
 

@@ -101,12 +101,13 @@ def test_this_finds_mistakes(tmp_path):
     assert len(documents()) > 15 and {'--lambda_L1', '--num_test', '--niter'} <= known_options()
 
 
-def test_the_manifest_for_kubernetes_starts_a_training():
+def test_the_manifest_for_kubernetes_starts_a_training(tmp_path):
     """Its options of train.py exist; torchrun gets as many machines as there are pods."""
     text = (ROOT / 'scripts' / 'kubernetes_train.yaml').read_text(encoding='utf-8')
+    (tmp_path / 'maps').mkdir()
     words = re.findall(r'^            - (\S+)', text, re.MULTILINE)
     training = words[words.index('train.py') + 1:]
-    opt = TrainOptions().parse([word for word in training if word.startswith('--')])
-    assert (opt.name, opt.continue_train) == ('maps', 'auto')
+    opt = TrainOptions().parse([word.replace('/shared', str(tmp_path)) for word in training if word.startswith('--')])
+    assert (opt.name, opt.model, '--continue_train=auto' in training) == ('maps', 'cyclegan', True)
     machines, pods = re.search(r'--nnodes=(\d+)', text)[1], re.findall(r'(?:completions|parallelism): (\d+)', text)
     assert pods == [machines, machines]
