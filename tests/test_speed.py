@@ -22,6 +22,7 @@ from models.training.session import dry_run
 from models.training.state import weight_files
 from util.console import as_duration
 from util.errors import ResourceError, UserError
+from util.machine import runtime
 from util.machine.memory import memory_explained, peak_memory
 from util.machine.runtime import Runtime, choose_precision
 from util.machine.seeding import seed_everything
@@ -225,6 +226,18 @@ def test_precision_of_a_cpu(wanted, given, said, capsys):
     assert choose_precision(wanted, CPU) == given
     assert said in capsys.readouterr().err
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+
+
+@pytest.mark.parametrize(('precision', 'gain', 'says'), [('bf16', 0.64, '0.64'), ('bf16', 1.8, ''), ('fp32', 0.64, '')])
+def test_a_cpu_that_is_slow_in_bf16_is_told(precision, gain, says, monkeypatch, capsys):
+    monkeypatch.setattr(runtime, 'gain_of_bf16', lambda: gain)
+    assert runtime.start_runtime('-1', precision=precision).precision == precision
+    assert (says in capsys.readouterr().err) if says else not capsys.readouterr().err
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def test_the_gain_of_bf16_is_measured():
+    assert 0 < runtime.gain_of_bf16(0.0) < 100
 
 
 @pytest.mark.parametrize('case', ['cyclegan', 'pix2pix', 'munit', 'munit, spectral norm in D', 'cyclegan, batch norm'])
