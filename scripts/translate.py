@@ -137,8 +137,8 @@ def main(argv, console):
     from translation.work import Work
     translator = load(opt)
     files = files_of(opt, translator)
-    jobs = find_jobs(opt.inputs, opt.output, (lambda path: '.gif') if opt.interpolate == 'gif' else files.extension)
     styles = styles_of(opt, translator, files)
+    jobs = find_jobs(opt.inputs, opt.output, (lambda path: '.gif') if opt.interpolate == 'gif' else files.extension)
 
     def translate(images, names):
         results = [translator.many(images, names, style, opt.tile) for style in styles]

@@ -1,5 +1,8 @@
 """Files larger than memory: windows of them are read, results are written in tiles, numbers are those of the whole."""
+import errno
+import io
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -210,3 +213,13 @@ def test_strips_are_decoded_once_for_a_row_of_tiles(tmp_path, monkeypatch):
     for left in range(0, 90, 30):
         windows.read(slice(5, 30), slice(left, left + 30))
     assert len(decoded) == 4 == len(windows.decoded)
+
+
+def test_a_full_disk_is_an_error_with_its_place(tmp_path, monkeypatch):
+    class Full(io.BytesIO):
+        def flush(self):
+            raise OSError(errno.ENOSPC, 'No space left on device')
+    monkeypatch.setattr(tempfile, 'TemporaryFile', lambda dir: Full())
+    with pytest.raises(OSError) as caught:
+        Scratch((2, 3, 1), 'uint8', tmp_path).write(slice(0, 1), slice(0, 2), np.zeros((1, 2, 1), np.uint8))
+    assert caught.value.filename == str(tmp_path)

@@ -117,10 +117,13 @@ def test_an_interrupted_write_leaves_no_file(place, monkeypatch):
     ['nothing', 'photos', '--output', 'out'], ['shoes', 'nowhere', '--output', 'out'],
     ['shoes', '*.nothing', '--output', 'out'], ['shoes', 'photos', '--output', 'photos'],
     ['shoes', 'photos/0.png', '--output', '.'], ['shoes', 'photos', '--output', 'photos/out'],
-    ['shoes', 'photos', '--output', 'photos/0.png'], ['shoes', 'photos/0.png', 'photos/more/0.png', '--output', 'out'],
+    ['shoes', 'photos', '--output', 'photos/0.png'], ['shoes', 'photos', '--output', 'photos/0.png/out'],
+    ['shoes', 'photos', '--output', '/proc/out'], ['shoes', '-', '--output', 'out'],
+    ['shoes', 'photos/0.png', 'photos/more/0.png', '--output', 'out'],
     *(['shoes', 'photos', '--output', 'out', *more] for more in (
         ['--direction', 'BtoA'], ['--epoch', '3'], ['--num_styles', '3'], ['--gpu_ids', '0'], ['--device', 'tea']))])
-def test_mistakes_get_a_sentence_and_change_nothing(words, place, capsys):
+def test_mistakes_get_a_sentence_and_change_nothing(words, place, capsys, monkeypatch):
+    monkeypatch.setattr('sys.stdin', io.StringIO('\n'))
     before = files(place)
     assert run(translate.main, words if {'--device', '--gpu_ids'} & set(words) else [*words, '--device', 'cpu']) == 2
     errors = capsys.readouterr().err.splitlines()

@@ -36,6 +36,8 @@ def find_jobs(words: list[str], output: Path, extension) -> list[Job]:
     `UserError` if two results would be one file, or if the output folder holds inputs or is among them.
     """
     named = [pair for word in words for pair in named_files(word)]
+    if not named:
+        raise UserError('the list on stdin names no file; correct the command that makes it')
     jobs = {}
     for source, name in named:
         job = Job(source, output / name.with_suffix(extension_for(source, extension)))
@@ -82,6 +84,10 @@ def check_output_folder(output: Path, words: list[str], jobs: list[Job]):
     place = output.resolve()
     if output.exists() and not output.is_dir():
         raise UserError(f'--output {output.absolute()} is a file; give a folder')
+    parent = next(folder for folder in (place, *place.parents) if folder.exists())
+    if not os.access(parent, os.W_OK):
+        raise UserError(f'--output {output.absolute()} cannot be written to ({parent} is read-only); give another '
+                        f'folder')
     for job in jobs:
         if job.source.resolve().is_relative_to(place):
             raise UserError(f'--output {output.absolute()} holds the input {job.source}; give another folder')
@@ -89,3 +95,8 @@ def check_output_folder(output: Path, words: list[str], jobs: list[Job]):
         if word != FROM_STDIN and os.path.isdir(word) and place.is_relative_to(Path(word).resolve()):
             raise UserError(f'--output {output.absolute()} is inside the input {word}, and would be translated, too; '
                             f'give another folder')
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f'--output {output.absolute()} cannot be created ({error.strerror}); give another '
+                        f'folder') from error

@@ -169,6 +169,7 @@ class Scratch:
 
     def __init__(self, shape: tuple[int, int, int], dtype, folder=None):
         self.shape, self.dtype = shape, np.dtype(dtype)
+        self.folder = str(folder or tempfile.gettempdir())
         self.file = tempfile.TemporaryFile(dir=folder)
         self.file.truncate(self.nbytes)
 
@@ -192,10 +193,14 @@ class Scratch:
 
     def write(self, rows: slice, columns: slice, values: np.ndarray):
         values = np.ascontiguousarray(values, self.dtype)
-        for row, (start, _) in zip(values, self.spans(rows, columns), strict=True):
-            self.file.seek(start)
-            self.file.write(row.view(np.uint8).data)
-        self.file.flush()       # a full disk is an error here
+        try:
+            for row, (start, _) in zip(values, self.spans(rows, columns), strict=True):
+                self.file.seek(start)
+                self.file.write(row.view(np.uint8).data)
+            self.file.flush()       # a full disk is an error here
+        except OSError as error:
+            error.filename = self.folder
+            raise
 
     def windows(self, side: int):
         """The whole array in windows of this side, row by row."""
