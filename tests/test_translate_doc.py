@@ -10,6 +10,7 @@ from test_cli_train import ROOT
 from test_tiles import network, save
 
 sys.path.insert(0, str(ROOT / 'scripts'))
+import demo
 import export
 import translate
 
@@ -54,5 +55,6 @@ def test_there_are_five_examples_and_many_commands():
 @pytest.mark.parametrize('command', COMMANDS)
 def test_commands_are_accepted(command):
     words = shlex.split(command.rpartition('| ')[2])
-    parse = {'scripts/translate.py': translate.parse, 'scripts/export.py': export.parse}[words[1]]
+    parse = {'scripts/translate.py': translate.parse, 'scripts/export.py': export.parse,
+             'scripts/demo.py': demo.parse}[words[1]]
     assert parse(words[2:]).name == 'shoes'

@@ -3,7 +3,8 @@
     python scripts/benchmark_exports.py --out docs/benchmarks/exports
 
 Tiles: the largest and mean difference, in levels of 255, to the whole image in float32 and in float64. Exports: the
-largest difference to PyTorch on five images of different sizes, for values from -1 to 1.
+largest difference to PyTorch on five images of different sizes, for values from -1 to 1. The results are written after
+each network.
 """
 import argparse
 import json
@@ -98,14 +99,17 @@ def main(argv, console):
     parser.add_argument('--tile', type=int, default=256)
     parser.add_argument('--gain', type=float, default=0.02, help='scale of the random weights')
     opt = parser.parse_args(argv)
-    tiles, exports = [], []
+    results = dict(torch=torch.__version__, side=opt.side, tile=opt.tile, tiles=[], exports=[])
     with tempfile.TemporaryDirectory() as name:
         for index, (network, net) in enumerate(NETS.items()):
             translate = trained(Path(name) / str(index), net, opt.gain)
-            tiles.append(measure_tiles(network, translate, opt.side, opt.tile))
-            exports += measure_exports(network, translate, Path(name) / f'{index}_out', opt.formats)
-    results = dict(torch=torch.__version__, side=opt.side, tile=opt.tile, tiles=tiles, exports=exports)
-    for suffix, text in (('.json', json.dumps(results, indent=1)), ('.md', as_markdown(results))):
-        with atomic_write(opt.out.with_suffix(suffix)) as file:
-            file.write(text)
+            results['tiles'].append(measure_tiles(network, translate, opt.side, opt.tile))
+            results['exports'] += measure_exports(network, translate, Path(name) / f'{index}_out', opt.formats)
+            write(opt.out, results)
     print(as_markdown(results))
+
+
+def write(out: Path, results: dict):
+    for suffix, text in (('.json', json.dumps(results, indent=1)), ('.md', as_markdown(results))):
+        with atomic_write(out.with_suffix(suffix)) as file:
+            file.write(text)
