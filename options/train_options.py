@@ -118,6 +118,7 @@ class TrainOptions(BaseOptions):
         group.add_argument('--save_epoch_freq', type=whole(0), default=5, help='epochs between numbered saves; the last epoch is always saved')
         group.add_argument('--save_every_minutes', type=number(0, below=1e6), default=10.0, help='minutes after which `latest` is saved if nothing else was')
         group.add_argument('--keep_last', type=whole(0), default=0, help='keep only the newest K of the numbered checkpoints; 0: all')
+        group.add_argument('--copy_to', default='', metavar='URL', help='after each save, copy the checkpoint to this folder in object storage, such as s3://bucket/name; scripts/fetch_run.py gets it back')
         group.add_argument('--save_by_iter', action='store_true', help='save `iter_N` instead of `latest` between epochs')
         group.add_argument('--display_id', type=int, default=1, help='number of the first visdom window; 0 or less: no visdom')
         group.add_argument('--display_server', default='http://localhost', help='address of the visdom server')

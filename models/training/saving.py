@@ -4,7 +4,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from util.checkpoint import layout, retention, store, transaction
+from util.checkpoint import copies, layout, retention, store, transaction
 from util.console import warn
 from util.errors import NonFiniteError
 from util.monitors import loss_log
@@ -15,13 +15,14 @@ RETRY_SECONDS = 5.0     # before an input/output error is tried a second time
 
 @dataclass(frozen=True)
 class SavePolicy:
-    """When to save, in images (0: never) or minutes, and how many numbered checkpoints to keep (0: all)."""
+    """When to save, in images (0: never) or minutes, how many numbered checkpoints to keep (0: all), and copies."""
 
     latest_freq: int = 5000
     epoch_freq: int = 5
     every_minutes: float = 10.0
     by_iteration: bool = False
     keep_last: int = 0
+    copy_to: str = ''       # URL of a folder in object storage
 
     def labels_after_epoch(self, epoch: int, finished: bool, best: bool) -> list[str]:
         """The labels to save under at the end of an epoch; `best`: it is better than all before."""
@@ -150,6 +151,7 @@ class Checkpoints:
             self.write_patiently(labels, snapshot)
             retention.prune(self.folder, self.policy.keep_last, layout.FULL_STATES)
             self.failures = 0
+            self.copy(labels)
         except Exception as error:
             self.error = error
 
@@ -167,6 +169,15 @@ class Checkpoints:
                 self.write_labels(labels[:1], snapshot)
                 self.failures = 0
                 raise OSError(error.errno, f'{error.strerror}; only {labels[0]} was saved', error.filename) from error
+
+    def copy(self, labels):
+        """Copy complete checkpoints to object storage; if that fails, training continues."""
+        url = self.policy.copy_to
+        try:
+            for label in labels if url else ():
+                copies.upload(self.folder, label, url)
+        except Exception as error:      # each storage has its own
+            warn(f'the checkpoint could not be copied to {url}: {error}; it is complete in {self.folder}')
 
     def write_labels(self, labels, snapshot: dict):
         size = len(labels) * sum(tensor.nbytes for tensor in store.tensors_of(snapshot))

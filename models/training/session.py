@@ -14,7 +14,7 @@ from models.training.recovery import Recovery
 from models.training.saving import Checkpoints, NoCheckpoints, SavePolicy
 from models.training.state import TrainingState
 from models.validation.validation import Validation
-from util.checkpoint import layout, retention, space
+from util.checkpoint import copies, layout, retention, space
 from util.checkpoint.lock import claim
 from util.console import as_duration, say, warn
 from util.images import as_numbers, image_grid, save_image, tensor_to_image
@@ -48,6 +48,8 @@ class Session:
         self.progress, self.log_lengths = Progress(epoch=opt.epoch_count), {}
         if opt.continue_train:
             self.resume()
+        if opt.copy_to and self.group.is_main:
+            copies.check(opt.copy_to, folder)
         self.progress.epoch_size, self.progress.max_iters = len(self.dataset), opt.max_iters
         self.progress.last_epoch = opt.n_epochs + opt.n_epochs_decay
         if self.is_copy and not self.progress.finished:
@@ -94,7 +96,7 @@ class Session:
     def policy(self) -> SavePolicy:
         opt = self.opt
         return SavePolicy(opt.save_latest_freq, opt.save_epoch_freq, opt.save_every_minutes, opt.save_by_iter,
-                          opt.keep_last)
+                          opt.keep_last, opt.copy_to)
 
     @property
     def space_needed(self) -> space.Need:
