@@ -1,9 +1,19 @@
-"""Measure training and translation against a plain formulation (scripts/bench/steps.py)."""
+"""Measure training and translation against a plain formulation (scripts/bench/steps.py).
+
+With --data, measure what loading images costs: files, shards, caches (scripts/benchmark_data.py).
+"""
 import sys
 
-from bench.steps import main
+from bench import data_path, steps
 
 from util.cli import run
+
+
+def main(argv, console):
+    if '--data' in argv:
+        return data_path.main([word for word in argv if word != '--data'], console)
+    return steps.main(argv, console)
+
 
 if __name__ == '__main__':
     sys.exit(run(main))
