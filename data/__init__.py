@@ -2,7 +2,7 @@
 from functools import partial
 
 from util.errors import MissingFolderError, UserError
-from util.places.files import is_remote
+from util.places.remote import is_remote
 from util.registry import Registry
 
 registry = Registry(package='data', kind='dataset', option='dataset_mode',

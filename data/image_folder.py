@@ -11,8 +11,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from util.console import say
 from util.errors import UserError
 from util.places import files, listing, shards, tar_names
-from util.places.files import is_packed, is_remote, shown
+from util.places.files import is_packed, shown
 from util.places.paths import are_many, natural, sorted_paths
+from util.places.remote import is_remote
 from util.raster import ranges
 from util.raster.kinds import MAX_PIXELS, OPTIONAL, ORIENTATION, is_8_bit, known_extensions, open_image, stored
 from util.raster.read import ImageError, image_error, read_pixels, to_rgb

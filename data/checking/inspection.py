@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from data.image_folder import ignored
 from util.console import say, warn
 from util.errors import UserError
-from util.places.files import is_remote, shown
+from util.places.files import shown
 from util.places.paths import sample_step, without
+from util.places.remote import is_remote
 
 from . import problems
 from .headers import scan

@@ -29,7 +29,3 @@ def check_packed(path: str):
     """Raise a ValueError if a file in a tar is not there or has no content."""
     if not shards.size_of(path):
         raise ValueError('0 bytes')
-
-
-def is_remote(path) -> bool:
-    return remote.url_of(path) is not None

@@ -18,6 +18,10 @@ def url_of(path) -> str | None:
     return f'{found[1]}://{"/" if found[1] == "file" else ""}{text[found.end():]}'
 
 
+def is_remote(path) -> bool:
+    return url_of(path) is not None
+
+
 def file_system(url: str):
     """(file system, path in it). After a fork fsspec makes new connections, so this may be called in every process."""
     try:
