@@ -214,7 +214,7 @@ class BaseDataset(Dataset):
         """Before training: raise a `UserError` with all problems of the files; print notes about conversions."""
         self.inspection.problems += self.channel_problems()
         self.bad_images.left_out = self.inspection.finish(self.halves)
-        for line in self.odd_width():
+        for line in (*self.odd_width(), *self.layout.unused_split()):
             say(f'note: {line}')
         for domain in self.stored_domains:
             if others := left_out(self.headers_of(domain), domain):

@@ -42,6 +42,13 @@ class Layout:
         places = (phase, *(place.format(phase=phase, domain='A') for place in PLACES))
         return any((self.root / place).is_dir() for place in places)
 
+    def unused_split(self) -> list[str]:
+        """What --val_fraction takes from the training although nothing uses it."""
+        named = self.folders['A'] or self.lists['A'] or self.pairs
+        unused = self.fraction and not named and all(map(self.has_phase, HELD_OUT))
+        return [f'{self.root} has folders for val and test, so the images that --val_fraction {self.fraction:g} holds '
+                f'out are not used; drop the option'] if unused else []
+
     def domain_folder(self, name: str) -> Path | None:
         """The folder of domain A or B: --folder_A or a usual place in the dataroot; None if there is none."""
         if self.folders[name]:
@@ -63,7 +70,10 @@ class Layout:
         return tar_names.is_set(self.root) or holds_only_shards(self.root)
 
     def phase_of(self, folder: Path) -> Path:
-        """The sub-folder of the phase, or the folder itself."""
+        """The sub-folder of the phase, or the folder itself, whose images --val_fraction may split."""
+        if self.fraction and self.phase not in ('train', *HELD_OUT) and not (folder / self.phase).is_dir():
+            raise UserError(f'--phase {self.phase} is neither a folder in {folder} nor what --val_fraction makes: '
+                            f'train, val or test')
         return next((folder / phase for phase in self.phases if (folder / phase).is_dir()), folder)
 
     def is_split(self, folder: Path | None) -> bool:

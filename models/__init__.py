@@ -71,8 +71,8 @@ def create_validation(opt, test_opt, trainer, dataset, epoch_size: int):
     return create.create_validation(opt, test_opt, trainer, dataset, epoch_size)
 
 
-def load_translator(source, epoch: str = 'latest', direction: str = '', averages: bool = True, evaluate: bool = False,
-                    seed: int = 0, **networks):
+def load_translator(source, epoch: str | int = 'latest', direction: str = '', averages: bool = True,
+                    evaluate: bool = False, seed: int = 0, **networks):
     """A trained model as a function from images to images; see `models.translation.translator.Translator`.
 
         from models import load_translator
@@ -94,5 +94,5 @@ def load_translator(source, epoch: str = 'latest', direction: str = '', averages
     """
     from models.translation.sources import source_of
     from models.translation.translator import Translator
-    found = source_of(source, registry.declarations, epoch, averages, networks)
+    found = source_of(source, registry.declarations, str(epoch), averages, networks)
     return Translator(found, direction, evaluate, seed)

@@ -45,16 +45,18 @@ def parse(argv):
 
 
 def read_options(folder: Path) -> tuple[dict, dict]:
-    """All options of a training, and those that differ from their defaults; {} without train_opt.txt."""
-    path = folder / 'train_opt.txt'
-    values, changed = {}, {}
-    for line in path.read_text(encoding='utf-8', errors='replace').splitlines() if path.is_file() else ():
-        match = OPTION.match(line)
-        if match:
-            values[match[1]] = match[2]
-            if match[3] is not None and match[1] not in SHOWN_APART | INCIDENTAL:
-                changed[match[1]] = match[2]
-    return values, changed
+    """All options of a training, and those that differ from their defaults; {} without train_opt.txt.
+
+    The file of a resumed run has what its last start changed; those of the starts before are train_opt.txt.1 and so on.
+    """
+    values, changed = {}, set()
+    for path in [*sorted(folder.glob('train_opt.txt.*')), folder / 'train_opt.txt']:
+        for line in path.read_text(encoding='utf-8', errors='replace').splitlines() if path.is_file() else ():
+            match = OPTION.match(line)
+            if match:
+                values[match[1]] = match[2]
+                changed |= {match[1]} if match[3] is not None else set()
+    return values, {name: values[name] for name in values if name in changed - SHOWN_APART - INCIDENTAL}
 
 
 def read_log(folder: Path) -> list[dict]:

@@ -16,6 +16,7 @@ import test as test_program
 import train as train_program
 from data import create_dataset
 from util.cli import run
+from util.errors import UserError
 from util.raster.read import read_pixels
 from util.raster.write import write_pixels
 from util.results.writer import Results
@@ -303,6 +304,8 @@ def test_named_folders_and_a_held_out_part(fruit, train, translate, train_option
     training = paths_of(create_dataset(train_options(*words)))
     held_out = paths_of(create_dataset(train_options(*words).replace(isTrain=False, phase='test')))
     assert len(training) == 8 and len(held_out) == 2 and not training & held_out
+    with pytest.raises(UserError, match='--phase tset'):
+        create_dataset(train_options(*words).replace(isTrain=False, phase='tset'))
 
 
 def test_several_folders_are_channels_of_one_image(fruit, train, translate):

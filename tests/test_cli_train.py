@@ -536,7 +536,7 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 
 
 @unix
-@pytest.mark.parametrize('ignored', [False, True])
+@pytest.mark.parametrize('ignored', [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_usr1_before_the_training_saves_at_its_first_step(ignored, home, tmp_path):
     handler = signal.SIG_IGN if ignored else signal.SIG_DFL
     words = train_words('pix2pix', '--checkpoints_dir', tmp_path)
@@ -557,13 +557,13 @@ def test_the_command_to_go_on_is_quoted(here, tmp_path):
 
 
 @pytest.mark.skipif(os.name == 'nt', reason='Windows has no such signals')
-def test_a_stopped_run_goes_on_as_if_it_had_not_been(home, tmp_path):
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(home, tmp_path, run_slow):
     """Stopped in the middle of an epoch, with two workers: saved, and in the end equal to the run left alone."""
     words = train_words('pix2pix', '--checkpoints_dir', tmp_path, '--num_threads', 2, '--n_epochs', 15)
     words += ['--print_freq', 1]
     whole = program('train', *words, '--name', 'whole', folder=home)
     assert whole.returncode == 0
-    for name, code in ('SIGTERM', 143), ('SIGINT', 130):
+    for name, code in (('SIGTERM', 143), ('SIGINT', 130))[:1 + run_slow]:
         command = [sys.executable, str(ROOT / 'train.py'), *map(str, words), '--name', name]
         # the tests may run where SIGINT is ignored, and an inherited "ignore" is respected
         process = subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

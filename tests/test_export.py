@@ -85,6 +85,7 @@ def test_an_onnx_file_says_what_goes_in_and_out(trained, tmp_path):
     assert config['size_multiple'] == 4 and config['normalization'] == 'image = levels / 127.5 - 1'
 
 
+@pytest.mark.slow
 def test_half_precision_is_half_the_file(trained, tmp_path):
     translate = trained('resnet')
     sizes = []

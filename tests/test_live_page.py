@@ -165,6 +165,7 @@ def test_names_are_text(tmp_path, progress, at_once):
 
 # ---- cost
 
+@pytest.mark.slow
 def test_a_long_run_does_not_grow_the_page(tmp_path, progress, start, monkeypatch, at_once):
     monkeypatch.setattr(page_module, 'write_image', lambda *_: None)
     page, sizes = start(), {}

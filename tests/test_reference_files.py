@@ -387,7 +387,7 @@ def test_facts_about_a_native_model_are_not_those_of_an_older_one(add, words):
     assert not models.registry.declarations('cycle_gray')['two_way']
 
 
-@pytest.mark.parametrize('loader', ['cache_ram', 'auto'])
+@pytest.mark.parametrize('loader', ['cache_ram', pytest.param('auto', marks=pytest.mark.slow)])
 def test_a_loader_that_keeps_images_changes_nothing(loader, add, run):
     folder = run('two_critics')
     before = states.checkpoint_state(folder, 'latest')

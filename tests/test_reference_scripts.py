@@ -64,8 +64,8 @@ def cyclegan_by_hand(hand) -> str:
     return 'by_hand'
 
 
-@pytest.mark.parametrize('model', ['pix2pix', 'two_critics', *(pytest.param(model, marks=pytest.mark.slow)
-                                                               for model in ('cyclegan', 'cycle_gray'))])
+@pytest.mark.parametrize('model', ['pix2pix', *(pytest.param(model, marks=pytest.mark.slow)
+                                                for model in ('two_critics', 'cyclegan', 'cycle_gray'))])
 def test_a_loop_written_by_hand_and_a_page_written_by_hand(model, hand, start, clone):
     code, out, err = hand(model, model)
     assert code == 0, err

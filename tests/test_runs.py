@@ -1,6 +1,8 @@
 """scripts/runs.py, and metrics in scripts/plot_losses.py."""
 import csv
 import json
+import subprocess
+import sys
 
 import pytest
 from conftest import ROOT
@@ -67,3 +69,18 @@ def test_metrics_are_drawn_below_the_losses(home):
             assert image.size == (1200, 700 * panels)
     path = home / 'checkpoints' / 'first' / 'losses.jsonl'
     assert plot.read_metrics(path) == {'psnr': [(10, 12.0, 1), (20, 14.0, 2), (30, 13.0, 3)]}
+
+
+def test_options_of_all_starts_of_a_run(tmp_path):
+    """The last start of a run tells only what it changed."""
+    for name, lines in (('train_opt.txt.1', ['ngf: 4 \t[default: 64]', 'n_epochs: 5 \t[default: 100]']),
+                        ('train_opt.txt', ['ngf: 4', 'n_epochs: 6 \t[default: 5]', 'lr: 0.0002'])):
+        (tmp_path / name).write_text('\n'.join(lines), encoding='utf-8')
+    values, changed = runs.read_options(tmp_path)
+    assert values == {'ngf': '4', 'n_epochs': '6', 'lr': '0.0002'} and changed == {'ngf': '4', 'n_epochs': '6'}
+
+
+def test_a_reader_that_is_gone_ends_the_program_quietly(home):
+    command = f'{sys.executable} {ROOT / "scripts" / "runs.py"} --checkpoints_dir {home / "checkpoints"}'
+    done = subprocess.run(['bash', '-c', f'{command} | true; echo ${{PIPESTATUS[0]}}'], capture_output=True, text=True)
+    assert done.stdout.strip() in ('141', '0') and not done.stderr

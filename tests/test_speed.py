@@ -347,7 +347,7 @@ def test_out_of_memory_on_a_cpu_is_recognized():
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='only for glibc')
-@pytest.mark.parametrize('tuned', [False, True])
+@pytest.mark.parametrize('tuned', [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_freed_memory_is_kept_unless_the_environment_says_otherwise(tuned):
     """Creating and freeing a tensor of 80 MB causes no page faults if its memory is kept."""
     code = ('import resource, torch\n'

@@ -2,6 +2,7 @@
 import errno
 import getpass
 import os
+import select
 import shlex
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from util.errors import ResourceError, UserError
 # what a disk answers that is read-only, full, broken, or has a file where a folder is needed
 STORAGE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOTDIR, errno.EEXIST,
            errno.ENAMETOOLONG, errno.EFBIG, errno.EISDIR, errno.ENOTEMPTY)
+CLOSED_PIPE = 141       # what shells show for a program that SIGPIPE has ended
 CURES = dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), 'change its permissions or choose another place')
 
 
@@ -31,11 +33,15 @@ def run(main, argv=None):
             stream.reconfigure(errors='backslashreplace')   # a terminal with another encoding never ends a run
     with Console().attached() as console:
         try:
-            return main(argv, console) or 0
+            code = main(argv, console) or 0
+            sys.stdout.flush()
+            return code
         except KeyboardInterrupt as stop:
             print('interrupted', file=sys.stderr, flush=True)
             return getattr(stop, 'exit_code', 130)
         except Exception as error:
+            if isinstance(error, BrokenPipeError) and output_is_closed():
+                return CLOSED_PIPE
             if '--verbose' in argv:
                 traceback.print_exc()
             messages, exit_code = explained(error, argv, console.crash_folder)
@@ -43,6 +49,18 @@ def run(main, argv=None):
                 for message in messages:
                     console.message('error', message)
             return exit_code
+
+
+def output_is_closed() -> bool:
+    """True if nobody reads what we print any more (`| head`); then the rest goes nowhere."""
+    if not hasattr(select, 'poll'):     # Windows
+        return False
+    state = select.poll()
+    state.register(sys.stdout, 0)       # errors are always reported
+    if not state.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def open_streams():
