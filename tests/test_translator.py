@@ -13,8 +13,6 @@ from test_cli_train import PROGRAMS, ROOT
 
 from models import load_translator
 from models.networks import MunitGenerator, create_generator
-from models.translation.copies import with_noise
-from models.translation.packed import Packed, packed
 from util.cli import run
 from util.errors import UserError
 
@@ -291,23 +289,3 @@ def test_models_is_imported_without_torch():
     done = subprocess.run([sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True,
                           timeout=60)
     assert done.stdout.startswith('False') and done.stderr == ''
-
-
-@pytest.mark.parametrize(('netG', 'norm', 'sizes'), [
-    ('resnet_1blocks', 'instance', [(8, 8), (64, 64), (8, 8), (36, 100)]), ('unet_32', 'batch', [(32, 32), (64, 96)])])
-def test_packed_weights_change_no_bit(netG, norm, sizes):
-    """For sizes that PyTorch computes with and without oneDNN, and after the weights have been changed."""
-    net = create_generator(netG, 3, 3, 16, norm).requires_grad_(False).to(memory_format=torch.channels_last)
-    faster = packed(net)
-    copy = with_noise(faster, 0, torch.device('cpu'))
-    used = []
-    for height, width in sizes:
-        x = torch.rand(1, 3, height, width).to(memory_format=torch.channels_last)
-        with torch.inference_mode():
-            expected = net(x)
-            assert torch.equal(faster(x), expected) and torch.equal(copy(x), expected)
-        used += [module.packing.current[1] is not None for module in faster.modules() if isinstance(module, Packed)]
-        next(net.parameters()).mul_(1.5)
-    assert any(used) and not all(used) or not torch.backends.mkldnn.is_available()
-    x = x.requires_grad_()
-    assert torch.equal(faster(x), net(x)) and faster(x).requires_grad

@@ -13,7 +13,6 @@ from util.machine.seeding import derive_seed
 
 from . import kinds, pixels
 from .copies import with_noise
-from .packed import packed
 from .sources import Source
 from .tiles import Tiling
 
@@ -44,7 +43,6 @@ class Translator:
         self.dtype = torch.float32      # of convolutions; weights stay in float32
         self.lock = threading.Lock()    # while networks are loaded or moved
         self.loaded = {}                # {direction: (translation, recipe)}
-        self.packings = {}              # {translation: the same for a CPU}
         self.tiling = Tiling()
         self.translation()              # so that all errors are raised here
 
@@ -117,19 +115,10 @@ class Translator:
         """The translation of (N, C, H, W); on a CPU one by one, as in test.py, so that batches change nothing."""
         if self.device.type == 'cpu' and len(image) > 1:
             return torch.cat([self.computed(translation, one[None], code, name) for one in image])
-        net = with_noise(self.packed(translation), derive_seed(self.seed, name), self.device)
+        net = with_noise(translation, derive_seed(self.seed, name), self.device)
         image = image.to(self.device)
         image = image.contiguous(memory_format=kinds.memory_format(image))
         return net(image, None if code is None else code.expand(len(image), -1, -1, -1))     # one or one each
-
-    def packed(self, translation):
-        """The network that computes: on a CPU a copy with weights that are converted once."""
-        if self.device.type != 'cpu':
-            return translation
-        with self.lock:
-            if translation not in self.packings:
-                self.packings[translation] = packed(translation)
-            return self.packings[translation]
 
     # ---- networks
 
@@ -173,7 +162,6 @@ class Translator:
         """Move to a device: 'cuda', 'cuda:1', 'mps', 'xpu', 'cpu'."""
         with self.lock:
             self.device = torch.device(device)
-            self.packings.clear()
             for translation, _ in self.loaded.values():
                 self.moved(translation)
         return self
