@@ -385,5 +385,3 @@ class BaseDataset(Dataset):
         if not self.reversed:
             return sample
         return swap_domains(sample)
-
-

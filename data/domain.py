@@ -7,7 +7,7 @@ from PIL import Image
 
 from util.errors import UserError
 from util.raster import channels, labels, ranges
-from util.raster.kinds import BANDS, MAX_PIXELS, kind_of
+from util.raster.kinds import BANDS, MAX_PIXELS, is_jpeg, kind_of
 from util.raster.ranges import Range
 from util.raster.read import ImageError, image_error, read_pixels
 
@@ -106,7 +106,8 @@ class Domain:
             return as_channels(stored, self.channels)
         try:
             if self.palette:
-                return as_channels(Image.fromarray(self.palette.to_colors(stored)), self.channels)
+                colors = self.palette.to_colors(stored, is_jpeg(path))
+                return as_channels(Image.fromarray(colors), self.channels)
             colors = self.colors_of(path, stored)
             if to_unit is None:     # files of partners have ranges of their own
                 to_unit = np.asarray if self.partners else self.to_unit

@@ -4,6 +4,8 @@ import math
 import re
 from pathlib import Path
 
+from util.raster.palettes import PALETTES
+
 from .parser import names_of, number, place, whole
 
 NUMBER = r'[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?'
@@ -37,11 +39,13 @@ def shown_bands(text: str) -> str:
 
 
 def label_table(text: str) -> str:
-    """`auto`, a file with the classes, or the classes themselves."""
+    """`auto`, the name of a palette, a file with the classes, or the classes themselves."""
+    if text in PALETTES:
+        return ','.join(' '.join(map(str, color)) for colors in PALETTES[text] for color in colors)
     if text in ('', 'auto') or '=' in text or ',' in text:
         return text
     if not Path(text).is_file():
-        raise argparse.ArgumentTypeError('needs auto, or a file with a line for each class, such as 0 = 255 0 0')
+        raise argparse.ArgumentTypeError(f'needs auto, {", ".join(PALETTES)}, or a file with a line for each class, such as 0 = 255 0 0')
     lines = [line.partition('#')[0].strip() for line in Path(text).read_text(encoding='utf-8').splitlines()]
     if not any(lines):
         raise argparse.ArgumentTypeError('needs a file with a line for each class, such as 0 = 255 0 0; this one is empty')
@@ -66,7 +70,7 @@ def add_image_options(parser):
         group.add_argument(f'--bands_{name}', type=band_list, default='', metavar='N,N', help=f'--bands of {name} alone')
     group.add_argument('--pages', default='first', choices=('first', 'all'), metavar='HOW', help='of a file with several pages or frames: first, or all as channels')
     for name in DOMAINS:
-        group.add_argument(f'--labels_{name}', type=label_table, default='', metavar='FILE', help=f'images of {name} are label maps: a file with the classes (0 = 255 0 0 in each line), or auto')
+        group.add_argument(f'--labels_{name}', type=label_table, default='', metavar='FILE', help=f'images of {name} are label maps: a file with the classes (0 = 255 0 0 in each line), cityscapes, facades, or auto')
     for name in DOMAINS:
         group.add_argument(f'--dtype_{name}', default='', metavar='TYPE', help=f'type and channels of the files of {name}, such as uint16,1; found in training, and used to write results')
     group.add_argument('--show_bands', type=shown_bands, default='', metavar='N,N,N', help='bands that pages show as red, green and blue; default: the first three, or the first')

@@ -17,6 +17,7 @@ import train as train_program
 from data import create_dataset
 from util.cli import run
 from util.errors import UserError
+from util.raster import labels
 from util.raster.read import read_pixels
 from util.raster.write import write_pixels
 from util.results.writer import Results
@@ -215,6 +216,30 @@ def test_label_maps_come_back_as_classes(tmp_path, train, translate):
     (tmp_path / 'palette.txt').write_text('# classes\n0 = 0 0 0\n100 = 255 0 0\n200 = 0 255 0\n')
     code, text = train('pix2pix', '--dataroot', tmp_path / 'data', '--labels_B', tmp_path / 'palette.txt')
     assert code == 2 and '300' in text
+
+
+def test_palettes_have_names(train_options, tmp_path):
+    for name, count in ('cityscapes', 29), ('facades', 12):
+        table = labels.parse(train_options('--dataroot', tmp_path, '--labels_B', name).labels_B)
+        assert len(np.unique(table.stored, axis=0)) == count and np.array_equal(table.stored, table.colors)
+
+
+def test_label_maps_in_jpeg_files(tmp_path, train, translate):
+    """Their colors are not exact: the nearest classes of a table; and results are files that keep classes."""
+    colors = np.array([[0, 0, 0], [128, 64, 128], [250, 170, 30]], np.uint8)
+    blocks = np.kron(np.arange(25).reshape(5, 5) % 3, np.ones((8, 8), int))
+    for phase in ('train', 'test'):
+        for domain, image in ('A', colors[blocks] // 2), ('B', colors[blocks]):
+            fill(tmp_path / 'data' / f'{phase}{domain}', 3, lambda seed, image=image: image, '.jpg')
+    words = ['--dataroot', tmp_path / 'data', '--netG', 'resnet_1blocks', '--labels_B']
+    assert len(np.unique(read_pixels(str(tmp_path / 'data' / 'trainB' / '0.jpg')).reshape(-1, 3), axis=0)) > 3
+    (tmp_path / 'classes.txt').write_text('0 0 0\n128 64 128\n250 170 30\n')
+    code, text = train('pix2pix', *words, tmp_path / 'classes.txt')
+    assert code == 0 and 'JPEG' in text
+    assert translate('--load_size', 40, '--crop_size', 40)[0] == 0
+    truth, fake = (read_pixels(str(results(tmp_path, f'0_{name}_B.png')[0])) for name in ('real', 'fake'))
+    assert np.array_equal(truth, colors[blocks])
+    assert {tuple(color) for color in fake.reshape(-1, 3).tolist()} <= set(map(tuple, colors.tolist()))
 
 
 def test_a_deep_domain_and_one_of_8_bits(tmp_path, train, translate):

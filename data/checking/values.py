@@ -13,7 +13,7 @@ from data.loading.sampler import chunks
 from util.console import note, say
 from util.errors import UserError
 from util.raster import labels, ranges
-from util.raster.kinds import kind_of
+from util.raster.kinds import is_jpeg, kind_of
 from util.raster.ranges import Range, Values
 from util.raster.read import ImageError, read_pixels
 
@@ -35,6 +35,9 @@ def settle(domain, headers: dict, values_of) -> dict[str, str]:
     if domain.asked_labels == 'auto' and not domain.palette:
         domain.palette = find_labels(domain, headers, values_of)
         found[f'labels_{domain.name}'] = str(domain.palette)
+    elif domain.palette and any(map(is_jpeg, headers)):
+        note(f'label maps of domain {domain.name} are JPEG files, whose colors are not exact: each pixel is of the '
+             f'class with the nearest color of --labels_{domain.name}')
     types = Counter(header.dtype for header in headers.values())
     asked = domain.asked_ranges[0]
     if not (domain.palette or isinstance(asked, Range)) and (asked or set(types) - set(PLAIN)):
@@ -125,7 +128,11 @@ def find_labels(domain, paths: Iterable[str], values_of) -> labels.Palette:
     try:
         palette = labels.found_in(readable(paths, values_of))
     except ValueError as error:
-        raise UserError(f'--labels_{domain.name} auto: {error}; give the classes in a file, --labels_{domain.name} '
-                        f'palette.txt, or drop the option')
+        why = ', or are JPEG files, whose colors are not exact' if any(map(is_jpeg, paths)) else ''
+        raise UserError(f'--labels_{domain.name} auto: {error}{why}; give the classes in a file, '
+                        f'--labels_{domain.name} palette.txt, or drop the option')
     say(f'--labels_{domain.name}: {len(palette.stored)} classes found')
+    if any(map(is_jpeg, paths)):
+        note(f'the label maps of domain {domain.name} are JPEG files, whose colors are not exact, so some of these classes '
+             f'may be none; --labels_{domain.name} palette.txt says which there are')
     return palette

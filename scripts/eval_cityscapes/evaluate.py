@@ -24,12 +24,12 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from models.metrics.segmentation import CITYSCAPES as CLASSES
 from models.metrics.segmentation import INPUTS, load_segmentation
 from util.cli import run
 from util.errors import UserError
 from util.files import atomic_write
 from util.raster.labels import confusion, segmentation
+from util.raster.palettes import CITYSCAPES as CLASSES
 
 UNLABELED = 255
 LABELS = '_gtFine_labelIds.png'

@@ -86,7 +86,8 @@ class Files:
     def extension(self, source: Path) -> str:
         """The file type of the result of an image: its own where that can hold the values."""
         dtype, channels = self.target.stored_type(str(source)) or ('uint8', self.target.channels)
-        return extension_for(str(source), dtype, channels or self.target.channels, self.save_as)
+        return extension_for(str(source), dtype, channels or self.target.channels, self.save_as,
+                             self.target.palette is not None)
 
     def stored(self, image: Image.Image | torch.Tensor, source: Path) -> np.ndarray:
         """The values (H, W, C) of the file for a result of the image `source`."""

@@ -21,7 +21,8 @@ FORMATS = ('JPEG', 'PNG', 'PPM', 'BMP', 'TIFF', 'WEBP', 'GIF', 'JPEG2000', 'AVIF
 HEIF = ('.heic', '.heif')
 EXR = ('.exr',)
 OPTIONAL = {**dict.fromkeys(HEIF, 'pillow_heif'), **dict.fromkeys(EXR, 'OpenEXR')}     # {extension: package to install}
-EXTENSIONS = ('.jpg', '.jpeg', '.jfif', '.png', '.ppm', '.pgm', '.pbm', '.pnm', '.bmp', '.tif', '.tiff', '.webp',
+JPEG = ('.jpg', '.jpeg', '.jfif')
+EXTENSIONS = (*JPEG, '.png', '.ppm', '.pgm', '.pbm', '.pnm', '.bmp', '.tif', '.tiff', '.webp',
               '.gif', '.jp2', '.j2k', '.avif', *ARRAYS)
 for library in ('tifffile', 'PIL.TiffImagePlugin'):     # they report what one of them can read nevertheless
     logging.getLogger(library).setLevel(logging.CRITICAL)
@@ -65,6 +66,11 @@ class Kind(NamedTuple):
 def is_8_bit(dtype: str, colors: str) -> bool:
     """True for the images that Pillow reads as 8-bit gray or RGB without a loss."""
     return dtype in ('bool', 'uint8') and colors != BANDS
+
+
+def is_jpeg(path) -> bool:
+    """True by the name of a file: its values are not exactly those that were saved."""
+    return os.path.splitext(path)[1].lower() in JPEG
 
 
 @cache

@@ -26,8 +26,13 @@ class Palette:
             entries.append(prefix + ' '.join(map(str, color)))
         return ','.join(entries)
 
-    def to_colors(self, pixels: np.ndarray) -> np.ndarray:
-        """Stored classes (H, W, C) as colors, uint8 (H, W, 3). A ValueError names the first value of no class."""
+    def to_colors(self, pixels: np.ndarray, blurred: bool = False) -> np.ndarray:
+        """Stored classes (H, W, C) as colors, uint8 (H, W, 3). A ValueError names the first value of no class.
+
+        `blurred`: from a JPEG file. Its compression changes colors, so they are set to the nearest of the table.
+        """
+        if blurred and pixels.shape[2] == 3:
+            return self.snapped(pixels)
         if pixels.shape[2] == 3 and self.stored.shape[1] == 1 and pixels.dtype == np.uint8 and self.holds(pixels):
             return pixels
         if pixels.shape[2] != self.stored.shape[1]:

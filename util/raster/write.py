@@ -10,7 +10,7 @@ from util.errors import UserError
 from util.files import atomic_write
 
 from . import exr
-from .kinds import ARRAYS, EXR, GRAY_ALPHA, RGBA, array_header, is_tiff, kind_of, layout, open_image, open_tiff
+from .kinds import ARRAYS, EXR, GRAY_ALPHA, JPEG, RGBA, array_header, is_tiff, kind_of, layout, open_image, open_tiff
 from .windows import Scratch
 
 JPEG_QUALITY = 95
@@ -19,6 +19,7 @@ GEOTAGS = (33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113)     # GeoTIFF
 ICC = 34675
 EIGHT_BIT = {'.jpg': (1, 3), '.jpeg': (1, 3), '.jfif': (1, 3), '.webp': (3, 4), '.bmp': (1, 3), '.ppm': (3,),
              '.pgm': (1,)}
+BLURRING = (*JPEG, '.webp')     # values come back nearly
 
 
 def can_hold(extension: str, dtype: str, channels: int) -> bool:
@@ -35,13 +36,15 @@ def can_hold(extension: str, dtype: str, channels: int) -> bool:
     return dtype == 'uint8' and channels in EIGHT_BIT.get(extension, ())
 
 
-def extension_for(source: str, dtype: str, channels: int, save_as: str = '') -> str:
+def extension_for(source: str, dtype: str, channels: int, save_as: str = '', exact: bool = False) -> str:
     """The extension of a result: `save_as` ('png', ...), else that of the source if it can hold it, else .png or .tif.
+
+    `exact`: the values are classes, which JPEG and WebP would blur; they are for those who choose them by `save_as`.
 
     Raises a `UserError` if `save_as` cannot hold the values.
     """
     wanted = f'.{save_as}' if save_as else Path(source).suffix
-    if can_hold(wanted, dtype, channels):
+    if can_hold(wanted, dtype, channels) and (save_as or not exact or wanted.lower() not in BLURRING):
         return wanted
     fallback = '.png' if can_hold('.png', dtype, channels) else '.tif'
     if save_as:

@@ -186,7 +186,8 @@ class Results:
             pixels = domain.to_stored(values, *stored)
         else:
             pixels = np.asarray(stretched_picture(picture, self.aspect_ratio))
-        extension = extension_for(source, pixels.dtype.name, pixels.shape[2], self.save_as)
+        exact = domain is not None and domain.palette is not None
+        extension = extension_for(source, pixels.dtype.name, pixels.shape[2], self.save_as, exact)
         file = f'images/{name}{extension}'
         write_pixels(self.new_path(file), pixels, source)
         if extension in SHOWN and is_shown(pixels, np.asarray(stretched_picture(picture, self.aspect_ratio))):
