@@ -133,6 +133,6 @@ def find_labels(domain, paths: Iterable[str], values_of) -> labels.Palette:
                         f'--labels_{domain.name} palette.txt, or drop the option')
     say(f'--labels_{domain.name}: {len(palette.stored)} classes found')
     if any(map(is_jpeg, paths)):
-        note(f'the label maps of domain {domain.name} are JPEG files, whose colors are not exact, so some of these classes '
-             f'may be none; --labels_{domain.name} palette.txt says which there are')
+        note(f'the label maps of domain {domain.name} are JPEG files, whose colors are not exact, so some of these '
+             f'classes may be none; --labels_{domain.name} palette.txt says which there are')
     return palette
