@@ -6,7 +6,6 @@ Each sub-folder (split) of fold_A is paired with the sub-folder of the same name
 images in fold_A and fold_B themselves are paired. Partners have the same file name, or the same name with another
 extension if only one file on each side has it. Images that cannot be paired are left out and reported at the end.
 """
-import argparse
 import os
 import sys
 from collections import Counter, defaultdict
@@ -22,7 +21,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.image_folder import contents, is_image, read_image
-from util.cli import run
+from util.cli import Parser, run
 from util.console import warn
 from util.errors import UserError
 from util.raster.kinds import is_8_bit, kind_of
@@ -68,7 +67,7 @@ def listed(names: list[str]) -> str:
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(__doc__.splitlines()[0], allow_abbrev=True)
     parser.add_argument('--fold_A', type=Path, default='../dataset/50kshoes_edges', help='input folder of images A')
     parser.add_argument('--fold_B', type=Path, default='../dataset/50kshoes_jpg', help='input folder of images B')
     parser.add_argument('--fold_AB', type=Path, default='../dataset/test_AB', help='output folder')

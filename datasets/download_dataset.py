@@ -7,13 +7,12 @@
 The archive is checked and unpacked to a temporary folder, which is renamed at the end. The authors publish no
 checksums, so the SHA-256 of your first download is saved in datasets/checksums.json; a different one is refused later.
 """
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from util.cli import run
+from util.cli import Parser, run
 from util.download import SERVER, Source, check_server, check_sum, choose, fetch, remember
 from util.errors import UserError
 from util.unpack import check_free, unpack
@@ -33,8 +32,8 @@ The license of Cityscapes forbids others to distribute it. To prepare it yoursel
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = Parser(
+        __doc__.splitlines()[0], allow_abbrev=True,
         epilog='\n'.join(f'{kind}: {", ".join(names)}' for kind, names in NAMES.items()))
     parser.add_argument('name', metavar='NAME', help='which dataset; see below, or cityscapes')
     parser.add_argument('--kind', choices=list(NAMES),

@@ -5,7 +5,6 @@
 Files (.png, .jpg, .jpeg, upper or lower case) are paired in the sorted order of their names, and written as
 0000.jpg, 0001.jpg, ... with A on the left. All pairs are checked before anything is written.
 """
-import argparse
 import sys
 from pathlib import Path
 
@@ -14,7 +13,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 from combine_A_and_B import Unequal, each, listed, make_folders, write_pair
 
 from data.checking.headers import read_header
-from util.cli import run
+from util.cli import Parser, run
 from util.console import warn
 from util.errors import UserError
 
@@ -23,7 +22,7 @@ EXTENSIONS = ('.png', '.jpg', '.jpeg')
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(__doc__.splitlines()[0], allow_abbrev=True)
     parser.add_argument('--dataset-path', type=Path, required=True, help='folder with trainA, trainB, testA, testB')
     parser.add_argument('--verbose', action='store_true', help='show the traceback of an error')
     return parser.parse_args(argv)

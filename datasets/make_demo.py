@@ -6,7 +6,6 @@ Tasks: facades (paired: train with --direction BtoA), day2night and shapes (unpa
 the split, i and the seed only. The ground truth is written to OUT/truth, the scores of some simple baselines to
 OUT/baselines.json; scripts/score_demo.py compares a model with them.
 """
-import argparse
 import json
 import sys
 import time
@@ -23,7 +22,7 @@ from demo_scores import VERSION, Demo, Result, read_json, score
 from PIL import Image
 from tqdm import tqdm
 
-from util.cli import run
+from util.cli import Parser, run
 from util.errors import UserError
 from util.files import atomic_write
 
@@ -32,7 +31,7 @@ N_STYLES = 8
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0], allow_abbrev=False)
+    parser = Parser(__doc__.split('\n')[0])
     parser.add_argument('--task', required=True, choices=TASKS, help='what to draw')
     parser.add_argument('--out', required=True, type=Path, help='output folder: new, empty, or with the same demo')
     parser.add_argument('--n_train', type=int, default=200, help='number of training images (per domain)')

@@ -5,7 +5,6 @@
 The left two thirds of each photo are in OUT/train, the rest in OUT/test: for colorization, or to see how a model treats
 real photos. OUT/SOURCES.txt says who took each photo, and its license.
 """
-import argparse
 import sys
 from pathlib import Path
 
@@ -13,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from PIL import Image
 
-from util.cli import run
+from util.cli import Parser, run
 from util.errors import UserError
 
 TRAINING = 2 / 3        # of the width of each photo
@@ -32,7 +31,7 @@ def read_photos() -> dict[str, Image.Image]:
 
 
 def main(argv, console):
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0], allow_abbrev=False)
+    parser = Parser(__doc__.split('\n')[0])
     parser.add_argument('--out', required=True, type=Path, help='output folder: new or empty, or made by this program')
     parser.add_argument('--verbose', action='store_true', help='show the traceback of an error')
     opt = parser.parse_args(argv)

@@ -9,7 +9,6 @@ separately as `<split>A/<i>_A.jpg` (photo) and `<split>B/<i>_B.jpg` (label map).
 Photos are resized bicubic. Label maps are resized nearest, because a mixture of two class colors would be no class.
 The published dataset was made with an old Pillow, which resized everything nearest by default, photos too.
 """
-import argparse
 import sys
 from pathlib import Path
 
@@ -20,7 +19,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 from combine_A_and_B import each, listed, make_folders, side_by_side
 
 from data.image_folder import read_picture
-from util.cli import run
+from util.cli import Parser, run
 from util.errors import UserError
 
 SIZE = (256, 256)
@@ -30,7 +29,7 @@ JPEG = {'quality': 100, 'subsampling': 0}
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(__doc__.splitlines()[0], allow_abbrev=True)
     parser.add_argument('--gtFine_dir', type=Path, required=True,
                         help='folder of the label maps, containing train and val')
     parser.add_argument('--leftImg8bit_dir', type=Path, required=True,

@@ -6,7 +6,6 @@ A part of the training images is held out for the metrics of the training; the t
 images, whose ground truth is known. For each metric: the score of the epoch that it calls best, relative to the best
 score of all epochs. Runs are kept in --folder, so that the same command continues.
 """
-import argparse
 import json
 import os
 import subprocess
@@ -19,7 +18,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'datasets'), str(ROOT / 'scripts')]
 import numpy as np
 
 from models.metrics import METRICS
-from util.cli import run
+from util.cli import Parser, run
 from util.files import atomic_write
 
 SMALL = ['--num_threads', '0', '--display_id', '-1', '--no_html', '--loader', 'cache_ram']
@@ -39,7 +38,7 @@ TASKS = {
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('--out', type=Path, required=True, help='the table, such as docs/benchmarks/ranking.md')
     parser.add_argument('--folder', type=Path, default=Path('ranking'), help='folder of data, runs and results')
     parser.add_argument('--tasks', default=','.join(TASKS))

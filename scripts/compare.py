@@ -9,7 +9,6 @@ metrics, images side by side, a viewer with slider, flicker and difference betwe
 worse from the first to the last. It links to the images where they are, so keep the results; metrics are those of
 test.py and of scripts/evaluate.py, if it ran. Writes OUT/index.html.
 """
-import argparse
 import json
 import os
 import re
@@ -19,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from models.metrics import METRICS
-from util.cli import run
+from util.cli import Parser, run
 from util.errors import UserError
 from util.raster.kinds import kind_of
 from util.registry import nearest
@@ -104,8 +103,7 @@ def read_json(path: Path) -> dict:
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     allow_abbrev=False)
+    parser = Parser(__doc__)
     parser.add_argument('results', nargs='+', metavar='RUN_OR_RESULTS', help='results folders of test.py, or runs')
     parser.add_argument('--results_dir', type=Path, default='./results', metavar='DIR', help='where runs have results')
     parser.add_argument('--out', type=Path, default='./comparison', metavar='DIR', help='folder of the page')

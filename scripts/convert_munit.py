@@ -6,7 +6,6 @@
 The first makes a run that `python test.py --dataroot D --name shoes` translates with; files of PyTorch 0.3 are read
 too. A checkpoint does not tell its padding: models of before May 2018 may need --pad_type zero.
 """
-import argparse
 import re
 import sys
 from pathlib import Path
@@ -16,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from models.training.progress import Progress
 from options import TrainOptions
 from util.checkpoint import layout, store
-from util.cli import run
+from util.cli import Parser, run
 from util.console import warn
 from util.errors import UserError
 from util.files import atomic_write
@@ -110,7 +109,7 @@ def export_munit(args):
 
 
 def main(argv, console):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('gen', type=Path, nargs='?', help='gen_*.pt of the original')
     parser.add_argument('--dis', type=Path, help='dis_*.pt of the original, to continue training')
     parser.add_argument('--name', help='name of the run (required)')

@@ -7,7 +7,6 @@ NAME is a run in --checkpoints_dir, or the folder or .pth file of a model. The p
 gradio), answers this machine only, and sends nothing to others. For a page that needs no server:
 scripts/export.py --format web.
 """
-import argparse
 import os
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from options.parser import device_list, whole
-from util.cli import run
+from util.cli import Parser, run
 from util.console import say
 from util.errors import UserError
 
@@ -24,8 +23,7 @@ MOST_PIXELS = 16_000_000
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     allow_abbrev=False)
+    parser = Parser(__doc__)
     parser.add_argument('name', metavar='NAME', help='run, folder or .pth file')
     parser.add_argument('--port', type=whole(0, 65535), default=7860, help='of the page; 0: a free one')
     parser.add_argument('--max_pixels', type=whole(1), default=MOST_PIXELS, metavar='N', help='refuse larger images')

@@ -9,20 +9,18 @@ RESULTS is a folder that test.py wrote. With targets, the default is L1, PSNR an
 and writes RESULTS/metrics.json (everything) and RESULTS/metrics.csv (a row for each image). Metrics are explained in
 docs/metrics.md.
 """
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from options.image_options import value_range
-from util.cli import run
+from util.cli import Parser, run
 from util.errors import UserError
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     allow_abbrev=False)
+    parser = Parser(__doc__)
     parser.add_argument('results', type=Path, nargs='?', metavar='RESULTS', help='folder that test.py wrote')
     parser.add_argument('--fake', type=Path, metavar='DIR', help='folder of generated images, instead of RESULTS')
     parser.add_argument('--real', type=Path, metavar='DIR', help='folder of real images; those of the same names as '

@@ -8,14 +8,13 @@ NAME is a run in --checkpoints_dir, or a folder or .pth file. The output is a fo
 model card (README.md). The model takes images of any size. What was written is run on five images and compared with
 PyTorch; a difference over 1e-4 ends the program with exit code 1.
 """
-import argparse
 import shutil
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from util.cli import run
+from util.cli import Parser, run
 from util.errors import UserError
 from util.files import first_free
 
@@ -23,8 +22,7 @@ FORMATS = ('onnx', 'torchscript', 'torchexport', 'safetensors', 'web')
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     allow_abbrev=False)
+    parser = Parser(__doc__)
     parser.add_argument('name', metavar='NAME', help='run, folder or .pth file')
     parser.add_argument('--format', required=True, choices=FORMATS)
     parser.add_argument('--output', type=Path, metavar='DIR', help='new folder; default: exports/NAME_FORMAT')

@@ -4,7 +4,6 @@
     python scripts/fetch_run.py s3://bucket/maps --name maps
     python train.py --name maps --continue_train
 """
-import argparse
 import sys
 from pathlib import Path
 
@@ -12,13 +11,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from util.checkpoint import copies, layout
 from util.checkpoint.lock import Lock
-from util.cli import run
+from util.cli import Parser, run
 from util.errors import UserError
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     allow_abbrev=False)
+    parser = Parser(__doc__)
     parser.add_argument('url', help='the folder that was --copy_to of train.py; what fsspec reads, such as s3://, gs://')
     parser.add_argument('--name', required=True, help='name of the run here')
     parser.add_argument('--checkpoints_dir', type=Path, default=Path('checkpoints'))

@@ -7,7 +7,6 @@ The folder is one of test.py or of scripts/compare.py. Choose rows on its page, 
 keep their pixels; small ones are enlarged by a whole factor, without smoothing. A PDF holds the same pixels as a JPEG
 of quality 100.
 """
-import argparse
 import json
 import re
 import sys
@@ -17,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from PIL import Image, ImageDraw, ImageFont
 
-from util.cli import run
+from util.cli import Parser, run
 from util.errors import UserError
 from util.registry import nearest
 from util.results.folder import as_path
@@ -30,8 +29,7 @@ LONGEST_NAME = 24       # letters of the name of a row
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     allow_abbrev=False)
+    parser = Parser(__doc__)
     parser.add_argument('results', type=Path, metavar='FOLDER', help='a folder of test.py or of scripts/compare.py')
     parser.add_argument('--rows', nargs='+', default=[], metavar='NAME', help=f'results (default: the first {FIRST})')
     parser.add_argument('--list', default='', metavar='NAME', help='which list of a page with two, such as "B to A"')

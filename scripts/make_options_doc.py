@@ -12,7 +12,7 @@ import data
 import models
 from options import TestOptions, TrainOptions
 from options.parser import ALIASES, REPLACED, OptionParser
-from util.cli import run
+from util.cli import Parser, run
 from util.files import atomic_write
 
 PAGE = Path(__file__).resolve().parents[1] / 'docs' / 'options.md'
@@ -153,7 +153,7 @@ def document() -> str:
 
 
 def main(argv, console):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.parse_args(argv)
     with atomic_write(PAGE) as file:
         file.write(document())

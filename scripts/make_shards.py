@@ -10,7 +10,6 @@ are kept, so that an interrupted run is resumed by the same command. `--index` w
 made. `--check` reads all tars again and compares all checksums. Exit code: 0 if all is well, 1 if a check found damage,
 2 for errors in the command line or the files.
 """
-import argparse
 import io
 import os
 import sys
@@ -23,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.image_folder import ignored, list_images
 from data.layout import HELD_OUT, PLACES
-from util.cli import run
+from util.cli import Parser, run
 from util.console import printable, say
 from util.errors import UserError
 from util.files import atomic_write, no_folder
@@ -155,7 +154,7 @@ def damage(folder: str) -> list[str]:
 
 
 def main(argv, console):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('--dataroot', help='folder of the images, with sub-folders as for train.py')
     parser.add_argument('--out', help='folder of the tars')
     parser.add_argument('--images', type=int, default=10_000, help='images in a tar, at most (default: 10000)')

@@ -21,7 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from models.metrics import METRICS
-from util.cli import run
+from util.cli import Parser, run
 from util.errors import UserError
 from util.files import AUTHOR, atomic_write, check_output
 from util.monitors.curve_plot import COLORS, Series, draw, smoothed
@@ -32,7 +32,7 @@ POINTS = 1000   # per curve; longer runs are drawn as means over windows
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0], allow_abbrev=False)
+    parser = Parser(__doc__.split('\n')[0])
     parser.add_argument('names', nargs='+', metavar='NAME', help='runs: folders in --checkpoints_dir')
     parser.add_argument('--checkpoints_dir', type=Path, default='./checkpoints', metavar='DIR',
                         help='where runs are saved')

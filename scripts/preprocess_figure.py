@@ -3,7 +3,6 @@
     python scripts/preprocess_figure.py docs/images/preprocess.png
     python scripts/preprocess_figure.py out.png --photo my.jpg --load_size 286 --crop_size 256
 """
-import argparse
 import random
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from PIL import Image, ImageDraw
 
 from data.transforms import PREPROCESS, Preparation
-from util.cli import run
+from util.cli import Parser, run
 
 COLUMNS = 4
 CELL = 330, 300         # pixels of a cell: the largest result, and a line of text
@@ -44,7 +43,7 @@ def draw_figure(photo: Image.Image, load_size: int, crop_size: int) -> Image.Ima
 
 
 def main(argv, console):
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0], allow_abbrev=False)
+    parser = Parser(__doc__.split('\n')[0])
     parser.add_argument('output', type=Path, help='PNG file to write')
     parser.add_argument('--photo', type=Path, help='image file; default: a cup of coffee by Rachel Michetti (CC0)')
     parser.add_argument('--load_size', type=int, default=286)

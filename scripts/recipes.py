@@ -11,7 +11,6 @@ continues. Results are in OUT/table.md and OUT/table.json. What follows `--` is 
 Demo datasets are scored against their ground truth, which is an FCN score. Others have L1, SSIM and, if their weights
 are here, LPIPS and KID; photo to labels has FCN scores by the nearest color.
 """
-import argparse
 import itertools
 import json
 import os
@@ -26,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'datasets'), str(ROOT / 'scripts')]
 
 import numpy as np
 
-from util.cli import run
+from util.cli import Parser, run
 from util.errors import UserError
 from util.files import atomic_write
 
@@ -78,8 +77,7 @@ TABLES = {
 
 def parse(argv):
     ours, more = (argv[:argv.index('--')], argv[argv.index('--') + 1:]) if '--' in argv else (argv, [])
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     allow_abbrev=False)
+    parser = Parser(__doc__)
     parser.add_argument('table', choices=TABLES)
     parser.add_argument('--dataroot', type=Path, required=True, help='dataset with train, and val or test')
     parser.add_argument('--out', type=Path, help='folder of the runs and the table (default: ./recipes/TABLE)')

@@ -2,7 +2,6 @@
 
     python scripts/replay_visdom.py maps_cyclegan --display_port 8097
 """
-import argparse
 import re
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 from PIL import Image
 
-from util.cli import run
+from util.cli import Parser, run
 from util.errors import UserError
 from util.monitors.curves import read_jsonl
 from util.monitors.live_page.page import epochs_with_images, image_file
@@ -21,7 +20,7 @@ from util.monitors.visdom import VisdomMonitor
 
 
 def main(argv, console):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('name', metavar='NAME', help='name of the run')
     parser.add_argument('--checkpoints_dir', type=Path, default='./checkpoints', help='where runs are saved')
     parser.add_argument('--display_server', default='http://localhost', help='address of the visdom server')

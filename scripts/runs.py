@@ -5,7 +5,6 @@
 
 Reads train_opt.txt and losses.jsonl of each run, and the results of test.py in --results_dir.
 """
-import argparse
 import csv
 import io
 import json
@@ -20,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from dominate import tags
 
 from models.metrics import METRICS
-from util.cli import run
+from util.cli import Parser, run
 from util.console import as_duration
 from util.errors import UserError
 from util.files import AUTHOR, atomic_write, check_output
@@ -34,8 +33,7 @@ COLUMNS = ('name', 'model', 'data', 'epochs', 'images', 'time', 'best', 'tested'
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     allow_abbrev=False)
+    parser = Parser(__doc__)
     parser.add_argument('--checkpoints_dir', type=Path, default='./checkpoints', metavar='DIR', help='where runs are')
     parser.add_argument('--results_dir', type=Path, default='./results', metavar='DIR', help='where test.py wrote')
     parser.add_argument('--csv', type=Path, metavar='FILE', help='also write a table for programs')

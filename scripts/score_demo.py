@@ -2,7 +2,6 @@
 
     python scripts/score_demo.py ./results/NAME/test_latest
 """
-import argparse
 import re
 import sys
 from pathlib import Path
@@ -22,7 +21,7 @@ from demo_scores import (
     score,
 )
 
-from util.cli import run
+from util.cli import Parser, run
 from util.errors import UserError
 
 # fake_B, one of several styles (fake_B_0), or the output of --model test (fake)
@@ -30,7 +29,7 @@ FAKE = re.compile(r'fake(_B(_\w+)?)?$')
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0], allow_abbrev=False)
+    parser = Parser(__doc__.split('\n')[0])
     parser.add_argument('results', type=Path, help='folder that test.py wrote; contains results.json')
     parser.add_argument('--dataroot', type=Path, help='folder of the demo, if it was moved since test.py ran')
     parser.add_argument('--verbose', action='store_true', help='show the traceback of an error')

@@ -7,7 +7,6 @@ Writes datasets/mine/train, val, test; with --pairs_with (files of the same name
 hard links, which need no space, or copies where the file system has no links. To split without writing anything, use
 --val_fraction of train.py.
 """
-import argparse
 import os
 import shutil
 import sys
@@ -19,13 +18,13 @@ from tqdm import tqdm
 
 from data.image_folder import list_images
 from data.layout import stem_in
-from util.cli import run
+from util.cli import Parser, run
 from util.errors import UserError
 from util.machine.seeding import derive_seed
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('--folder', type=Path, required=True, help='folder of the images')
     parser.add_argument('--pairs_with', type=Path, help='folder of the partners, which have the same names')
     parser.add_argument('--out', type=Path, required=True, help='new folder of the dataset')

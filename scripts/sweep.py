@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from util.cli import run
+from util.cli import Parser, run
 from util.errors import UserError
 
 SIGNALS = {128 + number for number in (signal.SIGINT, signal.SIGTERM)}
@@ -28,8 +28,7 @@ MISTAKE = 2             # exit code of train.py; all trials would end with it
 
 def parse(argv):
     ours, training = (argv[:argv.index('--')], argv[argv.index('--') + 1:]) if '--' in argv else (argv, [])
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     allow_abbrev=False)
+    parser = Parser(__doc__)
     parser.add_argument('name', help='name of the sweep, and start of the names of its runs')
     parser.add_argument('--search', action='append', default=[], metavar='OPTION=VALUES', type=searched,
                         help='an option and its values: LOW:HIGH, LOW:HIGH:log or VALUE,VALUE,...')

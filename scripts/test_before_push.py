@@ -5,7 +5,6 @@
 
 Prints a line for each model; exit code 1 if one failed. The full tests are run by scripts/run_tests.py.
 """
-import argparse
 import os
 import subprocess
 import sys
@@ -20,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 import models
-from util.cli import run
+from util.cli import Parser, run
 from util.errors import UserError
 
 TINY = ['--load_size', '36', '--crop_size', '32', '--ngf', '4', '--ndf', '4', '--num_threads', '0', '--no_html',
@@ -90,7 +89,7 @@ def check(name: str, place: Path, gpu_ids: str) -> str:
 
 
 def main(argv, console):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = Parser(__doc__.splitlines()[0])
     parser.add_argument('--models', nargs='+', default=list(MODELS), help=f'which models: {", ".join(MODELS)}')
     parser.add_argument('--gpu_ids', default='-1', help='where to train; -1 for the CPU')
     opt = parser.parse_args(argv)

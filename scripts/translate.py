@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from options.image_options import band_list, joined, value_range
 from options.parser import device_list, whole
-from util.cli import run
+from util.cli import Parser, run
 from util.console import say, warn
 from util.errors import UserError
 from util.machine.signals import stop_as_by_ctrl_c
@@ -28,8 +28,7 @@ IMAGE_OPTIONS = ('range_A', 'range_B', 'bands')     # of the images, instead of 
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     allow_abbrev=False)
+    parser = Parser(__doc__)
     parser.add_argument('name', metavar='NAME', help='run, folder or .pth file')
     parser.add_argument('inputs', metavar='INPUT', nargs='+', help='files, folders, patterns, or - for a list on stdin')
     parser.add_argument('--output', type=Path, required=True, metavar='DIR', help='folder of the results')

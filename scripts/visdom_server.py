@@ -5,7 +5,6 @@
 
 With VISDOM_PASSWORD (and VISDOM_USERNAME, default visdom) in the environment, the server asks for them.
 """
-import argparse
 import asyncio
 import atexit
 import json
@@ -20,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from util.cli import run
+from util.cli import Parser, run
 from util.errors import UserError
 from util.monitors.base import install_hint
 from util.monitors.visdom_server import ENVIRONMENTS, LOOPBACK, complete, credentials, is_free, is_local
@@ -30,7 +29,7 @@ STOP_SECONDS = 5.0
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('--port', type=int, default=8097, help='port of the page, and of --display_port')
     parser.add_argument('--bind', default=LOOPBACK, metavar='ADDRESS',
                         help='address to listen on; one that other machines can reach needs VISDOM_PASSWORD')

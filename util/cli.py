@@ -1,7 +1,10 @@
 """How every command line of the project ends: normally, with one sentence, or with a report of our own mistake."""
+import argparse
 import errno
 import getpass
+import itertools
 import os
+import re
 import select
 import shlex
 import sys
@@ -18,6 +21,36 @@ STORAGE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, e
            errno.ENAMETOOLONG, errno.EFBIG, errno.EISDIR, errno.ENOTEMPTY)
 CLOSED_PIPE = 141       # what shells show for a program that SIGPIPE has ended
 CURES = dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), 'change its permissions or choose another place')
+
+
+class Parser(argparse.ArgumentParser):
+    """The parser of a script: a mistake is a `UserError`, and a similar option is named for one there is not."""
+
+    def __init__(self, description: str, allow_abbrev: bool = False, **arguments):
+        super().__init__(description=description, formatter_class=argparse.RawDescriptionHelpFormatter,
+                         allow_abbrev=allow_abbrev, **arguments)
+
+    def parse_args(self, args=None, namespace=None):
+        args = sys.argv[1:] if args is None else list(args)
+        self.check_options(args)
+        return super().parse_args(args, namespace)
+
+    def check_options(self, args: list):
+        """Raises a `UserError` with a line for each option that there is not."""
+        from util.registry import nearest
+        given = [word.split('=')[0] for word in itertools.takewhile(lambda word: word != '--', args)
+                 if word.startswith('--')]
+        known = [option for action in self._actions for option in action.option_strings if option.startswith('--')]
+        unknown = [word for word in given if word not in known
+                   and not (self.allow_abbrev and any(option.startswith(word) for option in known))]
+        if unknown:
+            raise UserError(*(f'there is no option {word}{nearest(word, known) or self.where()}' for word in unknown))
+
+    def error(self, message: str):
+        raise UserError(f"{re.sub('^argument ', '', message)}{self.where()}")
+
+    def where(self) -> str:
+        return f'; {self.prog} --help lists the options'
 
 
 def run(main, argv=None):

@@ -2,7 +2,6 @@
 
 The standard library and torch.hub have no resume; the tag of the server's version of the file makes it safe here.
 """
-import argparse
 import http.client
 import json
 import os
@@ -15,6 +14,7 @@ import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
+from util.cli import Parser
 from util.console import warn
 from util.errors import UserError
 from util.files import atomic_write, sha256
@@ -205,7 +205,7 @@ def model_command(argv, description: str, names, folder: str, options: str):
 
     `options` are those of test.py that fit the generators.
     """
-    parser = argparse.ArgumentParser(description=description, epilog=f'names: {", ".join(names)}')
+    parser = Parser(description, allow_abbrev=True, epilog=f'names: {", ".join(names)}')
     parser.add_argument('name', metavar='NAME', help='which model; see below')
     parser.add_argument('--checkpoints_dir', type=Path, default='./checkpoints', help='where runs are saved')
     parser.add_argument('--server', default=SERVER, help='address of the server or of a mirror')

@@ -5,7 +5,6 @@
 Pairs side by side in one 512x256 JPEG are resized to 286 and cropped to 256, as pix2pix does. `reference` does what the
 original programs do. The files are drawn in a temporary folder, or taken from the folder `train` of --dataroot.
 """
-import argparse
 import importlib
 import json
 import platform
@@ -28,6 +27,7 @@ from data.loading.collate import collate
 from data.loading.loader import Loader
 from data.loading.sampler import EpochSampler
 from options import TrainOptions
+from util.cli import Parser
 from util.images import as_numbers
 
 LOAD, CROP = 286, 256
@@ -256,7 +256,7 @@ def shards_as_markdown(rows: list[dict]) -> list[str]:
 
 
 def main(argv, console):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('--dataroot', help='folder with pairs side by side in its folder `train` (default: draw pairs)')
     parser.add_argument('--out', help='write <out>.json and <out>.md')
     parser.add_argument('--rounds', type=int, default=9, help='number of rounds (default: 9)')

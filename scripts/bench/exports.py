@@ -6,7 +6,6 @@ Tiles: the largest and mean difference, in levels of 255, to the whole image in 
 largest difference to PyTorch on five images of different sizes, for values from -1 to 1. The results are written after
 each network.
 """
-import argparse
 import json
 import tempfile
 import time
@@ -17,6 +16,7 @@ import torch
 from models import load_translator
 from models.exporting import folder as exporting
 from models.networks import MunitGenerator, create_generator, init_weights
+from util.cli import Parser
 from util.files import atomic_write
 
 NETS = {'ResNet (CycleGAN)': ('resnet_9blocks', 'instance', 3, 3),
@@ -92,7 +92,7 @@ def as_markdown(results: dict) -> str:
 
 
 def main(argv, console):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('--out', type=Path, default='docs/benchmarks/exports', help='writes OUT.json and OUT.md')
     parser.add_argument('--formats', nargs='*', default=list(exporting.FILES), choices=list(exporting.FILES))
     parser.add_argument('--side', type=int, default=768)

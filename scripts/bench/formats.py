@@ -1,5 +1,4 @@
 """How fast samples of each file type are loaded, and headers read: alternating rounds, CPU time of one thread."""
-import argparse
 import json
 import statistics
 import tempfile
@@ -14,6 +13,7 @@ from PIL import Image
 from data import create_dataset
 from data.checking.headers import read_header
 from options import TrainOptions
+from util.cli import Parser
 
 SIDE, IMAGES = 512, 20
 WRITERS = {
@@ -49,7 +49,7 @@ def milliseconds(function, calls) -> float:
 
 
 def main(argv, console):
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(__doc__)
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--out', type=Path, help='write the numbers as JSON')
     opt = parser.parse_args(argv)

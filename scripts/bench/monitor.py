@@ -3,7 +3,6 @@
     python scripts/benchmark_monitor.py --out docs/benchmarks/monitoring
 """
 
-import argparse
 import json
 import platform
 import socket
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 
 from models.training.progress import Progress
+from util.cli import Parser
 from util.files import atomic_write
 from util.monitors.base import Background, Monitor
 from util.monitors.tensorboard import TensorboardMonitor
@@ -31,7 +31,7 @@ PICTURES = {f'picture {index}': np.random.default_rng(index).integers(0, 256, (2
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('--rounds', type=int, default=8, help='rounds of each case')
     parser.add_argument('--steps', type=int, default=60, help='steps of a round')
     parser.add_argument('--out', type=Path, help='write OUT.json and OUT.md instead of printing')

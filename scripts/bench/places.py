@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from util.cli import Parser
 from util.places import files
 
 LINKS = 60_000      # to one file; file systems allow about 65,000
@@ -150,7 +151,7 @@ class Epoch:
 
 
 def main(argv, console):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('--names', type=int, default=100_000, help='number of files')
     parser.add_argument('--folder', type=Path, default=Path('names'), help='where they are made')
     parser.add_argument('--start', type=Path, help=argparse.SUPPRESS)

@@ -6,7 +6,6 @@
 The variants of a case alternate in one process; results are medians over the rounds. On a CPU, time is the CPU time
 of one thread. Writes benchmark_<device>.json and .md.
 """
-import argparse
 import itertools
 import json
 import os
@@ -22,6 +21,7 @@ from bench.plain import FORMULATIONS, plain_network
 from data import create_dataset
 from models import create_model, create_trainer
 from options import TrainOptions
+from util.cli import Parser
 from util.files import atomic_write
 from util.machine.runtime import choose_device, choose_precision, keep_freed_memory, start_runtime
 
@@ -205,7 +205,7 @@ def as_markdown(facts: dict, rows: list[dict]) -> str:
 
 
 def main(argv, console):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('--all', action='store_true', help='all models; on a GPU also all engines and batch sizes')
     parser.add_argument('--quick', action='store_true', help='fewer rounds, CycleGAN and pix2pix only')
     parser.add_argument('--models', nargs='+', choices=sorted(FORMULATIONS), help='train only these models')

@@ -27,6 +27,7 @@ from bench.plain import plain_network
 from bench.steps import processor
 from models import load_translator
 from models.networks import create_generator, init_weights
+from util.cli import Parser
 from util.errors import UserError
 from util.files import atomic_write
 
@@ -169,7 +170,7 @@ def draw(folder: Path, count: int) -> Path:
 
 
 def main(argv, console):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('--out', type=Path, default='docs/benchmarks/translation', help='writes OUT.json and OUT.md')
     parser.add_argument('--images', type=int, default=200)
     parser.add_argument('--sides', type=int, nargs='*', default=[1024, 2048, 4096])

@@ -4,7 +4,6 @@
 
 Each round makes some training steps and validates some images, in turn. On a CPU, time is the CPU time of one thread.
 """
-import argparse
 import json
 import platform
 import shutil
@@ -21,6 +20,7 @@ from models import create_model, create_trainer, create_validation
 from models.training.progress import Progress
 from models.validation.validation import TRAINING_PER_VALIDATION
 from options import ValidationOptions
+from util.cli import Parser
 from util.files import atomic_write
 from util.machine.runtime import choose_device, start_runtime
 
@@ -29,7 +29,7 @@ CASES = {'pix2pix': 'l1,psnr,ssim', 'cyclegan': 'kid_effnet', 'munit': 'kid_effn
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('--models', default=','.join(CASES), help='names, separated by commas')
     parser.add_argument('--gpu_ids', default='0', help='-1 for the CPU')
     parser.add_argument('--rounds', type=int, default=5, help='rounds of each case')

@@ -8,7 +8,6 @@ The edges of the public datasets are HED (Xie and Tu 2015), thinned, without sma
 yours: the published Caffe model (OpenCV 4 reads it; OpenCV 5 does not), or a conversion to ONNX. Without one,
 --detector canny finds edges by gradients: finer and noisier than HED, so a model trained on one does not fit the other.
 """
-import argparse
 import sys
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from data.image_folder import list_images, read_image
-from util.cli import run
+from util.cli import Parser, run
 from util.errors import UserError
 
 HED_MEAN = (104.00698793, 116.66876762, 122.67891434)   # BGR
@@ -31,7 +30,7 @@ OPENCV = 'install it with `pip install "opencv-python-headless<5"`'
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = Parser(__doc__.splitlines()[0])
     parser.add_argument('--images_dir', type=Path, required=True, help='the photos')
     parser.add_argument('--output_dir', type=Path, required=True, help='where the pairs are written')
     parser.add_argument('--detector', default='canny', choices=('canny', 'hed'), help='how edges are found')

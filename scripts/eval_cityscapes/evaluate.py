@@ -25,7 +25,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from models.metrics.segmentation import INPUTS, load_segmentation
-from util.cli import run
+from util.cli import Parser, run
 from util.errors import UserError
 from util.files import atomic_write
 from util.raster.labels import confusion, segmentation
@@ -37,7 +37,7 @@ ENDINGS = ('', '_fake_B', '_fake_A', '_fake')
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = Parser(__doc__.splitlines()[0])
     parser.add_argument('--cityscapes_dir', type=Path, required=True, help='Cityscapes, with gtFine/<split>/<city>/')
     parser.add_argument('--result_dir', type=Path, required=True, help='generated images')
     parser.add_argument('--output_dir', type=Path, required=True, help='where evaluation_results.txt is written')
