@@ -113,7 +113,7 @@ class BaseOptions:
         group.add_argument('--name', type=run_name, default='experiment_name', help='name of the run: a sub-folder of --checkpoints_dir')
         group.add_argument('--gpu_ids', type=device_list, default='0', help='number of the GPU, -1 for the CPU; default: GPU 0 if there is one')
         group.add_argument('--checkpoints_dir', type=place, metavar='DIR', default='./checkpoints', help='folder of all runs')
-        group.add_argument('--cpu_threads', type=whole(0, 1024), default=0, help='CPU threads for computing; 0: half of the cores')
+        group.add_argument('--cpu_threads', type=whole(0, 1024), default=0, help='CPU threads for computing; 0: one for each core')
         group.add_argument('--precision', default='auto', choices=('auto', 'fp32', 'tf32', 'bf16'), metavar='HOW', help='compute precision: fp32, tf32, bf16 (half the time, see docs/performance.md); auto: tf32 on GPUs that support it, else fp32')
         group.add_argument('--seed', type=whole(0, 2**63 - 1), default=None, help='seed of all random numbers (default: drawn and printed in training, 0 in tests)')
         group.add_argument('--deterministic', action='store_true', help='two runs on one machine are equal to the last bit; slower on a GPU')

@@ -163,9 +163,10 @@ def check_inputs(columns: list[Column]) -> list[str]:
     """The inputs that at least two columns have, in the order of the first."""
     stems = dict.fromkeys(stem for column in columns for stem in column.items)
     shared = [stem for stem in stems if sum(stem in column.items for column in columns) > 1]
-    if not shared:
-        raise UserError(f'{columns[0].folder.absolute()} and {columns[1].folder.absolute()} have no input of the same '
-                        'name; test the runs on the same images')
+    alone = [column.folder.absolute() for column in columns if not any(stem in column.items for stem in shared)]
+    if alone:
+        raise UserError(*(f'{folder} has no input of the same name as another; test the runs on the same images'
+                          for folder in alone))
     return shared
 
 

@@ -34,7 +34,7 @@ def parse(argv):
     parser.add_argument('--device', default='', help='cpu, cuda, cuda:1, mps or xpu')
     parser.add_argument('--gpu_ids', type=device_list, default=None, help='number of the GPU, -1 for the CPU')
     parser.add_argument('--precision', default='auto', choices=('auto', 'fp32', 'tf32', 'bf16'))
-    parser.add_argument('--cpu_threads', type=whole(0, 1024), default=0, help='0: half of the cores')
+    parser.add_argument('--cpu_threads', type=whole(0, 1024), default=0, help='0: one for each core')
     parser.add_argument('--verbose', action='store_true', help='show the traceback of an error')
     opt = parser.parse_args(argv)
     opt.direction, opt.tile = '', None

@@ -69,7 +69,7 @@ def items_of(folder: Path, wanted: str) -> list[dict]:
     lists = list(dict.fromkeys(item.get('direction', '') for item in items))
     if wanted and wanted not in lists:
         there = ', '.join(lists) if any(lists) else 'no lists'
-        raise UserError(f'--list {wanted} is not on the page; there are: {there}')
+        raise UserError(f'--list {wanted} is not on the page{nearest(wanted, lists)} (there are: {there})')
     return [item for item in items if item.get('direction', '') == (wanted or lists[0])]
 
 
@@ -84,7 +84,9 @@ def items_in(path: Path) -> list[dict]:
 def chosen(flag: str, words: list[str], found: dict) -> list:
     missing = [word for word in words if word not in found]
     if missing:
-        raise UserError(*(f'{flag} {word} is not on the page{nearest(word, list(found))}' for word in missing))
+        there = ', '.join(list(found)[:FIRST]) + (', ...' if len(found) > FIRST else '')
+        raise UserError(*(f'{flag} {word} is not on the page{nearest(word, found)} (there are: {there})'
+                          for word in missing))
     return [found[word] for word in words]
 
 

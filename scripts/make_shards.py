@@ -107,6 +107,9 @@ def make(opt):
     dataroot, out = Path(opt.dataroot), Path(opt.out)
     if out.resolve().is_relative_to(dataroot.resolve()) or dataroot.resolve().is_relative_to(out.resolve()):
         raise UserError(f'--out {out} and --dataroot {dataroot} are in each other; choose another folder for the tars')
+    if tar := next(dataroot.rglob('*.tar'), None):
+        raise UserError(f'--dataroot {dataroot} has images in tars already, such as {tar}; give a folder of '
+                        f'image files')
     plan = planned(dataroot, opt.images, round(opt.megabytes * 10**6))
     made = 0
     for number, (tar, names) in enumerate(plan.items(), 1):
@@ -172,6 +175,8 @@ def main(argv, console):
         return int(bool(found))
     elif not (opt.dataroot and opt.out):
         raise UserError('nothing to do: give --dataroot DIR and --out DIR, or --index TARS, or --check DIR')
+    elif tar_names.is_set(opt.dataroot):
+        raise UserError(f'--dataroot {opt.dataroot} has images in tars already; give a folder of image files')
     elif not os.path.isdir(opt.dataroot):
         raise UserError(no_folder(opt.dataroot, '--dataroot'))
     elif opt.images < 1 or opt.megabytes <= 0:

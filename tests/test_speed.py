@@ -23,6 +23,7 @@ from models.training.state import weight_files
 from util.console import as_duration
 from util.errors import ResourceError, UserError
 from util.machine import runtime
+from util.machine.cores import usable_cores
 from util.machine.memory import memory_explained, peak_memory
 from util.machine.runtime import Runtime, choose_precision
 from util.machine.seeding import seed_everything
@@ -470,3 +471,26 @@ def test_a_table_of_results():
     text = steps.as_markdown(facts, [row])
     assert '| train pix2pix 256 px, batch 1 | eager bf16 | 500.0 | 2.00 | 1.60 [1.50 .. 1.70] |  | 25 % |' in text
     assert 'time was over: train munit' in text
+
+
+@pytest.mark.parametrize('cores, siblings, limits, expected', [
+    (4, ['0-1', '0-1', '2-3', '2-3'], {}, 2),
+    (3, ['0', '1', '2'], {'cpu.max': 'max 100000'}, 3),
+    (4, ['0', '1', '2', '3'], {'cpu.max': '250000 100000'}, 2),
+    (4, ['0', '1', '2', '3'], {'cpu.max': '50000 100000'}, 1),
+    (4, ['0', '1', '2', '3'], {'cpu/cpu.cfs_quota_us': '300000', 'cpu/cpu.cfs_period_us': '100000'}, 3),
+    (4, ['0', '1', '2', '3'], {'cpu/cpu.cfs_quota_us': '-1', 'cpu/cpu.cfs_period_us': '100000'}, 4),
+    (8, [], {}, 4),
+    (1, [], {}, 1)])
+def test_threads_are_as_many_as_cores(cores, siblings, limits, expected, tmp_path, monkeypatch):
+    for core, text in enumerate(siblings):
+        write(tmp_path / f'cpu{core}' / 'topology' / 'thread_siblings_list', text)
+    for name, text in limits.items():
+        write(tmp_path / name, text)
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda _: set(range(cores)), raising=False)
+    assert usable_cores(tmp_path, tmp_path) == expected
+
+
+def write(path, text: str):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text + '\n')

@@ -1,5 +1,6 @@
 """Graphs as ONNX, TorchScript and torch.export files, with batch, height and width free; and running these files."""
 import importlib
+import io
 import json
 import warnings
 from pathlib import Path
@@ -33,12 +34,16 @@ def exported_program(module, inputs, levels: bool):
 
 
 def write_torchexport(module, inputs, names, output, path, config):
-    torch.export.save(exported_program(module, inputs, module.levels), path, extra_files={CONFIG: config})
+    file = io.BytesIO()     # PyTorch's own files end the process when the disk is full
+    torch.export.save(exported_program(module, inputs, module.levels), file, extra_files={CONFIG: config})
+    path.write_bytes(file.getbuffer())
 
 
 def write_torchscript(module, inputs, names, output, path, config):
     graph = torch.jit.trace(module, inputs, check_trace=False)
-    torch.jit.save(graph, str(path), _extra_files={CONFIG: config})
+    file = io.BytesIO()
+    torch.jit.save(graph, file, _extra_files={CONFIG: config})
+    path.write_bytes(file.getbuffer())
 
 
 def write_onnx(module, inputs, names, output, path, config):

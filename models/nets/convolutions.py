@@ -135,7 +135,11 @@ class PaddedConv2d(nn.Conv2d):
         with full_precision(x.device):
             weight = self.weight
             if self.padding_mode == 'reflect' and padding[0] > 0:
-                x, padding = reflection_pad(x, padding[0]), 0
+                x, padding = reflection_pad(x, padding[0]), (0, 0)
             elif self.padding_mode != 'zeros':
-                x, padding = F.pad(x, self._reversed_padding_repeated_twice, mode=self.padding_mode), 0
+                x, padding = F.pad(x, self._reversed_padding_repeated_twice, mode=self.padding_mode), (0, 0)
+        return self.convolved(x, weight, padding)
+
+    def convolved(self, x, weight, padding: tuple[int, int]):
+        """The convolution with zeros around the image."""
         return F.conv2d(x, weight, self.bias, self.stride, padding, self.dilation, self.groups)

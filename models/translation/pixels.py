@@ -106,6 +106,7 @@ class ArrayImage(Picture):
         return torch.from_numpy(np.ascontiguousarray(unit.transpose(2, 0, 1)))[None]
 
     def to_unit(self, window: np.ndarray) -> np.ndarray:
+        ranges.check_finite(window)
         if self.values.source:
             return self.values.source.to_unit(window)
         usual = ranges.of_type(window.dtype.name)

@@ -15,6 +15,7 @@ from . import kinds, pixels
 from .copies import with_noise
 from .sources import Source
 from .tiles import Tiling
+from .winograd import use_winograd
 
 CURES = 'tiles (--tile auto, or tile=512 in Python)'
 
@@ -41,6 +42,7 @@ class Translator:
         self.evaluate, self.seed = evaluate, seed
         self.device = torch.device('cpu')
         self.dtype = torch.float32      # of convolutions; weights stay in float32
+        self.fast = False               # Winograd's method for 3x3 convolutions
         self.lock = threading.Lock()    # while networks are loaded or moved
         self.loaded = {}                # {direction: (translation, recipe)}
         self.tiling = Tiling()
@@ -148,6 +150,8 @@ class Translator:
     def prepared(self, translation):
         translation.requires_grad_(False).train(not self.evaluate)
         fix_spectral_norms(translation)
+        if self.fast:
+            use_winograd(translation)
         if not self.evaluate:
             for module in translation.modules():
                 if isinstance(module, torch.nn.BatchNorm2d):
@@ -163,6 +167,18 @@ class Translator:
         with self.lock:
             self.device = torch.device(device)
             for translation, _ in self.loaded.values():
+                self.moved(translation)
+        return self
+
+    def winograd(self) -> 'Translator':
+        """Compute 3x3 convolutions by Winograd's method: faster in float32 on a CPU, and equal to about 1e-5.
+
+        See `winograd.py`. Networks of other convolutions, such as U-Nets, stay as they are.
+        """
+        with self.lock:
+            self.fast = True
+            for translation, _ in self.loaded.values():
+                use_winograd(translation)
                 self.moved(translation)
         return self
 

@@ -116,6 +116,7 @@ def measure_speed(folder: Path, netG: str, photos: Path):
     cases = {'plain': [COMMAND, '--child', 'plain', folder, netG, photos, folder / f'{netG}_plain'],
              'test.py': ['test.py', *test, *place],
              'translate.py': [*command, folder / f'{netG}_1'],
+             'translate.py --winograd': [*command, folder / f'{netG}_w', '--winograd'],
              'translate.py --batch_size 8': [*command, folder / f'{netG}_8', '--batch_size', 8]}
     for name, words in cases.items():
         found = timed(words)

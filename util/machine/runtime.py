@@ -10,6 +10,7 @@ import torch
 from util.console import warn
 from util.errors import UserError
 from util.machine import distributed, launch
+from util.machine.cores import usable_cores
 from util.machine.seeding import seed_everything
 
 
@@ -175,14 +176,12 @@ def choose_gpu(wanted: list[int], found: int, gpu_wanted: bool, argv: list | Non
 def default_threads(device: torch.device) -> int:
     """Number of CPU threads for computing; 0 keeps PyTorch's default, which is right when computing on a GPU.
 
-    Half of the cores: the others are often hyper-threads or busy loading images, and threads that wait for each other
-    on busy cores are many times slower than one thread. The current load is not considered, because the number of
-    threads changes rounding: two runs with the same --seed would differ.
+    The current load is not considered, because the number of threads changes rounding: two runs with the same --seed
+    would differ.
     """
     if device.type == 'cuda' or 'OMP_NUM_THREADS' in os.environ:
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    return max(1, cores // 2)
+    return max(1, usable_cores() // launch.local_world_size())
 
 
 def memory_format(runtime, training: bool, norm: str, fused_norms: bool) -> torch.memory_format:

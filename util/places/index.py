@@ -101,7 +101,7 @@ def open_index(shard: str) -> Index:
     if found:
         if found.head['tar'][0] != version[0] or not found.head['checked'] and found.head['tar'] != version:
             raise UserError(f'{shard} has changed since its index {shard}{SUFFIX} was made: it has {version[0]} bytes, '
-                            f'and had {found.head["tar"][0]}; {REMAKE} {shard}')
+                            f'and had {found.head["tar"][0]}; copy the tar again, or {REMAKE} {shard}')
         return found
     file = cache_place('index', shard if remote.url_of(shard) else os.path.abspath(shard), SUFFIX)
     found = load(shard, file)

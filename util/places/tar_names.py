@@ -36,11 +36,13 @@ def expand(place) -> list[str]:
     parts = RANGE.split(text)       # text, first, last, text, ...
     ranges = [[f'{number:0{len(first)}d}' for number in range(int(first), int(last) + 1)]
               for first, last in zip(parts[1::3], parts[2::3], strict=True)]
+    if not all(ranges):
+        raise UserError(f'{text} names no tar; write the smaller number first in {{}}')
     found = [''.join(map(''.join, zip(parts[::3], (*numbers, ''), strict=True))) for numbers in product(*ranges)]
     missing = [] if remote.url_of(text) else [tar for tar in found if not os.path.isfile(tar)]
-    if missing or not found:
+    if missing:
         raise UserError(f'{len(missing)} of {len(found)} tars of {text} do not exist, such as '
-                        f'{os.path.abspath(missing[0]) if missing else text}; correct the numbers in {{}}, or the path')
+                        f'{os.path.abspath(missing[0])}; correct the numbers in {{}}, or the path')
     return found
 
 
