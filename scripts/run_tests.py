@@ -32,8 +32,9 @@ def parallel(arguments: list, cores: int) -> list:
                  for argument in arguments)
     if chosen or cores < 2:
         return []
-    # a file's tests run in one process, because many share what the first one trained
-    return ['-n', str(min(cores, MOST_WORKERS)), '--dist', 'loadfile']
+    # a file's tests run in one process, because many share what the first one trained; the order of the files stays, so
+    # that those of a few long tests are not the last
+    return ['-n', str(min(cores, MOST_WORKERS)), '--dist', 'loadfile', '--no-loadscope-reorder']
 
 
 def main(argv, console) -> int:

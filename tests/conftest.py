@@ -41,7 +41,25 @@ def pytest_configure(config):
     torch.set_num_threads(1)
 
 
+def left_out(items) -> set[str]:
+    """Of the tests with a mark `sample(n)`: all but n of the cases of each, evenly spread."""
+    cases = {}
+    for item in items:
+        if item.get_closest_marker('sample'):
+            cases.setdefault(item.nodeid.partition('[')[0], []).append(item)
+    found = set()
+    for alike in cases.values():
+        n, count = alike[0].get_closest_marker('sample').args[0], len(alike)
+        kept = {place * count // n for place in range(n)}
+        found |= {item.nodeid for place, item in enumerate(alike) if place not in kept}
+    return found
+
+
 def pytest_collection_modifyitems(config, items):
+    if not config.getoption('--run-slow') and not config.option.keyword and '::' not in ''.join(config.args):
+        some = left_out(items)      # with -k, or names of tests, all cases are wanted
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in some])
+        items[:] = [item for item in items if item.nodeid not in some]
     slow = pytest.mark.skip(reason='slow; add --run-slow')
     gpu = pytest.mark.skip(reason='PyTorch finds no CUDA GPU here')
     for item in items:

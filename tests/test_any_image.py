@@ -66,6 +66,7 @@ def results(tmp_path, name, run_name='run') -> list:
 
 # ---- types
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize(('dtype', 'channels', 'high', 'extension'), [
     ('uint16', 1, 1400, '.tif'), ('uint16', 3, 60000, '.png'), ('int16', 1, 3000, '.tif'), ('uint8', 4, 255, '.png'),
     ('uint16', 5, 4000, '.tif'), ('float32', 1, 1, '.npy'), ('int32', 2, 9000, '.npz'), ('float64', 3, 255, '.tif'),
@@ -416,6 +417,7 @@ MAKERS = {      # {name: (dtype, channels, highest value)}
     'float': ('float32', 1, 1.01), 'bands': ('uint16', 5, 99), 'nan': ('float32', 1, np.nan)}
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize('seed', range(12))
 def test_what_check_data_passes_can_be_trained_and_tested(tmp_path, check, train, translate, seed):  # noqa: F811
     """Random folders of all kinds: if it says that training can start, two steps and a test succeed."""

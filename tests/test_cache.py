@@ -267,6 +267,7 @@ def test_small_datasets_have_small_messages(many):
     assert loader.batches_per_message == 1
 
 
+@pytest.mark.sample(1)
 @unix
 @pytest.mark.parametrize('after', [1, 3, 9])
 def test_a_killed_worker_costs_no_sample_of_its_messages(many, large_messages, monkeypatch, after, capsys):
@@ -400,6 +401,7 @@ def test_a_hint_after_three_slow_reports():
 
 # ---- a whole run
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize('num_threads', [0, 2])
 def test_a_stopped_run_with_a_cache_ends_as_a_streamed_one(runs, num_threads):
     import states

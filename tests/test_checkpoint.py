@@ -534,6 +534,7 @@ def run(tmp_path, roots, monkeypatch):
     return start
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize('case', RUNS)
 def test_an_interruption_between_epochs_leaves_no_trace(case, run):
     folder = run(case, 'unbroken')
@@ -639,6 +640,7 @@ def restored(tmp_path, build_model):
     return load
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize('case', RUNS)
 def test_a_test_needs_no_option_of_the_training(case, run, restored):
     folder = run(case, 'trained')

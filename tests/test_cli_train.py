@@ -144,6 +144,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 # ---- a whole run
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize('model', ARGUMENTS)
 def test_run_and_its_files(model, home, tmp_path):
     done = program('train', *TINY_TRAINING, *ARGUMENTS[model], '--name', 'run', '--checkpoints_dir', tmp_path,
@@ -315,6 +316,7 @@ def test_continue_from_bare_weights(here, tmp_path):
     assert labels(folder) == ['1', '4', 'latest']
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(('words', 'parts'), [
     (['--netG', 'unet_64', '--crop_size', 64, '--load_size', 64], ['--netG unet_64', '--netG unet_32']),
     (['--ndf', 8], ['--ndf 8', '--ndf 4']),
@@ -535,6 +537,7 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 """
 
 
+@pytest.mark.sample(1)
 @unix
 @pytest.mark.parametrize('ignored', [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_usr1_before_the_training_saves_at_its_first_step(ignored, home, tmp_path):
@@ -559,7 +562,7 @@ def test_the_command_to_go_on_is_quoted(here, tmp_path):
 @pytest.mark.skipif(os.name == 'nt', reason='Windows has no such signals')
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(home, tmp_path, run_slow):
     """Stopped in the middle of an epoch, with two workers: saved, and in the end equal to the run left alone."""
-    words = train_words('pix2pix', '--checkpoints_dir', tmp_path, '--num_threads', 2, '--n_epochs', 15)
+    words = train_words('pix2pix', '--checkpoints_dir', tmp_path, '--num_threads', 2, '--n_epochs', 6)
     words += ['--print_freq', 1]
     whole = program('train', *words, '--name', 'whole', folder=home)
     assert whole.returncode == 0

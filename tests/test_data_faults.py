@@ -457,6 +457,7 @@ def kill_one(loader) -> int:
     return worker.pid
 
 
+@pytest.mark.sample(1)
 @unix
 @pytest.mark.parametrize('name', ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1'])
 def test_a_signal_to_the_process_group_while_workers_start(many, name, monkeypatch, capfd):

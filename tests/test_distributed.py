@@ -185,6 +185,7 @@ def two_processes(tmp_path_factory):
     return [torch.load(folder / f'2_{rank}.pth', weights_only=True) for rank in range(2)]
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize('case', CASES)
 def test_two_processes_equal_one_with_twice_the_batch(case, two_processes, tmp_path):
     """All weights, optimizers, pools, averages, losses and random numbers after 6 updates, two of them on one image."""
@@ -199,6 +200,7 @@ def test_the_comparison_finds_a_difference(two_processes, tmp_path):
     assert differences(trained('template', tmp_path), two_processes[0]['template'])
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize('case', sorted(CASES.keys() - EACH_BATCH_COUNTS))
 def test_accumulated_batches_equal_one_large_batch(case, tmp_path):
     several = trained(case, tmp_path, more=['--accumulate', 3])
@@ -206,6 +208,7 @@ def test_accumulated_batches_equal_one_large_batch(case, tmp_path):
     assert differences(one, several, ROUNDING.get(case, 1e-9)) == []
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize('case', sorted(EACH_BATCH_COUNTS))
 def test_accumulation_works_with_batch_norm(case, tmp_path):
     """Statistics differ, so there is nothing to compare with; but the result depends on all batches."""
@@ -231,6 +234,7 @@ def test_the_log_says_what_an_update_is(tmp_path):
 TWIN_CASES = {'cyclegan': ['--ema', 0.9, '--pool_size', 2], 'munit': ['--norm_D', 'spectral', '--lambda_cyc', 2]}
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize('more', [[], ['--batch_size', 2, '--lr_policy', 'plateau']], ids=['batch 1', 'batch 2'])
 @pytest.mark.parametrize('case', TWIN_CASES)
 def test_twins_equal_one_process(case, more, tmp_path):
@@ -271,6 +275,7 @@ def test_twins_refuse_options_that_would_not_be_exact(tmp_path):
         options_of('pix2pix', tmp_path, '--parallel', 'twin')
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize('case, more', [*((case, ()) for case in CASES),
                                         *((case, ('--parallel', 'twin')) for case in TWIN_CASES)])
 def test_a_preview_in_the_main_process_sends_nothing_to_the_others(case, more, tmp_path):
@@ -466,6 +471,7 @@ def children_of(process) -> list[int]:
     return [int(word) for word in found.stdout.split()]
 
 
+@pytest.mark.slow
 def test_sigterm_to_torchrun_loses_nothing(words, tmp_path):
     """All stop after the same step and the main process saves; the resumed run equals an unbroken one bit for bit."""
     process, _, err = torchrun(*words('whole', '--model', 'pix2pix'))

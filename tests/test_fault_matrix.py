@@ -83,6 +83,7 @@ DAMAGE = {
 
 # ---- checkpoints and disk
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(('damage', 'name'), [*((damage, 'net_G') for damage in DAMAGE), ('missing', 'net_D'),
                                               ('missing', 'state'), ('flipped', 'state'), ('flipped', 'training'),
                                               ('missing', 'training'), ('folder', 'state')])
@@ -113,6 +114,7 @@ def test_no_checkpoint_is_good(run, runs):
     assert sorted(folder.iterdir()) == before
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize('damage', DAMAGE)
 def test_a_test_refuses_a_damaged_checkpoint(damage, run, runs):
     folder = run
@@ -144,6 +146,7 @@ def test_resuming_without_a_checkpoint(runs):
     assert 'nothing left to train' in runs.begin('template', 'run', '--continue_train', 'auto').out
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(('kind', 'op'), [('EROFS', 'mkdir'), ('EDQUOT', 'trunc'), ('ENOSPC', 'write'),
                                           ('EIO', 'write'), ('EIO', 'fsync'), ('ENOSPC', 'rename')])
 def test_a_disk_that_fails_every_save(kind, op, run, runs):
@@ -327,6 +330,7 @@ def test_workers_killed_again_and_again(runs):
     assert runs.resume('run', '--n_epochs', 1).code == 0
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize('threads', [0, 2])
 def test_nothing_is_left_of_a_killed_run(threads, runs):
     done = runs.begin('pix2pix', 'run', *FREQUENT, '--num_threads', threads, signals_to_main={5: 'SIGKILL'})
@@ -407,6 +411,7 @@ def test_one_nan_is_survived(policy, runs):
     assert continued(done, 0, f'--on_nonfinite {policy}')
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize('policy', ['stop', 'skip', 'rollback'])
 @pytest.mark.parametrize('words', [['--lr', 1e18], ['--lambda_L1', 1e38]], ids=lambda words: words[0])
 def test_nothing_that_is_not_finite_is_saved(words, policy, runs):

@@ -257,6 +257,7 @@ def labelled_root(tmp_path):
     return tmp_path / 'labelled'
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize('model', ['pix2pixhd', 'spade'])
 def test_a_run_on_label_maps_is_tested_and_translated_alike(model, runs, labelled_root):
     """The networks see the 3 classes that were found; the translator gives the images of test.py."""

@@ -490,6 +490,7 @@ CYCLEGAN = ('real_A', 'fake_B', 'rec_A', 'real_B', 'fake_A', 'rec_B')
 WITH_IDENTITY = (*CYCLEGAN[:3], 'idt_B', *CYCLEGAN[3:], 'idt_A')
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize('width', [390, 800, 1200])
 @pytest.mark.parametrize('labels, rows', [
     (CYCLEGAN, [CYCLEGAN[:3], CYCLEGAN[3:]]), (WITH_IDENTITY, [WITH_IDENTITY[:4], WITH_IDENTITY[4:]]),

@@ -198,6 +198,7 @@ TRANSLATIONS = [(name, mode) for name in models.registry.names() for mode in dat
                 if (name, mode) in COMBINATIONS or name == 'test' and mode in ('single', 'aligned')]
 
 
+@pytest.mark.sample(34)
 @pytest.mark.parametrize('name, mode', TRANSLATIONS)
 @pytest.mark.parametrize('argv', [
     ['--norm', 'batch', '--dropout', *OTHERS], ['--norm', 'batch', '--no_dropout'],

@@ -116,6 +116,7 @@ def model_of(monkeypatch):
 VARIANTS = [pytest.param(name, marks=[pytest.mark.slow] * (name == 'default')) for name in GOLDEN]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize('name', VARIANTS)
 def test_updates_equal_the_original(name, model_of):
     variant = GOLDEN[name]

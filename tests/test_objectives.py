@@ -366,6 +366,7 @@ def test_rates_of_discriminators(built):
         assert rates == pytest.approx({'_G': 0.0001 * part, '_D': 0.0004 * part})
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize('more', [[], ['--accumulate', 2]])
 @pytest.mark.parametrize('name', LINES)
 def test_generators_are_trained_in_every_third_step(name, more, built):

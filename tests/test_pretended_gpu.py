@@ -86,6 +86,7 @@ def batch_of(model) -> dict:
     return {**one, 'parts': [one] * opt.accumulate} if opt.accumulate > 1 else one
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize('precision', ['fp32', 'tf32', 'bf16'])
 @pytest.mark.parametrize('case', CASES)
 def test_a_step_waits_for_nothing(case, precision, pretend):
@@ -99,6 +100,7 @@ def test_a_step_waits_for_nothing(case, precision, pretend):
     assert len(trainer_of(model).guard.arriving) == 4
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize('case', ['cyclegan', 'pix2pix', 'munit'])
 @pytest.mark.parametrize('wrong', [lambda loss: float(loss), lambda loss: bool(loss > 1), lambda loss: loss.tolist(),
                                    lambda loss: loss + torch.zeros(1)])

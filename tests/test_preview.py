@@ -59,6 +59,7 @@ def samples_of(opt, count: int) -> list:
     return samples
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize('name', MODELS)
 def test_a_preview_does_not_affect_training(name, training):
     opt, model, batch = training(name)

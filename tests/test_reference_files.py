@@ -99,6 +99,7 @@ def run(words, tmp_path):
     return start
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize('model', RUNS)
 def test_an_older_model_trains_resumes_and_translates(model, add, run, images, tmp_path):
     folder = run(model)
@@ -121,6 +122,7 @@ def test_an_older_model_trains_resumes_and_translates(model, add, run, images, t
     assert written == {f'{index}_{label}.png' for index in range(3) for label in RESULTS[model]}
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(('older', 'native', 'more'), [
     ('plain_pix', 'pix2pix', ['--dataset_mode', 'aligned']),
     ('plain_pix', 'pix2pix', ['--dataset_mode', 'aligned', '--norm', 'batch', '--gan_mode', 'lsgan']),
@@ -202,6 +204,7 @@ EXTENDED = {    # a dataset of the reference, and what tests of it use
 }
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize('name', EXTENDED)
 def test_a_file_extends_a_dataset_of_the_reference(name, add, roots, train_options):
     """It has the attributes of the reference, and gives the images of the native dataset."""
@@ -227,6 +230,7 @@ class MyExtendedDataset({kind}):
         assert len(older) == 4 and torch.equal(older[0]['B'], as_numbers(native[1]['B']))
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize('base', ['colorization', 'template'])
 def test_a_file_extends_a_model_of_the_reference(base, add, words, images, tmp_path):
     kind = f'{base.capitalize()}Model'
@@ -453,6 +457,7 @@ MISTAKES = {    # where, what: (file, its text, the line, a part of the message)
 }
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize('verbose', [[], ['--verbose']])
 @pytest.mark.parametrize('mistake', MISTAKES)
 def test_a_mistake_of_a_user_is_shown_with_its_file_and_line(mistake, verbose, add, words, tmp_path, capsys):

@@ -64,6 +64,7 @@ def cyclegan_by_hand(hand) -> str:
     return 'by_hand'
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize('model', ['pix2pix', *(pytest.param(model, marks=pytest.mark.slow)
                                                 for model in ('two_critics', 'cyclegan', 'cycle_gray'))])
 def test_a_loop_written_by_hand_and_a_page_written_by_hand(model, hand, start, clone):

@@ -42,6 +42,7 @@ def stopped_and_continued(runs, stops: dict, *words, model: str, more=()) -> dic
     return states.everything(runs.folder / 'run')
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize('model', tiny_runs.MODELS)
 def test_stopped_by_every_signal(model, runs, unbroken, run_slow):
     """Within and at the end of epochs. Compares weights, optimizers, pools, random numbers, counters, logs, pages."""
@@ -62,6 +63,7 @@ OBJECTIVE = ['--n_critic', 2, '--ema', 0.9, '--lr_D', 0.001, '--diffaug', 'color
              '--gan_mode', 'hinge', '--relativistic']
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize('more', [['--ema', 0.9], ['--lr_policy', 'plateau'], ['--batch_size', 3], OBJECTIVE,
                                   ['--lr_policy', 'step', '--lr_step_unit', 'iter', '--lr_decay_iters', 3]],
                          ids=lambda more: more[0])
@@ -105,10 +107,10 @@ def test_a_finished_run_that_goes_back_keeps_its_result(runs):
     assert states.differences(whole('3'), trained) != []
 
 
-def test_killed_while_going_back(runs, unbroken):
+def test_killed_while_going_back(runs, unbroken, run_slow):
     """At any storage operation: the run is either still on the old path, with all log lines, or on the new one."""
     kept = set()
-    for number in range(0, 36, 5):
+    for number in range(0, 36, 5) if run_slow else (15, 35):
         end = killed_after_going_back(runs, rules=[dict(thread='MainThread', after=number, action='kill')])
         kept.add(bool(end['labels'].pop('iter_10', None)))
         assert states.differences(unbroken('pix2pix', *EACH_EPOCH), end) == [], number

@@ -76,6 +76,7 @@ def run(trained, runs):
     return shutil.copytree(trained, runs.folder / 'run')
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize('name', ['net_G', 'state', 'training'])
 @pytest.mark.parametrize('write', WRITERS, ids=lambda write: write.__name__)
 def test_code_in_a_checkpoint_never_runs(write, name, run, runs, tmp_path):
@@ -103,6 +104,7 @@ def test_the_payloads_run_if_loaded_unsafely(write, call, tmp_path):
     assert marker.exists()
 
 
+@pytest.mark.sample(10)
 @pytest.mark.parametrize('name', ['..', '../../x', '/tmp/x', 'a/b', '.hidden', 'a\nb', 'x' * 101, '', 'a b', '~'])
 @pytest.mark.parametrize('option', ['--name', '--suffix', '--phase', '--epoch'])
 def test_names_stay_inside_their_folders(option, name, runs, tmp_path):

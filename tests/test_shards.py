@@ -119,6 +119,7 @@ def test_sub_folders_are_in_the_order_of_the_files(tmp_path):
             os.path.relpath(path, root / phase) for path in list_images(root / phase)]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize('model, workers', [('pix2pix', 0), ('cyclegan', 2)])
 def test_weights_and_results_are_those_of_the_files(model, workers, runs, home, tmp_path):
     """To the last bit, also with worker processes in a run of tars that was killed within an epoch and resumed."""

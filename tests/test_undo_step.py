@@ -38,6 +38,7 @@ def fail_at(monkeypatch, update: int):
     monkeypatch.setattr(Trainer, 'backward', failing)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize('name', MODELS)
 def test_a_step_is_undone(name, training, monkeypatch):
     """The state is that before it, and the next step gives what it would have given."""

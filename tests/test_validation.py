@@ -99,6 +99,7 @@ def check_what_was_seen(name: str, validator):
     assert not paired or (equal(pairs.reals, sets.reals) and not equal(pairs.fakes, pairs.reals))
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(('name', 'more'), [*((name, ('--ema', '0.9')) for name in MODELS), ('pix2pix', ()),
                                             ('munit', ())])
 def test_validation_leaves_no_trace(name, more, validated):
@@ -207,6 +208,7 @@ def test_mistakes_are_one_sentence(words, aligned_root, train_options):
     assert len(error.value.args) == 1 and words[0 if words[0] != '--val_metrics' else -2] in str(error.value)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize('words', [['--early_stop', 2], ['--best_metric', 'psnr'], ['--val_metrics', 'l1']])
 def test_without_validation_images_there_are_no_metrics(words, aligned_root, train_options, build_model):
     def create(*more):

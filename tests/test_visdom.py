@@ -253,6 +253,7 @@ def test_a_server_that_never_answers_gives_one_notice_and_blocks_nothing(start, 
     assert len(run.notices) == 1 and 'http://127.0.0.1' in run.notices[0]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize('password', ['', 'secret'])
 @pytest.mark.parametrize('body', [endless, dripping])
 def test_an_endless_answer_is_not_read_to_the_end(body, password, start, visdom, monkeypatch):
