@@ -74,9 +74,9 @@ def flops_of(work) -> int:
     return counter.get_total_flops()
 
 
-def matrix_rate(clock: Clock, size: int) -> float:
-    """FLOP/s of a bfloat16 matrix product, the best of ten: the roof of the roofline."""
-    a, b = torch.randn(2, size, size, device=clock.device).bfloat16()
+def matrix_rate(clock: Clock, size: int, dtype: torch.dtype) -> float:
+    """FLOP/s of a matrix product, the best of ten: the roof of the roofline."""
+    a, b = torch.randn(2, size, size, device=clock.device).to(dtype)
     torch.mm(a, b)
     return 2 * size**3 / min(clock.seconds(lambda: torch.mm(a, b)) for _ in range(10))
 

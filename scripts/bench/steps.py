@@ -20,10 +20,11 @@ from bench import measure
 from bench.plain import FORMULATIONS, plain_network
 from data import create_dataset
 from models import create_model, create_trainer
+from models.translation.winograd import use_winograd
 from options import TrainOptions
 from util.cli import Parser
 from util.files import atomic_write
-from util.machine.runtime import choose_device, choose_precision, keep_freed_memory, start_runtime
+from util.machine.runtime import choose_device, choose_precision, gain_of_bf16, keep_freed_memory, start_runtime
 
 SIDES = {'gpu': 256, 'cpu': 128}        # image size
 SIDES_OF = {('pix2pix', 'cpu'): 256, ('colorization', 'cpu'): 256}
@@ -60,7 +61,18 @@ class Bench:
         self.rows = []
         self.left_out = []
         self.keeps_memory = True        # as start_runtime sets it
-        self.roof = measure.matrix_rate(self.clock, 8192 if self.kind == 'gpu' else 1024)       # FLOP/s
+        self.roofs = {precision: self.roof(precision) for precision in self.precisions()}     # FLOP/s
+
+    def precisions(self) -> tuple[str, ...]:
+        """Those that are worth measuring on this device."""
+        if self.kind == 'gpu':
+            return 'fp32', 'tf32', 'bf16'
+        return ('fp32', 'bf16') if gain_of_bf16() > 0.5 else ('fp32',)
+
+    def roof(self, precision: str) -> float:
+        choose_precision(precision, self.device)
+        dtype = torch.bfloat16 if precision == 'bf16' else torch.float32
+        return measure.matrix_rate(self.clock, 8192 if self.kind == 'gpu' else 1024, dtype)
 
     def runtime(self, precision: str):
         gpu_ids, threads = ('-1', 1) if self.kind == 'cpu' else ('0', 0)
@@ -79,8 +91,9 @@ class Bench:
         plain = next(iter(times))
         for name, taken in times.items():
             row = dict(case, variant=name, **measure.summary(taken, times[plain]), peak_gib=(memory or {}).get(name))
+            roof = self.roofs.get(name.split()[-1])
             row.update(images_per_s=images / row['seconds'],
-                       roofline=flops / row['seconds'] / self.roof if flops else None)
+                       roofline=flops / row['seconds'] / roof if flops and roof else None)
             self.rows.append(row)
             print(f'  {name:28} {1e3 * row["seconds"]:9.1f} ms  {row["speedup"]:5.2f} x  '
                   f'[{row["speedup_lowest"]:.2f} .. {row["speedup_highest"]:.2f}]', flush=True)
@@ -133,6 +146,11 @@ class Bench:
         works = {f'plain {base}': self.prepared(base, torch.no_grad()(lambda: net(image)), True)}
         for precision, model in models.items():
             works[f'translate {precision}'] = self.prepared(precision, lambda model=model: model.translate(batch))
+        if self.kind == 'cpu':
+            fast = create_model(opt, self.runtime('fp32'))
+            fast.netG.load_state_dict(models['fp32'].netG.state_dict())
+            use_winograd(fast.netG)
+            works['translate --winograd fp32'] = self.prepared('fp32', lambda: fast.translate(batch))
         for work in works.values():
             work()
         flops = measure.flops_of(torch.no_grad()(lambda: net(image)))
@@ -154,7 +172,7 @@ class Bench:
 
 def run(bench: Bench, models, everything: bool):
     gpu = bench.kind == 'gpu'
-    precisions = ('tf32', 'bf16') if gpu else ('fp32', 'bf16')
+    precisions = ('tf32', 'bf16') if gpu else bench.precisions()
     engines = ('eager', 'graph') if gpu else ('eager',)
     variants = [(precision, engine) for engine, precision in itertools.product(engines, precisions)]
     if gpu:
@@ -173,7 +191,7 @@ def run(bench: Bench, models, everything: bool):
 def machine(bench: Bench) -> dict:
     name = bench.clock.backend.get_device_name(bench.device) if bench.kind == 'gpu' else processor()
     return dict(device=name, torch=torch.__version__, python=platform.python_version(), rounds=bench.rounds,
-                bf16_matmul_tflops=bench.roof / 1e12, left_out=bench.left_out,
+                matmul_tflops={name: roof / 1e12 for name, roof in bench.roofs.items()}, left_out=bench.left_out,
                 load_average=os.getloadavg()[0] if hasattr(os, 'getloadavg') else None)
 
 
@@ -188,8 +206,8 @@ def as_markdown(facts: dict, rows: list[dict]) -> str:
     lines = [f'# Measured on {facts["device"]}', '',
              f'PyTorch {facts["torch"]}, medians of {facts["rounds"]} alternating rounds. "plain" is the same step in '
              f'the plain implementation (scripts/bench/plain.py). The speed-up compares times of the same round; the '
-             f'lowest and highest are in brackets. "of the roof": FLOP/s as a share of a bf16 matrix product, '
-             f'{facts["bf16_matmul_tflops"]:.3f} TFLOP/s.',
+             f'lowest and highest are in brackets. "of the roof": FLOP/s as a share of a matrix product in the same '
+             f'precision ({", ".join(f"{name} {rate:.3f}" for name, rate in facts["matmul_tflops"].items())} TFLOP/s).',
              '', '| what | variant | ms | images/s | speed-up | peak GiB | of the roof |',
              '|---|---|---|---|---|---|---|']
     for row in rows:
