@@ -455,7 +455,7 @@ def test_the_benchmark_alternates_and_compares_rounds():
 def test_the_benchmark_counts_flops():
     a = torch.randn(8, 16)
     assert measure.flops_of(lambda: a @ a.T) == 2 * 8 * 16 * 8
-    assert measure.matrix_rate(measure.Clock(CPU), 64) > 0
+    assert measure.matrix_rate(measure.Clock(CPU), 64, torch.float32) > 0
 
 
 def test_the_plain_loader_gives_images_of_the_right_kind(tmp_path):
