@@ -36,6 +36,8 @@ def create_loader(dataset, opt, size: int | None = None, device=None, group=None
     """
     import torch
 
+    from util.machine.memory import pins_memory
+
     from .checking.background import BackgroundCheck
     from .loading.cache import create_cache
     from .loading.cached_loader import CachedLoader
@@ -53,7 +55,7 @@ def create_loader(dataset, opt, size: int | None = None, device=None, group=None
         BackgroundCheck(local, opt.max_pixels, dataset.bad_images).start()
     loader_class = CachedLoader if dataset.cache else Loader
     return loader_class(dataset, sampler, worker_count(opt.num_threads), opt.data_timeout,
-                        pin_memory=device.type != 'cpu')
+                        pin_memory=pins_memory(device))
 
 
 def held_out(opt, training):

@@ -111,7 +111,7 @@ class BaseOptions:
         group = parser.add_argument_group('run')
         group.add_argument('--dataroot', type=place, metavar='DIR', help='folder of the images, or tars of them such as shards/{000..099}.tar (required)')
         group.add_argument('--name', type=run_name, default='experiment_name', help='name of the run: a sub-folder of --checkpoints_dir')
-        group.add_argument('--gpu_ids', type=device_list, default='0', help='number of the GPU, -1 for the CPU; default: GPU 0 if there is one')
+        group.add_argument('--gpu_ids', type=device_list, default='0', help='number of the GPU, -1 for the CPU, or mps or xpu; default: GPU 0 if there is one')
         group.add_argument('--checkpoints_dir', type=place, metavar='DIR', default='./checkpoints', help='folder of all runs')
         group.add_argument('--cpu_threads', type=whole(0, 1024), default=0, help='CPU threads for computing; 0: one for each core')
         group.add_argument('--precision', default='auto', choices=('auto', 'fp32', 'tf32', 'bf16'), metavar='HOW', help='compute precision: fp32, tf32, bf16 (half the time, see docs/performance.md); auto: tf32 on GPUs that support it, else fp32')
@@ -271,7 +271,8 @@ class BaseOptions:
                 print(f'error: {message}', file=sys.stderr)
             sys.exit(error.exit_code)
         say(save_options(options, self.defaults))
-        gpu_ids = [int(number) for number in options.gpu_ids.split(',') if int(number) >= 0]
+        gpu_ids = [options.gpu_ids] if options.gpu_ids[0].isalpha() else [
+            int(number) for number in options.gpu_ids.split(',') if int(number) >= 0]
         limits = {'num_test': NUM_TEST} if options.as_dict().get('num_test') == float('inf') else {}
         return options.replace(gpu_ids=gpu_ids, **limits).writable()
 

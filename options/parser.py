@@ -334,12 +334,15 @@ def place(text: str) -> str:
 
 
 def device_list(text: str) -> str:
-    """`-1` for the CPU, or numbers of GPUs, separated by commas; also `cpu`, `cuda` and `cuda:1`."""
+    """`-1` for the CPU, or numbers of GPUs, separated by commas; also `cpu`, `cuda`, `cuda:1`, and `mps` or `xpu`."""
+    if re.fullmatch(r'mps|xpu(:\d+)?', text):
+        return text
     if device := re.fullmatch(r'(?:cuda)(?::(\d+))?', text):
         text = device[1] or '0'
     text = '-1' if text == 'cpu' else text
     if not re.fullmatch(r'\s*-?\d+(\s*,\s*-?\d+)*\s*', text):
-        raise argparse.ArgumentTypeError('needs -1 for the CPU or the number of a GPU, such as 0 (or cpu, cuda:0)')
+        raise argparse.ArgumentTypeError('needs -1 for the CPU, the number of a GPU, such as 0, or cpu, cuda:0, mps or '
+                                         'xpu')
     numbers = [int(word) for word in text.split(',')]
     twice = next((number for number in numbers if number >= 0 and numbers.count(number) > 1), None)
     if twice is not None:

@@ -95,7 +95,7 @@ def create_cache(kind: str, n_bytes: int, any_device: bool, device: torch.device
 
 def free_memory(device: torch.device) -> int:
     """Free bytes of a GPU, or this process's share of what main memory and the limits of the container leave."""
-    if device.type != 'cpu':
+    if device.type not in ('cpu', 'mps'):       # Apple's GPUs have the memory of the machine
         return torch.get_device_module(device).mem_get_info(device)[0]
     return min([free_main_memory(), *free_in_control_groups()]) // local_world_size()
 

@@ -5,6 +5,7 @@ from collections import deque
 import torch
 
 from util.errors import NonFiniteError
+from util.machine.memory import pins_memory
 
 STEPS_BEHIND = 8        # steps whose answer may still be on its way from a GPU
 
@@ -22,9 +23,8 @@ class BadStep(NonFiniteError):
 class FiniteGuard:
     """Checks the loss and gradients of every update.
 
-    On the CPU a bad update raises `BadStep` before it is made. On a GPU the host does not wait for the answer: the
-    flag goes with the update (`found_inf` of the fused Adam, which then changes nothing) and is read once it has
-    arrived, a few steps later.
+    On the CPU a bad update raises `BadStep` before it is made. On a GPU the host does not wait: the flag goes with the
+    update (`found_inf` of the fused Adam, which then changes nothing) and is read once it has arrived, steps later.
     """
 
     def __init__(self, wait_for_all: bool = False):
@@ -55,7 +55,7 @@ class FiniteGuard:
         gradients = [parameter.grad for group in optimizer.param_groups for parameter in group['params']
                      if parameter.grad is not None]
         bad = ~torch.isfinite(torch.stack([loss.detach(), *summaries(gradients)])).all()
-        if bad.device.type != 'cpu' and not at_once:
+        if pins_memory(bad.device) and not at_once:
             self.flags.append(bad)
             optimizer.found_inf = bad.float()
         elif bad:

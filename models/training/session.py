@@ -282,7 +282,7 @@ def dry_run(trainer, batches, images_to_go: int, disk_space: int) -> list[str]:
         start = time.monotonic()
         trainer.step(batch)
         if device.type != 'cpu':
-            torch.get_device_module(device).synchronize(device)
+            torch.accelerator.synchronize(device)
         seconds = time.monotonic() - start
     images = len(batch['A_paths']) * trainer.group.size       # of all processes that share an update
     rate = images / seconds

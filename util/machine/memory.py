@@ -14,6 +14,8 @@ CURES = 'a smaller --batch_size, --crop_size or --ngf, --precision bf16, or, for
 
 def peak_memory(device: torch.device) -> int:
     """Peak memory in bytes so far: of the tensors on a GPU, or of the whole process on a CPU."""
+    if device.type == 'mps':        # has no peak
+        return torch.mps.driver_allocated_memory()
     if device.type != 'cpu':
         return torch.get_device_module(device).max_memory_allocated(device)
     try:
@@ -33,6 +35,11 @@ def free_memory(device: torch.device) -> int:
             return 1024 * int(re.search(r'MemAvailable:\s*(\d+)', file.read())[1])
     except (AttributeError, OSError, RuntimeError, TypeError):
         return 4 * 2**30
+
+
+def pins_memory(device: torch.device) -> bool:
+    """Can memory be pinned, so that nothing waits for a copy to or from the device? PyTorch cannot for Apple's GPUs."""
+    return device.type not in ('cpu', 'mps')
 
 
 def out_of_memory(error: BaseException) -> bool:

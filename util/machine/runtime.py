@@ -87,7 +87,7 @@ def choose_precision(wanted: str, device: torch.device) -> str:
     if wanted == 'auto':
         precision = 'tf32' if has_tensor_cores else 'fp32'
     elif (wanted == 'tf32' and not has_tensor_cores) or (wanted == 'bf16' and on_gpu and not has_tensor_cores):
-        warn(f'--precision {wanted} is not supported by {"this GPU" if on_gpu else "a CPU"}; using fp32')
+        warn(f'--precision {wanted} is not supported by {"this GPU" if on_gpu else device.type}; using fp32')
         precision = 'fp32'
     else:
         precision = wanted
@@ -114,6 +114,10 @@ def gain_of_bf16(seconds: float = 0.5) -> float:
 
 def choose_device(gpu_ids: str, gpu_wanted: bool, argv: list | None = None) -> tuple[torch.device, str]:
     """The device of this process and its description for the log; a `UserError` if a GPU in `gpu_ids` is missing."""
+    if gpu_ids[:1].isalpha():
+        if launch.world_size() > 1:
+            raise UserError(f'--gpu_ids {gpu_ids}: several processes need CUDA GPUs, or --gpu_ids -1 for the CPU')
+        return named_device(gpu_ids)[0], f'{gpu_ids} (PyTorch {torch.__version__})'
     wanted = [int(index) for index in gpu_ids.split(',') if int(index) >= 0]
     if not wanted:
         return torch.device('cpu'), 'cpu (--gpu_ids -1)'
@@ -179,7 +183,7 @@ def default_threads(device: torch.device) -> int:
     The current load is not considered, because the number of threads changes rounding: two runs with the same --seed
     would differ.
     """
-    if device.type == 'cuda' or 'OMP_NUM_THREADS' in os.environ:
+    if device.type != 'cpu' or 'OMP_NUM_THREADS' in os.environ:
         return 0
     return max(1, usable_cores() // launch.local_world_size())
 

@@ -28,7 +28,8 @@ def rng_state() -> dict:
     import torch
     name, keys, *rest = numpy.random.get_state()
     return dict(python=random.getstate(), numpy=(name, torch.from_numpy(keys.astype('int64')), *rest),
-                torch=torch.get_rng_state(), cuda=torch.cuda.get_rng_state_all())
+                torch=torch.get_rng_state(), cuda=torch.cuda.get_rng_state_all(),
+                other=other_gpu() and other_gpu().get_rng_state())
 
 
 def restore_rng_state(state: dict):
@@ -41,6 +42,15 @@ def restore_rng_state(state: dict):
     torch.set_rng_state(state['torch'])
     for device, rng in zip(range(torch.cuda.device_count()), state['cuda'], strict=False):
         torch.cuda.set_rng_state(rng, device)
+    if state.get('other') is not None and other_gpu():
+        other_gpu().set_rng_state(state['other'])
+
+
+def other_gpu():
+    """PyTorch's module for a GPU here that is not CUDA's: `torch.mps` or `torch.xpu`; None without one."""
+    import torch
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return None if found is None or found.type == 'cuda' else torch.get_device_module(found)
 
 
 def random_state(device) -> tuple:
