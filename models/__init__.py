@@ -39,11 +39,15 @@ def create_trainer(opt, model):
 
     from models import experimental, starting
     from models.nets.recompute import recompute
+    from models.nets.winograd import use_winograd
     from models.training.accumulate import Accumulated
     from models.training.engine import create_engine
     from models.training.schedule import Schedule
     from models.training.trainer import Trainer
     start_lines = starting.start(model, opt)
+    if opt.winograd:
+        for net in model.nets.values():
+            use_winograd(net)
     if opt.grad_checkpoint:
         for net in model.nets.values():
             recompute(net)

@@ -17,7 +17,7 @@ NET_D = ('basic', 'n_layers', 'pixel', 'patch16', 'patch70', 'patch286')
 # Networks of one's own: files models/nets/<name>.py besides ours, for --netG and --netD (docs/extending.md)
 own_nets = Registry('models.nets', kind='', option='netG',
                     ours=('classes', 'convolutions', 'discriminators', 'factory', 'generators', 'layers', 'norms',
-                          'recompute', 'vgg'))
+                          'recompute', 'vgg', 'winograd'))
 NET_G_HELP = ('resnet_9blocks, resnet_6blocks or any resnet_<n>blocks up to 999; unet_256, unet_128 or any '
               'unet_<power of 2>; encdec_256, encdec_128, ...: the same without skip connections')
 

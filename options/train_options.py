@@ -102,6 +102,7 @@ class TrainOptions(BaseOptions):
         group.add_argument('--fast_resize', action='store_true', help='resize several times faster; 1 of 200 pixels differs by a level or two (docs/data_path.md)')
         group.add_argument('--grad_checkpoint', action='store_true', help='less memory for more time: generators recompute activations in backward')
         group.add_argument('--accumulate', type=whole(1), default=1, help='accumulate gradients over K batches: like K times the --batch_size, with the memory of one batch')
+        group.add_argument('--winograd', action='store_true', help='compute 3x3 convolutions by Winograd\'s method: faster for large images in float32 on a CPU, with other rounding errors')
         group.add_argument('--fused_norms', action='store_true', help='experimental: instance norm, activation and padding as one Triton kernel (CUDA only, not measured yet)')
         group.add_argument('--parallel', default='data', choices=('data', 'twin'), metavar='HOW', help='several processes (torchrun): data: each has a part of the batch; twin (experimental): 2 GPUs, one trains the networks *_A, the other *_B')
         group.add_argument('--comm_timeout', type=number(above=0, below=1e6), default=300.0, help='several processes (torchrun): seconds to wait for another process before aborting')

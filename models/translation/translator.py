@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from models.nets.factory import fix_spectral_norms, mixes_batch
+from models.nets.winograd import use_winograd
 from util.errors import UserError
 from util.machine.memory import memory_explained
 from util.machine.seeding import derive_seed
@@ -15,7 +16,6 @@ from . import kinds, pixels
 from .copies import with_noise
 from .sources import Source
 from .tiles import Tiling
-from .winograd import use_winograd
 
 CURES = 'tiles (--tile auto, or tile=512 in Python)'
 
@@ -151,7 +151,7 @@ class Translator:
         translation.requires_grad_(False).train(not self.evaluate)
         fix_spectral_norms(translation)
         if self.fast:
-            use_winograd(translation)
+            use_winograd(translation, frozen=True)
         if not self.evaluate:
             for module in translation.modules():
                 if isinstance(module, torch.nn.BatchNorm2d):
@@ -173,12 +173,12 @@ class Translator:
     def winograd(self) -> 'Translator':
         """Compute 3x3 convolutions by Winograd's method: faster in float32 on a CPU, and equal to about 1e-5.
 
-        See `winograd.py`. Networks of other convolutions, such as U-Nets, stay as they are.
+        See `models/nets/winograd.py`. Networks of other convolutions, such as U-Nets, stay as they are.
         """
         with self.lock:
             self.fast = True
             for translation, _ in self.loaded.values():
-                use_winograd(translation)
+                use_winograd(translation, frozen=True)
                 self.moved(translation)
         return self
 

@@ -20,7 +20,7 @@ from bench import measure
 from bench.plain import FORMULATIONS, plain_network
 from data import create_dataset
 from models import create_model, create_trainer
-from models.translation.winograd import use_winograd
+from models.nets.winograd import use_winograd
 from options import TrainOptions
 from util.cli import Parser
 from util.files import atomic_write
@@ -112,6 +112,10 @@ class Bench:
                 plain = FORMULATIONS[model](trainer.model)
                 works[f'plain {base}'] = self.prepared(base, lambda plain=plain: plain.step(A, B), True)
             works[f'{engine} {precision}'] = self.prepared(precision, lambda step=trainer.step: step(inputs))
+        if self.kind == 'cpu':
+            opt = options_of(model, side, batch, self.root, '--winograd')
+            trainer = create_trainer(opt, create_model(opt, self.runtime('fp32')))
+            works['eager --winograd fp32'] = self.prepared('fp32', lambda step=trainer.step: step(inputs))
         memory = {name: self.clock.peak_of(work) for name, work in works.items()}
         if self.kind == 'gpu':      # warm up: cuDNN chooses algorithms, graphs are captured
             for work in works.values():
@@ -149,7 +153,7 @@ class Bench:
         if self.kind == 'cpu':
             fast = create_model(opt, self.runtime('fp32'))
             fast.netG.load_state_dict(models['fp32'].netG.state_dict())
-            use_winograd(fast.netG)
+            use_winograd(fast.netG, frozen=True)
             works['translate --winograd fp32'] = self.prepared('fp32', lambda: fast.translate(batch))
         for work in works.values():
             work()
