@@ -229,6 +229,15 @@ def test_the_log_says_what_an_update_is(tmp_path):
     assert 'batch norm' in norms
 
 
+@pytest.mark.parametrize('update_size, idle', [(1, True), (2, False), (3, False)])
+def test_the_log_says_if_processes_get_no_images(update_size, idle, tmp_path):
+    """A machine has joined a job whose updates keep their size."""
+    group = Group()
+    group.size = 2
+    lines = update_lines(trainer_of(options_of('cyclegan', tmp_path).replace(update_size=update_size), group), True)
+    assert any('1 of 2 processes' in line for line in lines) == idle
+
+
 # ---- twins
 
 TWIN_CASES = {'cyclegan': ['--ema', 0.9, '--pool_size', 2], 'munit': ['--norm_D', 'spectral', '--lambda_cyc', 2]}

@@ -99,6 +99,10 @@ def update_lines(trainer, keeps_size: bool = False) -> list[str]:
                      + (f'; an update keeps its {trainer.update_size} images' if keeps_size else ''))
     if not model.owns_full_state:
         lines.append('one process trains the networks *_A, the other one *_B (--parallel twin)')
+    idle = size - -(-trainer.update_size // trainer.batch_size)
+    if idle > 0:        # a machine has joined a job whose updates are small
+        lines.append(f'{idle} of {size} processes get no images in an update and only wait; start the job with '
+                     f'--accumulate {size} to give each process its own')
     if trainer.update_size == trainer.batch_size:
         return lines
     factors, scopes = [], []
