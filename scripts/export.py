@@ -60,13 +60,13 @@ def main(argv, console):
     if opt.with_pre_post and opt.format == 'safetensors':
         raise UserError('--with_pre_post is for graphs, not for --format safetensors; drop it')
     check_place(folder, opt.overwrite)
+    from models.translation.place import find_networks, place_of
+    place = find_networks(place_of(opt.name, opt.checkpoints_dir), opt.epoch).path
 
     from models import load_translator
     from models.exporting import card
     from models.exporting import folder as exporting
-    from models.translation.sources import place_of
-    translator = load_translator(place_of(opt.name, opt.checkpoints_dir), opt.epoch, averages=not opt.no_ema,
-                                 evaluate=opt.eval)
+    translator = load_translator(place, opt.epoch, averages=not opt.no_ema, evaluate=opt.eval)
     scores = card.mean_scores(opt.results_dir / opt.name / f'test_{opt.epoch}')
     new = first_free(folder)        # complete before it replaces an export
     try:

@@ -77,15 +77,25 @@ def words_of_test(argv) -> list[str]:
     return [opt.name, *opt.input, *rest]
 
 
-def load(opt):
-    """The translator on its device."""
-    from models import load_translator
-    from models.translation.sources import place_of
-    from util.machine.runtime import keep_freed_memory, named_device, start_runtime
+def check(opt):
+    """The place of the networks, and the images with the names of their results; mistakes are found without torch."""
+    from translation.inputs import find_images
+
+    from models.translation.place import find_networks, place_of
     if opt.device and opt.gpu_ids is not None:
         raise UserError('--device and --gpu_ids both choose the device; drop one of them')
-    translator = load_translator(place_of(opt.name, opt.checkpoints_dir), opt.epoch, opt.direction,
-                                 averages=not opt.no_ema, evaluate=opt.eval)
+    place = find_networks(place_of(opt.name, opt.checkpoints_dir), opt.epoch).path
+    missing = [path for path in opt.style_image if not Path(path).is_file()]
+    if missing:
+        raise UserError(f'there is no file {Path(missing[0]).absolute()}; correct --style_image')
+    return place, find_images(opt.inputs, opt.output)
+
+
+def load(opt, place: Path):
+    """The translator on its device."""
+    from models import load_translator
+    from util.machine.runtime import keep_freed_memory, named_device, start_runtime
+    translator = load_translator(place, opt.epoch, opt.direction, averages=not opt.no_ema, evaluate=opt.eval)
     device, gpu_ids = named_device(opt.device)
     gpu_ids = opt.gpu_ids or gpu_ids
     runtime = start_runtime(gpu_ids or '0', opt.cpu_threads, 0, bool(gpu_ids), opt.precision)
@@ -136,12 +146,14 @@ def main(argv, console):
     opt = parse(argv)
     stop_as_by_ctrl_c()
     start = time.perf_counter()
-    from translation.inputs import find_jobs
+    place, images = check(opt)
+    from translation.inputs import jobs_of, make_output_folder
     from translation.work import Work
-    translator = load(opt)
+    translator = load(opt, place)
     files = files_of(opt, translator)
     styles = styles_of(opt, translator, files)
-    jobs = find_jobs(opt.inputs, opt.output, (lambda path: '.gif') if opt.interpolate == 'gif' else files.extension)
+    jobs = jobs_of(images, opt.output, (lambda path: '.gif') if opt.interpolate == 'gif' else files.extension)
+    make_output_folder(opt.output)
 
     def translate(images, names):
         results = [translator.many(images, names, style, opt.tile) for style in styles]

@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ('data', 'models', 'options', 'util')
 TOOLS = ('scripts', 'datasets')
 WITHOUT_TORCH = ('options', 'options.parser', 'options.rules', 'options.restore', 'models', 'models.catalog',
-                 'models.metrics', 'data', 'util.cli', 'util.registry', 'util.files', 'util.checkpoint.layout', 'train',
-                 'test')
+                 'models.metrics', 'models.translation.place', 'data', 'util.cli', 'util.registry', 'util.files',
+                 'util.checkpoint.layout', 'train', 'test')
 LONGEST_FUNCTION = 60
 
 

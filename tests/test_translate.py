@@ -131,6 +131,17 @@ def test_mistakes_get_a_sentence_and_change_nothing(words, place, capsys, monkey
     assert files(place) == before
 
 
+@pytest.mark.parametrize('words', [
+    ['nothing', 'photos', '--output', 'out'], ['photos', 'photos', '--output', 'out'],
+    ['shoes', 'nowhere', '--output', 'out'], ['shoes', 'photos', '--output', 'photos/out'],
+    ['shoes', 'photos/0.png', 'photos/more/0.png', '--output', 'out'],
+    ['shoes', 'photos', '--output', 'out', '--epoch', '3'],
+    ['shoes', 'photos', '--output', 'out', '--style_image', 'nowhere.png']])
+def test_mistakes_that_need_no_network_are_found_before_it_is_loaded(words, place, monkeypatch):
+    monkeypatch.setattr(translate, 'load', lambda *_: pytest.fail('the network was loaded'))
+    assert call(*words) == 2
+
+
 def test_tiles_and_batches_change_nothing(place):
     assert call('shoes', 'photos', '--output', 'whole') == 0
     for words in (['--tile', 64], ['--tile', 'auto'], ['--batch_size', 2]):

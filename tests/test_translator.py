@@ -289,3 +289,41 @@ def test_models_is_imported_without_torch():
     done = subprocess.run([sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True,
                           timeout=60)
     assert done.stdout.startswith('False') and done.stderr == ''
+
+
+# ---- what is no generator
+
+def test_what_is_there_instead_of_a_generator_is_named(home, tmp_path):
+    """Each mistake is answered without torch, by what was found and a way out that exists."""
+    run_of_pairs = run_folder(home, 'pix2pix')
+    torch.save({'a': torch.zeros(1)}, tmp_path / 'vgg.pth')
+    torch.save([1, 2], tmp_path / 'list.pth')
+    (tmp_path / 'text.pth').write_text('text')
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'begun').mkdir()
+    (tmp_path / 'begun' / 'loss_log.txt').touch()
+    (tmp_path / 'judges').mkdir()
+    (tmp_path / 'judges' / 'latest_net_D.pth').write_bytes((run_of_pairs / 'latest_net_D.pth').read_bytes())
+    for place, found, cure in [
+            (run_of_pairs / 'latest_net_D.pth', 'network D', str(run_of_pairs / 'latest_net_G.pth')),
+            (run_of_pairs / 'latest_state.pth', 'state', str(run_of_pairs)),
+            (run_of_pairs / 'loss_log.txt', 'not a .pth', '.pth file'),
+            (home / 'checkpoints', 'folder of runs', 'pix2pix'),
+            (home / 'photos', 'not a run', 'run folder'), (tmp_path / 'begun', 'no checkpoint yet', 'train'),
+            (tmp_path / 'judges', 'only D', 'latest_net_G'), (tmp_path / 'nothing', 'no folder or file', 'run folder'),
+            (tmp_path / 'vgg.pth', 'such as a', 'run folder'), (tmp_path / 'list.pth', 'dict of tensors', '.pth'),
+            (tmp_path / 'text.pth', 'torch.save', 'checkpoint')]:
+        with pytest.raises(UserError) as refused:
+            load_translator(place)
+        assert len(refused.value.args) == 1
+        assert found in str(refused.value) and cure in str(refused.value)
+
+
+def test_a_generator_may_have_any_file_name(home, tmp_path):
+    source = run_folder(home, 'cyclegan') / 'latest_net_G_A.pth'
+    (tmp_path / 'monet.pth').write_bytes(source.read_bytes())
+    native = load_translator(run_folder(home, 'cyclegan'), averages=False)
+    assert np.array_equal(load_translator(tmp_path / 'monet.pth')(photo(home)), native(photo(home)))
+    (tmp_path / 'styles.pth').write_bytes((run_folder(home, 'munit') / 'latest_net_G_A.pth').read_bytes())
+    with pytest.raises(UserError, match='latest_net_G_A'):
+        load_translator(tmp_path / 'styles.pth')

@@ -31,7 +31,7 @@ class Graph:
         for kind, build in BUILDERS.items():
             if isinstance(module, kind):
                 return build(self, module, x, **settings)
-        raise UserError(f'{type(module).__name__} layers cannot be computed in tiles; translate without --tile')
+        raise UserError(f'{type(module).__name__} layers cannot be computed in tiles; translate without tiles')
 
     def sequence(self, layers, x: Map) -> Map:
         padding = []

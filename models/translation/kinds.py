@@ -180,7 +180,8 @@ def options_of(kind: str, options: dict) -> dict:
     own = catalog.options_of_net(options['netG']) if 'netG' in OPTIONS[kind] else {}
     missing = [name for name in own if name not in options]
     if missing:
-        raise UserError(f'--netG {options["netG"]} has the option {missing[0]}; give its value')
+        raise UserError(f'the network {options["netG"]} has the option {missing[0]}, which the files do not say; use '
+                        f'the run folder, or give {missing[0]}=... in Python')
     return {name: options[name] for name in (*OPTIONS[kind], *own)}
 
 

@@ -6,11 +6,12 @@ import torch
 
 from models import catalog
 from models.nets.factory import describe_autoencoder, describe_generator
-from util.checkpoint import exported, layout, store, transaction
+from util.checkpoint import exported, layout, store
 from util.checkpoint.exported import CONFIG, WEIGHTS
 from util.errors import UserError
 
 from . import kinds
+from .place import GIVE, find_networks
 
 DEFAULTS = {'input_nc': 3, 'output_nc': 3, 'ngf': 64, 'netG': 'resnet_9blocks', 'norm': 'instance',
             'no_dropout': False, 'antialias': False, 'upsample': 'transposed', 'spectral_norm_G': False, 'style_dim': 8,
@@ -67,25 +68,22 @@ class RunFolder(Source):
 
     def __init__(self, place: Path, declarations, label: str, averages: bool, given: dict):
         self.place = place
-        folder = place if place.is_dir() else place.parent
-        transaction.complete_sets(folder)
-        self.folder = folder
+        networks = find_networks(place, label)
+        self.folder = networks.folder
+        self.file = networks.file
+        self.label = networks.label
+        self.found = networks.generators
         self.averages, self.given = averages, given
-        self.label = label if place.is_dir() else layout.label_of(place)
-        found = layout.labels(folder).get(self.label, [])
-        self.found = found if place.is_dir() else [place.stem.partition('_net_')[2]]
-        if not any(name.partition('_')[0] == 'G' for name in self.found):
-            raise UserError(f'no generator of checkpoint {label} in {place.absolute()}: '
-                            f'{layout.describe_checkpoints(folder)}')
-        state = store.load_state(folder, self.label)
+        state = store.load_state(self.folder, self.label)
         self.training = state['options'] if state else {}
         if self.training and given:
-            raise UserError(f'{folder.absolute()} has the options of its training; drop {", ".join(sorted(given))}')
+            raise UserError(f'{networks.path.absolute()} has the options of its training; drop '
+                            f'{", ".join(sorted(given))}')
         facts = declarations(self.training['model']) if self.training else {}
         self.kind = facts.get('translation', '')
         if self.kind and self.kind not in kinds.BUILDERS:
-            raise UserError(f'{folder.absolute()} was trained with --model {self.training["model"]}, whose results '
-                            f'depend on a code as well; use test.py')
+            raise UserError(f'{networks.path.absolute()} was trained with --model {self.training["model"]}, whose '
+                            f'results depend on a code as well; use test.py')
         self.trained_direction = self.training.get('direction', 'AtoB')
         self.two_way = facts.get('two_way', {'G_A', 'G_B'} <= set(self.found))
 
@@ -108,25 +106,45 @@ class RunFolder(Source):
         return single[0] if single else f'G_{domain}'
 
     def path_of(self, name: str) -> Path:
+        if self.file:
+            return self.file
         average = layout.network_path(self.folder, self.label, f'{name}_ema')
         return average if self.averages and average.exists() else layout.network_path(self.folder, self.label, name)
 
     def weights_of(self, name: str) -> dict:
-        return store.upgrade_keys(store.read(self.path_of(name)), torch.nn.Module())
+        return store.read_weights(self.path_of(name), torch.nn.Module())
 
     def load_generator(self, name: str, domain: str):
         options = self.options(domain)
         kind = self.kind
         if not self.training:
-            options = {**DEFAULTS, **(describe_generator(self.weights_of(name)) or {}), **self.given}
+            options = {**DEFAULTS, **self.described(name), **self.given}
             kind = 'colors' if (options['input_nc'], options['output_nc']) == (1, 2) else 'generator'
         options = kinds.options_of(kind, options)
         translation = built(kind, options)
         store.load_weights(self.path_of(name), translation.net, describe_generator)
         return translation, options
 
+    def described(self, name: str) -> dict:
+        """The options of a generator that its weights show; a `UserError` if `given` contradicts them."""
+        weights = self.weights_of(name)
+        place = self.path_of(name).absolute()
+        found = describe_generator(weights) or {}
+        if not found and 'netG' not in self.given:
+            example = f', such as {next(iter(weights))}' if weights else ''
+            raise UserError(f'{place} has the weights of no generator that is known by its weights ({len(weights)} '
+                            f'tensors{example}); {GIVE}, or the option netG=... in Python')
+        wrong = [option for option in self.given if option in found and found[option] != self.given[option]]
+        if wrong:
+            raise UserError(f'{place} is of a network with {wrong[0]}={found[wrong[0]]!r}, not '
+                            f'{self.given[wrong[0]]!r}; drop this option')
+        return found
+
     def load_styled(self, domain: str):
         """The content encoder of one domain in the autoencoder of the other."""
+        if self.file:
+            raise UserError(f'{self.file.absolute()} is one of the two generators of a model with styles; give a '
+                            f'folder with both, latest_net_G_A.pth and latest_net_G_B.pth')
         other = 'B' if domain == 'A' else 'A'
         options = self.options(domain)
         if not self.training:
@@ -185,22 +203,12 @@ def built(kind: str, options: dict) -> kinds.Translation:
     return translation
 
 
-def place_of(name: str, checkpoints: Path) -> Path:
-    """The folder or file that a name on a command line means: a run in `checkpoints`, or a path."""
-    run = Path(checkpoints) / name
-    return run if run.is_dir() or not Path(name).exists() else Path(name)
-
-
 def source_of(place, declarations, label: str, averages: bool, given: dict) -> Source:
     """The source that a path is; a `UserError` if there is nothing."""
     unknown = sorted(given.keys() - DEFAULTS.keys() - catalog.options_of_net(given.get('netG', '')).keys())
     if unknown:
         raise UserError(f'unknown option {unknown[0]}; networks have {", ".join(DEFAULTS)}')
     place = Path(place)
-    if not place.exists():
-        place = place.absolute()
-        raise UserError(f'there is no folder or file {place} ({layout.describe_runs(place)}); give a run folder, a '
-                        f'.pth file or an export')
     if (place / CONFIG).is_file():
         if given:
             raise UserError(f'{place.absolute()} has the options of its networks; drop {", ".join(sorted(given))}')

@@ -29,15 +29,22 @@ class Job:
         return self.target.with_name(f'{self.target.stem}_{index}{self.target.suffix}')
 
 
-def find_jobs(words: list[str], output: Path, extension) -> list[Job]:
-    """A job for each image that the words of a command line name: files, folders, patterns, `-` for a list on stdin.
+def find_images(words: list[str], output: Path) -> list[tuple[Path, Path]]:
+    """(file, name of its result in the output folder) for the words of a command line, before anything is loaded.
 
-    `extension(path)` is the file type of a result. Results of a folder keep its tree, all keep their names. A
-    `UserError` if two results would be one file, or if the output folder holds inputs or is among them.
+    Words are files, folders, patterns, and `-` for a list on stdin. Results of a folder keep its tree, all keep their
+    names. A `UserError` if the output folder holds inputs or is among them, or if two results have one name.
     """
     named = [pair for word in words for pair in named_files(word)]
     if not named:
         raise UserError('the list on stdin names no file; correct the command that makes it')
+    check_output_folder(output, words, [source for source, _ in named])
+    jobs_of(named, output, lambda source: source.suffix)
+    return named
+
+
+def jobs_of(named: list[tuple[Path, Path]], output: Path, extension) -> list[Job]:
+    """A job for each image; `extension(path)` is the file type of its result."""
     jobs = {}
     for source, name in named:
         job = Job(source, output / name.with_suffix(extension_for(source, extension)))
@@ -45,7 +52,6 @@ def find_jobs(words: list[str], output: Path, extension) -> list[Job]:
         if other.source.resolve() != source.resolve():
             raise UserError(f'{other.source} and {source} would both be written to {job.target}; translate them into '
                             f'two output folders')
-    check_output_folder(output, words, list(jobs.values()))
     return list(jobs.values())
 
 
@@ -80,7 +86,7 @@ def matching_files(pattern: str):
         yield Path(path), Path(path).relative_to(fixed)
 
 
-def check_output_folder(output: Path, words: list[str], jobs: list[Job]):
+def check_output_folder(output: Path, words: list[str], sources: list[Path]):
     place = output.resolve()
     if output.exists() and not output.is_dir():
         raise UserError(f'--output {output.absolute()} is a file; give a folder')
@@ -88,13 +94,16 @@ def check_output_folder(output: Path, words: list[str], jobs: list[Job]):
     if not os.access(parent, os.W_OK):
         raise UserError(f'--output {output.absolute()} cannot be written to ({parent} is read-only); give another '
                         f'folder')
-    for job in jobs:
-        if job.source.resolve().is_relative_to(place):
-            raise UserError(f'--output {output.absolute()} holds the input {job.source}; give another folder')
+    for source in sources:
+        if source.resolve().is_relative_to(place):
+            raise UserError(f'--output {output.absolute()} holds the input {source}; give another folder')
     for word in words:
         if word != FROM_STDIN and os.path.isdir(word) and place.is_relative_to(Path(word).resolve()):
             raise UserError(f'--output {output.absolute()} is inside the input {word}, and would be translated, too; '
                             f'give another folder')
+
+
+def make_output_folder(output: Path):
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:

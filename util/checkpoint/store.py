@@ -20,6 +20,7 @@ from util.errors import NonFiniteError, UserError
 from . import damage, exported, layout, transaction
 
 STATE_FORMAT = 1
+ANOTHER = 'use another checkpoint (--epoch, or epoch=... in Python)'
 STATISTICS = ('running_mean', 'running_var', 'num_batches_tracked')
 
 
@@ -85,7 +86,7 @@ def load_training(folder, label: str, state: dict) -> dict | None:
     return state.get('training')        # version 0.1 saved it in the state file
 
 
-def read(path: Path, cure: str = 'use another checkpoint (--epoch) or copy the file again'):
+def read(path: Path, cure: str = f'{ANOTHER}, or copy the file again'):
     """The content of a checkpoint file, on the CPU; or a `UserError` that ends with `cure`."""
     path = Path(path).absolute()
     if not path.exists():
@@ -139,8 +140,7 @@ def load_weights(path: Path, net: nn.Module, describe=None):
         raise UserError(f'{Path(path).absolute()} does not fit the network: {problem}; {hint}')
     bad = next((key for key, value in weights.items() if not is_finite(value)), None)
     if bad:
-        raise NonFiniteError(f'{Path(path).absolute()}: {bad} is not finite (NaN or infinite); use another checkpoint '
-                             f'(--epoch)')
+        raise NonFiniteError(f'{Path(path).absolute()}: {bad} is not finite (NaN or infinite); {ANOTHER}')
     net.load_state_dict(weights)
 
 
@@ -148,7 +148,8 @@ def read_weights(path: Path, net: nn.Module) -> OrderedDict:
     """The content of a weight file, with the keys that `net` has today; they may not fit it."""
     weights = exported.read_weights(path) if Path(path).suffix == '.safetensors' else read(path)
     if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
-        raise UserError(f'{path} does not contain the weights of a network (a dict of tensors)')
+        raise UserError(f'{Path(path).absolute()} does not contain the weights of a network (a dict of tensors); give '
+                        f'a file such as latest_net_G.pth')
     return upgrade_keys(weights, net)
 
 

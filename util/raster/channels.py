@@ -29,8 +29,11 @@ def seen(stored: np.ndarray, channels: int, colors: str, to_unit: Callable) -> n
         return unit @ GRAY_WEIGHTS[:, None]
     if count == channels or (count > channels and colors == BANDS):
         return unit[..., :channels]
-    raise ValueError(f'it has {stored.shape[2]} channels, but the networks have {channels}; choose some of them '
-                     f'(--bands), or set --input_nc or --output_nc')
+    fewer = ''
+    if count > channels:
+        fewer = f'choose {channels} of them (--bands, or image[:, :, :{channels}] in Python), or '
+    raise ValueError(f'it has {stored.shape[2]} channels, but the networks have {channels}; {fewer}train with '
+                     f'--input_nc or --output_nc {count}')
 
 
 def without_alpha(stored: np.ndarray, colors: str) -> np.ndarray:
