@@ -58,7 +58,7 @@ class BaseDataset(Dataset):
     keep_going = False      # True: return the `ImageError` in place of a sample that cannot be read
 
     def __init__(self, opt):
-        self.layout = Layout(opt)
+        self.layout = Layout(opt.as_dict())
         self.dataroot = self.layout.root
         self.phase = opt.phase
         self.limit = opt.max_dataset_size
@@ -81,6 +81,7 @@ class BaseDataset(Dataset):
         self.inspection = Inspection(opt, self.prepare) if self.training else None
         self.augmentation = Augmentation(opt.as_dict().get('augment', 'none') if self.training else 'none')
         self.bad_images = BadImages()
+        self.trained_on = opt.as_dict().get('trained_on') or {}     # in a test: options that named the images
         self.listed = []        # folders
         self.n_files = 0
         self.n_bytes = 0        # of all images after resizing; 0: unknown
@@ -237,12 +238,27 @@ class BaseDataset(Dataset):
         sizes = {(header.width // self.halves, header.height) for header in some_headers(paths).values()
                  if not header.problem}
         lines += self.odd_width()
+        lines += self.seen_in_training(paths)
         if change := self.prepare.describe(sizes):
             asked = {'preprocess', 'load_size', 'crop_size'} & self.given
             why = f'by --preprocess {self.prepare.preprocess}' if asked else 'as in training'
             lines.append(f'{len(paths)} image{"s" if len(paths) > 1 else ""} of {span(sizes)} {change} {why}; --whole '
                          f'keeps their sizes')
         return lines
+
+    def seen_in_training(self, paths: list[str]) -> list[str]:
+        """A line about images that the networks were trained on, unless --phase asks for these."""
+        if not self.trained_on or ('phase' in self.given and self.phase == self.trained_on['phase']):
+            return []
+        try:
+            was_seen = Layout(self.trained_on).membership()
+        except UserError:       # the files of the training were moved
+            return []
+        seen = [path for path in paths if was_seen(path)]
+        if not seen:
+            return []
+        return [f'{len(seen)} of {len(paths)} images are those of the training, such as {seen[0]}; name others with '
+                f'--dataroot or --folder_A, or let train.py hold some out with --val_fraction 0.1']
 
     def odd_width(self) -> list[str]:
         """A line about images that cannot be halved."""

@@ -2,6 +2,7 @@
 import csv
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from util.errors import UserError
@@ -22,10 +23,10 @@ class Layout:
     `--list_B` files with a path in each line, `--pairs` a table. Without them the images are in the dataroot.
     """
 
-    def __init__(self, opt):
-        values = opt.as_dict()
-        self.root = Path(opt.dataroot)
-        self.phase = opt.phase
+    def __init__(self, values: dict):
+        """`values` of the options."""
+        self.root = Path(values['dataroot'])
+        self.phase = values['phase']
         self.folders = {name: [Path(folder) for folder in values.get(f'folder_{name}') or []] for name in 'AB'}
         self.lists = {name: values.get(f'list_{name}') or '' for name in 'AB'}
         self.pairs = values.get('pairs') or ''
@@ -117,6 +118,27 @@ class Layout:
         count = min(max(1, round(self.fraction * len(paths))), len(paths) - 1) if len(paths) > 1 else 0
         held_out = set(map(first_of, ordered[:count]))
         return [item for item in paths if (first_of(item) in held_out) == (self.phase in HELD_OUT)]
+
+    def membership(self) -> Callable[[str], bool]:
+        """A function that is true for the files of this phase. Folders are listed only if a part is held out."""
+        folders, files = [], [path for pair in (self.split(self.table()) if self.pairs else ()) for path in pair]
+        for name in 'AB':
+            if self.lists[name]:
+                files += self.split(self.listed(name))
+            else:
+                folders.append(self.domain_folder(name) or self.phase_folder())
+        whole = []
+        for folder in dict.fromkeys([] if self.pairs else folders):
+            if folder.is_dir() and not self.is_split(folder):
+                whole.append(os.path.join(os.path.realpath(folder), ''))
+            elif folder.is_dir() or tar_names.is_set(folder):
+                files += self.split(list_images(folder), folder)
+        named = set(map(os.path.realpath, files))
+
+        def holds(path: str) -> bool:
+            path = os.path.realpath(path)
+            return path in named or path.startswith(tuple(whole))
+        return holds
 
     def table(self) -> list[tuple[str, str]]:
         """The pairs of --pairs: a CSV file with a path of A and one of B in each line, or JSON lines with A and B."""

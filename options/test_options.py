@@ -118,7 +118,8 @@ class TestOptions(BaseOptions):
             keeps_sizes = not {'preprocess', 'load_size', 'crop_size'} & given
             values = {**values, 'whole': values['whole'] or keeps_sizes}
         return {**values, 'seed': values['seed'] or 0, 'serial_batches': True,
-                'no_flip': True, 'trained_direction': self.trained.get('direction', '')}
+                'no_flip': True, 'trained_direction': self.trained.get('direction', ''),
+                'trained_on': {name: self.trained[name] for name in (*PLACES, 'phase') if name in self.trained}}
 
 
 class ValidationOptions(TestOptions):

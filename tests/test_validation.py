@@ -231,6 +231,27 @@ def test_folders_and_lists_of_the_training_are_not_held_out(train_options, align
     assert 'training images' in held_out(ValidationOptions(opt).parse(), create_dataset(opt))
 
 
+@pytest.mark.parametrize('training, test, seen', [
+    ([], [], 0), ([], ['--dataroot', 'ROOT', '--phase', 'train'], 0),
+    (['--val_fraction', '0.4'], ['--phase', 'val'], 0),
+    (['--folder_A', 'ROOT/trainA', '--folder_B', 'ROOT/trainB'], [], 10),
+    ([], ['--dataroot', 'ROOT', '--folder_A', 'ROOT/trainA', '--folder_B', 'ROOT/testB'], 5),
+    ([], ['--dataroot', 'ROOT/trainA', '--model', 'test'], 5), ([], ['--dataroot', 'ROOT/testA', '--model', 'test'], 0),
+    (['--list_A', 'ROOT/two.txt', '--list_B', 'ROOT/two.txt'], [], 2),
+    (['--list_A', 'ROOT/two.txt', '--list_B', 'ROOT/two.txt'], ['--dataroot', 'ROOT/trainB', '--model', 'test'], 0),
+    (['--list_A', 'ROOT/two.txt', '--list_B', 'ROOT/two.txt'], ['--dataroot', 'ROOT/link', '--model', 'test'], 2)])
+def test_a_test_says_which_images_the_networks_were_trained_on(training, test, seen, unaligned_root, train_options,
+                                                               monkeypatch):
+    root = unaligned_root
+    (root / 'two.txt').write_text('trainA/0.png\ntrainA/1.png\n')
+    (root / 'link').symlink_to(root / 'trainA')
+    training, test = ([word.replace('ROOT', str(root)) for word in words] for words in (training, test))
+    opt = train_options('--dataroot', root, *training)
+    dataset = create_dataset(ValidationOptions(opt).parse(['--phase', 'test', *test]))
+    count = [int(line.split()[0]) for line in dataset.notes() if 'those of the training' in line]
+    assert count == ([seen] if seen else [])
+
+
 # ---- the best
 
 def test_the_best_of_a_metric():
