@@ -23,7 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data.image_folder import contents, is_image, read_image
 from util.cli import Parser, run
 from util.console import warn
-from util.errors import UserError
+from util.errors import StorageError, UserError
+from util.files import save_picture
 from util.raster.kinds import is_8_bit, kind_of
 from util.raster.read import ImageError, read_pixels
 from util.raster.write import extension_for, write_pixels
@@ -184,7 +185,7 @@ def combine(pair: Pair) -> tuple[str, str] | None:
     except ImageError as error:
         return UNREADABLE, f'{pair.name}: {error}'
     except OSError as error:
-        raise UserError(f'{pair.path_AB.absolute()} cannot be written ({error.strerror or error}); free disk space '
+        raise StorageError(f'{pair.path_AB.absolute()} cannot be written ({error.strerror or error}); free disk space '
                         f'or choose another output folder')
     return None
 
@@ -201,7 +202,7 @@ def write_pair(path_A: str, path_B: str, output: Path) -> Path:
     if is_plain(path_A) and is_plain(path_B):
         image_A, image_B = read_image(path_A), read_image(path_B)
         refuse_sizes(image_A.size, image_B.size)
-        side_by_side(image_A, image_B).save(output, quality=QUALITY)
+        save_picture(side_by_side(image_A, image_B), output, quality=QUALITY)
         return output
     A, B = read_pixels(path_A), read_pixels(path_B)
     refuse_sizes(A.shape[1::-1], B.shape[1::-1])
@@ -252,7 +253,8 @@ def make_folders(folders: Iterable[Path]):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f'{folder.absolute()} cannot be created ({error.strerror}); choose another output folder')
+            raise StorageError(f'{folder.absolute()} cannot be created ({error.strerror}); choose another output '
+                               f'folder')
 
 
 def main(argv, console):

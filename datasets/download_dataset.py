@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from util.cli import Parser, run
 from util.download import SERVER, Source, check_server, check_sum, choose, fetch, remember
-from util.errors import UserError
+from util.errors import StorageError, UserError
 from util.unpack import check_free, unpack
 
 CYCLEGAN = ('ae_photos', 'apple2orange', 'summer2winter_yosemite', 'horse2zebra', 'monet2photo', 'cezanne2photo',
@@ -91,7 +91,7 @@ def unpack_to(target: Path, archive: Path, downloaded: bool) -> int:
             archive.unlink()
         raise
     except OSError as error:
-        raise UserError(f'{target.absolute()} cannot be written ({error.strerror or error}); make room or choose '
+        raise StorageError(f'{target.absolute()} cannot be written ({error.strerror or error}); make room or choose '
                         f'another --datasets_dir, and run the same command with --archive {archive.absolute()}')
     if downloaded:
         archive.unlink()

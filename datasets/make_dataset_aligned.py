@@ -15,7 +15,7 @@ from combine_A_and_B import Unequal, each, listed, make_folders, write_pair
 from data.checking.headers import read_header
 from util.cli import Parser, run
 from util.console import warn
-from util.errors import UserError
+from util.errors import StorageError, UserError
 
 PHASES = ('test', 'train')
 EXTENSIONS = ('.png', '.jpg', '.jpeg')
@@ -85,7 +85,7 @@ def join(task):
     except Unequal as error:
         raise UserError(f'{path_A.absolute()} and {path_B.absolute()} are {error.args[0]}: {error.args[1]}')
     except OSError as error:
-        raise UserError(f'{output.absolute()} cannot be written ({error.strerror or error}); free disk space and '
+        raise StorageError(f'{output.absolute()} cannot be written ({error.strerror or error}); free disk space and '
                         f'run again')
 
 

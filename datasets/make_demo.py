@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from util.cli import Parser, run
 from util.errors import UserError
-from util.files import atomic_write
+from util.files import atomic_write, save_picture
 
 TASKS = {'facades': demo_facades, 'day2night': demo_day2night, 'shapes': demo_shapes}
 N_STYLES = 8
@@ -90,8 +90,7 @@ def save(path: Path, image: np.ndarray, palette: np.ndarray):
     picture = Image.fromarray(image)
     if image.ndim == 2:
         picture.putpalette(palette.ravel().tolist())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path)
+    save_picture(picture, path)
 
 
 def write_json(path: Path, content: dict):
@@ -184,13 +183,10 @@ def main(argv, console):
     if already_there(opt.out, facts):
         print(f'{opt.out} already contains this demo')
         return 0
-    try:
-        write_json(opt.out / 'demo.json', facts | {'complete': False})
-        draw_all(opt)
-        write_json(opt.out / 'demo.json', facts | {'complete': True})
-        write_json(opt.out / 'baselines.json', baselines(Demo(opt.out)))
-    except OSError as error:
-        raise UserError(f'{opt.out} cannot be written ({error}); choose another folder with --out')
+    write_json(opt.out / 'demo.json', facts | {'complete': False})
+    draw_all(opt)
+    write_json(opt.out / 'demo.json', facts | {'complete': True})
+    write_json(opt.out / 'baselines.json', baselines(Demo(opt.out)))
     print(f'{opt.out}: drew {opt.task} in {time.monotonic() - start:.1f} s '
           f'(use it with --dataroot {opt.out} --direction {facts["direction"]})')
     return 0

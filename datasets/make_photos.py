@@ -14,6 +14,7 @@ from PIL import Image
 
 from util.cli import Parser, run
 from util.errors import UserError
+from util.files import save_picture
 
 TRAINING = 2 / 3        # of the width of each photo
 # names in skimage.data, and what its documentation says about them
@@ -44,8 +45,8 @@ def main(argv, console):
                        encoding='utf-8')
     for name, photo in read_photos().items():
         middle = round(photo.width * TRAINING)
-        photo.crop((0, 0, middle, photo.height)).save(opt.out / 'train' / f'{name}.png')
-        photo.crop((middle, 0, photo.width, photo.height)).save(opt.out / 'test' / f'{name}.png')
+        save_picture(photo.crop((0, 0, middle, photo.height)), opt.out / 'train' / f'{name}.png')
+        save_picture(photo.crop((middle, 0, photo.width, photo.height)), opt.out / 'test' / f'{name}.png')
     print(f'wrote {len(PHOTOS)} photos; use them with --dataroot {opt.out.absolute()} --model colorization')
 
 

@@ -20,7 +20,8 @@ from combine_A_and_B import each, listed, make_folders, side_by_side
 
 from data.image_folder import read_picture
 from util.cli import Parser, run
-from util.errors import UserError
+from util.errors import StorageError, UserError
+from util.files import save_picture
 
 SIZE = (256, 256)
 SPLITS = {'train': 'train', 'val': 'test'}
@@ -74,11 +75,11 @@ def prepare(task):
     photo = read_picture(str(photo_path)).resize(SIZE, Image.Resampling.BICUBIC)
     label = read_picture(str(label_path)).resize(SIZE, Image.Resampling.NEAREST)
     try:
-        side_by_side(photo, label).save(output / f'{number}.jpg', **JPEG)
-        photo.save(output.with_name(f'{output.name}A') / f'{number}_A.jpg', **JPEG)
-        label.save(output.with_name(f'{output.name}B') / f'{number}_B.jpg', **JPEG)
+        save_picture(side_by_side(photo, label), output / f'{number}.jpg', **JPEG)
+        save_picture(photo, output.with_name(f'{output.name}A') / f'{number}_A.jpg', **JPEG)
+        save_picture(label, output.with_name(f'{output.name}B') / f'{number}_B.jpg', **JPEG)
     except OSError as error:
-        raise UserError(f'{output.absolute()} cannot be written ({error.strerror or error}); free disk space or '
+        raise StorageError(f'{output.absolute()} cannot be written ({error.strerror or error}); free disk space or '
                         f'choose another --output_dir')
 
 

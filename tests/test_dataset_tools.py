@@ -262,7 +262,7 @@ def test_a_full_disk_is_reported_in_one_sentence(tmp_path, combine, monkeypatch,
         draw(tmp_path / side / 'x.png')
     monkeypatch.setattr(Image.Image, 'save', fail)
     code, _, err = combine(*options)
-    assert code == 2 and str(tmp_path / 'AB' / 'x.png') in err and 'No space left on device' in err
+    assert code == 4 and str(tmp_path / 'AB' / 'x.png') in err and 'No space left on device' in err
 
 
 # -------------------------------------------------------------------------------------------- make aligned

@@ -134,6 +134,18 @@ def test_an_existing_demo_is_not_written_again(demo, capsys):
     assert before == {path: path.stat().st_mtime_ns for path in demo.root.rglob('*')}
 
 
+@pytest.mark.skipif(sys.platform == 'win32', reason='needs limits of POSIX')
+def test_a_full_disk_is_an_error_of_storage_that_names_the_file(tmp_path):
+    """Real writes that fail, in another process: files may have 900 bytes, which demo.json has and images have not."""
+    script = ('import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (900, 900)); '
+              'sys.path[:0] = ["datasets"]; import make_demo; sys.exit(make_demo.run(make_demo.main))')
+    done = subprocess.run([sys.executable, '-c', script, '--task', 'facades', '--out', tmp_path / 'demo'], cwd=ROOT,
+                          capture_output=True, text=True, timeout=60)
+    error = done.stderr.splitlines()[-1]
+    assert done.returncode == 4 and error.startswith('error: ') and '.png' in error
+    assert not list((tmp_path / 'demo').rglob('*.png')), 'no image is cut off'
+
+
 def test_an_incomplete_demo_is_written_again(demo, tmp_path):
     out = draw(tmp_path / 'demo', demo.task)
     (out / 'demo.json').write_text(json.dumps(demo.facts | {'complete': False}), encoding='utf-8')

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from util.cli import Parser
 from util.console import warn
-from util.errors import UserError
+from util.errors import StorageError, UserError
 from util.files import atomic_write, sha256
 from util.registry import nearest
 
@@ -76,7 +76,7 @@ def fetch(source: Source, target: Path, table: Path, tries: int = 4, pause: floa
         part.discard()
         return digest
     except OSError as error:
-        raise UserError(f'{part.file.absolute()} cannot be written ({error.strerror or error}); make room or choose '
+        raise StorageError(f'{part.file.absolute()} cannot be written ({error.strerror or error}); make room or choose '
                         'another folder, then run the same command again')
 
 

@@ -39,6 +39,12 @@ class ResourceError(UserError):
     exit_code = 5
 
 
+class StorageError(UserError):
+    """A disk that is full, read-only or broken, where more can be said than `util.cli.run` says of an `OSError`."""
+
+    exit_code = 4
+
+
 class NonFiniteError(UserError):
     """Numbers that are no numbers any more, in losses, gradients or weights."""
 

@@ -1,5 +1,6 @@
 """Files that are complete or absent, and their checksums."""
 import hashlib
+import io
 import os
 import re
 from contextlib import contextmanager, suppress
@@ -43,6 +44,18 @@ def atomic_write(path, mode: str = 'w', durable: bool = True):
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def save_picture(picture, path, **settings):
+    """Write a Pillow image as a complete file; an `OSError` that names it if the disk is full.
+
+    Through memory, because Pillow does not notice that the end of a JPEG was not written.
+    """
+    from PIL import Image
+    data = io.BytesIO()
+    picture.save(data, Image.registered_extensions()[Path(path).suffix.lower()], **settings)
+    with atomic_write(path, 'wb', durable=False) as file:
+        file.write(data.getbuffer())
 
 
 def sync_folder(folder):

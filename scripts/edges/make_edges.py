@@ -23,6 +23,7 @@ from tqdm import tqdm
 from data.image_folder import list_images, read_image
 from util.cli import Parser, run
 from util.errors import UserError
+from util.files import save_picture
 
 HED_MEAN = (104.00698793, 116.66876762, 122.67891434)   # BGR
 BORDER = 128            # reflected around the image, because HED invents edges at its border
@@ -136,8 +137,7 @@ def main(argv, console):
         photo = read_image(path).resize((opt.size, opt.size), Image.Resampling.BICUBIC)
         edges = edge_image(np.asarray(photo), detect, opt.small_edge)
         target = (opt.output_dir / Path(path).relative_to(opt.images_dir)).with_suffix('.jpg')
-        target.parent.mkdir(parents=True, exist_ok=True)
-        (edges if opt.edges_only else side_by_side(edges, photo)).save(target, quality=100, subsampling=0)
+        save_picture(edges if opt.edges_only else side_by_side(edges, photo), target, quality=100, subsampling=0)
     print(f'wrote {len(paths)} {"edge maps" if opt.edges_only else "pairs"} to {opt.output_dir.absolute()}')
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from util.console import say
-from util.files import atomic_write
+from util.files import atomic_write, save_picture
 from util.images import save_image, stretched, stretched_picture, stretched_size, tensor_to_image
 from util.places import shards, tar_names
 from util.raster.write import extension_for, write_pixels
@@ -216,7 +216,7 @@ class Results:
             scale = THUMB_SIZE / max(width, height)
             size = max(1, round(width * scale)), max(1, round(height * scale))
             thumb = Image.fromarray(pictures[name]).resize(size, Image.Resampling.BOX, reducing_gap=2)
-            thumb.save(self.new_path(file), quality=85)
+            save_picture(thumb, self.new_path(file), quality=85)
         return files
 
     def compared(self, images: dict, pictures: dict) -> dict:
