@@ -131,8 +131,7 @@ class BaseModel(Objectives, Translating):
         height, width = self.real_A.shape[-2:]
         if height % needed or width % needed:
             raise SizeError(self.image_paths[0], f'is {width}x{height} after --preprocess {opt.preprocess}, but '
-                            f'--netG {opt.netG} needs multiples of {needed}; use --preprocess resize_and_crop '
-                            f'or another --netG')
+                            f'--netG {opt.netG} needs multiples of {needed}; {self.size_cure()}')
         smallest = 1 if own else catalog.smallest_input(opt.netG, opt.norm)
         if opt.isTrain:
             smallest = max(smallest, catalog.smallest_image(opt.netD, opt.n_layers_D, getattr(opt, 'num_scales_D', 1)))
@@ -140,8 +139,10 @@ class BaseModel(Objectives, Translating):
             height, width = getattr(self, f'real_{domain}').shape[-2:]
             if min(height, width) < smallest:
                 raise SizeError(path, f'is {width}x{height} after --preprocess {opt.preprocess}, but the networks '
-                                f'need sides of at least {smallest}; use --preprocess resize_and_crop, or remove '
-                                f'the image')
+                                f'need sides of at least {smallest}; {self.size_cure()}, or remove the image')
+
+    def size_cure(self) -> str:
+        return 'use --preprocess resize_and_crop' if self.opt.isTrain else 'add --whole, which extends images'
 
     def draw(self):
         """Draw the random numbers that the host needs in the next step. Called after `set_input`."""

@@ -264,6 +264,5 @@ class MunitModel(BaseModel):
         depth = (opt.n_layers_D, opt.num_scales_D) if opt.isTrain else ()
         smallest = catalog.smallest_autoencoder(opt.n_downsample, opt.n_downsample_style, *depth)
         if min(height, width) < smallest or (opt.isTrain and (height % multiple or width % multiple)):
-            raise SizeError(self.image_paths[0], f'is {width}x{height} after --preprocess {opt.preprocess}; sides must '
-                            f'be at least {smallest} and multiples of {multiple}: choose another --crop_size '
-                            f'(for small images --num_scales_D 1 --n_layers_D 3)')
+            raise SizeError(self.image_paths[0], f'is {width}x{height} after --preprocess {opt.preprocess}, but the '
+                            f'networks need multiples of {multiple}, at least {smallest}; {self.size_cure()}')

@@ -61,7 +61,7 @@ class Pix2PixHDModel(BaseModel):
         multiple, smallest = self.netG.multiple, self.netG.smallest
         if height % multiple or width % multiple or min(height, width) < smallest:
             raise SizeError(self.image_paths[0], f'is {width}x{height}, but the generator needs multiples of '
-                            f'{multiple} from {smallest}; use another --crop_size or --preprocess resize_and_crop')
+                            f'{multiple}, at least {smallest}; {self.size_cure()}')
 
     def forward(self):
         """Label maps (--labels_A) are seen as one plane for each class."""

@@ -231,9 +231,8 @@ def generators_for(side: int, families=()) -> list[str]:
 
 def size_unfit_for_autoencoder(opt):
     option, side = window_of(opt)
-    names, depth = ['n_downsample', 'n_downsample_style'], ()
+    depth = ()
     if opt['isTrain']:
-        names += ['n_layers_D', 'num_scales_D']
         depth = (opt['n_layers_D'], opt['num_scales_D'])
         if opt['n_layers_D'] > catalog.MAX_LAYERS_OF_SCALES:
             yield (f'--n_layers_D {opt["n_layers_D"]}: each layer of a discriminator of --model {opt["model"]} is '
@@ -241,10 +240,29 @@ def size_unfit_for_autoencoder(opt):
             return
     multiple = 2**opt['n_downsample']
     smallest = catalog.smallest_autoencoder(opt['n_downsample'], opt['n_downsample_style'], *depth)
-    if side is not None and (side < smallest or (opt['isTrain'] and side % multiple)):
-        settings = ' '.join(f'--{name} {opt[name]}' for name in names)
-        yield (f'{option} {side} does not fit --model {opt["model"]}, which needs at least {smallest} and a multiple '
-               f'of {multiple} with {settings}; use another {option} or fewer of these')
+    if side is None or (side >= smallest and not (opt['isTrain'] and side % multiple)):
+        return
+    fitting = max(smallest, round(side / multiple) * multiple)
+    smaller = settings_for_autoencoder(opt, side) if 8 <= side < smallest else {}
+    present = ' '.join(f'--{name} {opt[name]}' for name in smaller or (['n_downsample'] if side % multiple else []))
+    changed = ' '.join(f'--{name} {value}' for name, value in smaller.items())
+    multiple_then = 2**smaller.get('n_downsample', opt['n_downsample'])
+    kept = max(1, round(side / multiple_then)) * multiple_then
+    cures = [f'{option} {fitting}'] if fitting <= 8 * side or not smaller else []
+    cures += [changed if kept == side else f'{option} {kept} {changed}'] if smaller else []
+    yield (f'{option} {side} does not fit --model {opt["model"]}, which needs a multiple of {multiple}, at least '
+           f'{smallest}{" with " if present else ""}{present}; use {" or ".join(cures)}')
+
+
+def settings_for_autoencoder(opt, side: int) -> dict[str, int]:
+    """The options that must be smaller for squares of this side, with the largest values that fit."""
+    depth = max(1, side.bit_length() - 1)       # so often can the side be halved
+    found = {'n_downsample': min(opt['n_downsample'], depth - 1),
+             'n_downsample_style': min(opt['n_downsample_style'], depth)}
+    if opt['isTrain']:
+        found['n_layers_D'] = min(opt['n_layers_D'], depth)
+        found['num_scales_D'] = min(opt['num_scales_D'], depth - found['n_layers_D'] + 1)
+    return {name: value for name, value in found.items() if value != opt[name]}
 
 
 def nothing(opt):
