@@ -81,9 +81,11 @@ def main(argv, console):
     chosen = metrics.split(opt.metrics) if opt.metrics is not None else measure.default_names(
         tasks[0], opt.metric_weights)
     source = str((opt.results or opt.fake).absolute())
+    problems = metrics.problems(chosen, palette=opt.palette, segmentation=opt.network)
+    problems += [problem for task in tasks for problem in measure.problems_of(chosen, task, source)]
+    if problems:
+        raise UserError(*problems)
     made = [metrics.create(chosen, opt.metric_weights, opt.device, **settings_of(opt, chosen)) for _ in tasks]
-    for task in tasks:
-        measure.check_possible(chosen, task, source)
     contents = {}
     for task, measured in zip(tasks, made, strict=True):
         images = measure.measure(task, measured)

@@ -202,3 +202,20 @@ def test_mistakes_are_one_sentence(words, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     assert call(*words) == 2
     assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+def test_what_cannot_be_measured_is_said_before_networks_are_loaded(tmp_path, monkeypatch, capsys):
+    """All mistakes together: an unknown name, images of other sizes, too few images, no targets."""
+    from models import metrics
+    monkeypatch.setattr(metrics, 'create', lambda *_, **__: pytest.fail('networks were loaded'))
+    for name, size in (('0', (12, 10)), ('1', (20, 10)), ('2', (20, 10))):
+        save(tmp_path / 'fake' / f'{name}.png', picture(1, size))
+        save(tmp_path / 'real' / f'{name}.png', picture(2))
+    save(tmp_path / 'one' / '0.png', picture(1))
+    assert call('--fake', tmp_path / 'fake', '--real', tmp_path / 'real', '--metrics', 'psnr,ssin') == 2
+    name, size = capsys.readouterr().err.splitlines()
+    assert 'ssim' in name and '10x20' in size and '10x12' in size and '1 other' in size
+    assert call('--fake', tmp_path / 'one', '--real', tmp_path / 'one', '--metrics', 'kid') == 2
+    assert '2 of each' in capsys.readouterr().err
+    assert call('--fake', tmp_path / 'fake', '--real', tmp_path / 'one', '--metrics', 'lpips') == 2
+    assert 'has no targets' in capsys.readouterr().err

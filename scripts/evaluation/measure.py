@@ -1,14 +1,16 @@
 """Measuring the results of one direction with all metrics, each image read once."""
 from collections import defaultdict
+from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
+from data.checking.headers import read_header
 from models import metrics
 from models.metrics import METRICS, Metric
 from util.errors import UserError
 
-from .images import Task, read_levels
+from .images import Item, Task, read_levels
 
 BATCH = 16              # images of one size that go through a network at once
 DEFAULT_PAIRED = ('l1', 'psnr', 'ssim')
@@ -22,8 +24,8 @@ def default_names(task: Task, weights=None) -> list[str]:
     return names or ['kid_effnet']
 
 
-def check_possible(names: list[str], task: Task, source: str):
-    """A `UserError` if a metric cannot be computed of these images."""
+def problems_of(names: list[str], task: Task, source: str) -> list[str]:
+    """Why metrics cannot be computed of these images, by their number, names and sizes; no network is needed."""
     needed = {name: METRICS[name] for name in names if name in METRICS}
     paired = [name for name, spec in needed.items() if spec.kind == 'pairs' and spec.truth == 'target']
     from_input = [name for name, spec in needed.items() if spec.truth == 'input']
@@ -39,8 +41,29 @@ def check_possible(names: list[str], task: Task, source: str):
         problems.append(f'{", ".join(styles)}: {source} has one result of each input; test with --num_styles 20')
     if sets and not task.reals:
         problems.append(f'{", ".join(sets)}: {source} has no real images of the target domain; add --real DIR')
-    if problems:
-        raise UserError(*problems)
+    features = [name for name in sets if needed[name].networks]
+    n_fakes = sum(len(item.fakes) for item in task.items)
+    if features and task.reals and min(n_fakes, len(task.reals)) < 2:
+        problems.append(f'{", ".join(features)}: {source} has {n_fakes} results and {len(task.reals)} real images, but '
+                        f'2 of each are needed, and hundreds for numbers that mean something')
+    compared = [*([(item, item.target) for item in task.items if item.target] if paired else []),
+                *([(item, item.source) for item in task.items if item.source] if from_input else [])]
+    return problems + different_sizes(compared)
+
+
+def different_sizes(compared: list[tuple[Item, Path]]) -> list[str]:
+    """A sentence if results have another size than the images they are compared with, by their headers."""
+    found = []
+    for item, other in compared:
+        for fake in item.fakes.values():
+            headers = read_header(str(fake)), read_header(str(other))
+            sizes = [f'{header.width}x{header.height}' for header in headers]
+            if sizes[0] != sizes[1] and not any(header.problem for header in headers):
+                found.append(f'{fake.absolute()} is {sizes[0]}, but {other.absolute()} is {sizes[1]}')
+    if not found:
+        return []
+    others = f' ({len(found) - 1} other pairs differ, too)' if len(found) > 1 else ''
+    return [f'{found[0]}{others}; bring both to one size, or use metrics of sets (kid, fid, ...)']
 
 
 class Batches:

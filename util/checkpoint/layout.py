@@ -118,7 +118,7 @@ def describe_runs(folder: Path) -> str:
     """Which other runs there are next to a missing folder."""
     parent = folder.parent
     if parent.name == folder.name and holds_run(parent):
-        return f'the run is {parent}, so --checkpoints_dir is {parent.parent}'
+        return f'the run is in {parent}: use --checkpoints_dir {parent.parent}, or this folder in Python'
     runs = run_names(parent)
     return f'{parent} has: {", ".join(runs)}{nearest(folder.name, runs)}' if runs else f'{parent} has no runs'
 
