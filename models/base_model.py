@@ -141,9 +141,6 @@ class BaseModel(Objectives, Translating):
                 raise SizeError(path, f'is {width}x{height} after --preprocess {opt.preprocess}, but the networks '
                                 f'need sides of at least {smallest}; {self.size_cure()}, or remove the image')
 
-    def size_cure(self) -> str:
-        return 'use --preprocess resize_and_crop' if self.opt.isTrain else 'add --whole, which extends images'
-
     def draw(self):
         """Draw the random numbers that the host needs in the next step. Called after `set_input`."""
         for pool in self.pools.values():

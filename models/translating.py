@@ -14,6 +14,10 @@ from util.machine.seeding import derive_seed, restore_rng_state, rng_state
 class Translating:
     """A base class of models; uses their `set_input`, `forward`, `get_current_visuals` and `nets`."""
 
+    def size_cure(self) -> str:
+        """What helps against images of a size that the networks cannot take."""
+        return 'use --preprocess resize_and_crop' if self.opt.isTrain else 'add --whole, which extends images'
+
     def translate(self, batch: dict) -> dict:
         """Images by name, in the precision of the run. Out of memory raises an error that names the sizes."""
         height, width = batch['A'].shape[-2:]

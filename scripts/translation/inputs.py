@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.image_folder import list_images
-from util.errors import StorageError, UserError
+from util.errors import UserError
 from util.places import shards, tar_names
 
 from . import video
@@ -107,5 +107,5 @@ def make_output_folder(output: Path):
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f'--output {output.absolute()} cannot be created ({error.strerror}); give another '
+        raise UserError(f'--output {output.absolute()} cannot be created ({error.strerror}); give another '
                         f'folder') from error
