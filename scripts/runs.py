@@ -5,24 +5,28 @@
 
 Reads train_opt.txt and losses.jsonl of each run, and the results of test.py in --results_dir.
 """
+import ast
 import csv
 import io
 import json
 import math
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dominate import tags
+from dominate.util import raw
 
 from models.metrics import METRICS
 from util.cli import Parser, run
 from util.console import as_duration
 from util.errors import UserError
 from util.files import AUTHOR, atomic_write, check_output
+from util.html import page_style
 
 OPTION = re.compile(r'\s*(\w+): (.*?)\s*(?:\[default: (.*)\])?\s*$')
 SHOWN_APART = {'model', 'dataroot', 'name', 'checkpoints_dir'}
@@ -30,6 +34,43 @@ INCIDENTAL = {'gpu_ids', 'cpu_threads', 'num_threads', 'display_id', 'no_html', 
               'display_freq', 'print_freq', 'verbose', 'init_direction', 'isTrain', 'job', 'size_multiple',
               'update_size'}
 COLUMNS = ('name', 'model', 'data', 'epochs', 'images', 'time', 'best', 'tested', 'options', 'pages')
+
+
+# On a narrow screen each run is a card of facts.
+STYLE = """
+.table { background: var(--card); width: 100%; overflow-wrap: break-word }
+.table td[data-label=options] { overflow-wrap: anywhere; min-width: 8rem }
+th button { white-space: nowrap }
+th button { border: 0; padding: 0; min-height: 1.6rem; background: none; color: inherit; font-weight: inherit }
+th[aria-sort=ascending] button::after { content: ' \\2191' }
+th[aria-sort=descending] button::after { content: ' \\2193' }
+@media (max-width: 50rem) {
+  .table, .table :is(tbody, tr, td, th) { display: block; border: 0; padding: 0 }
+  .table thead { display: none }
+  .table { background: none }
+  .table tr { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: .6rem .7rem;
+    margin: 0 0 .7rem }
+  .table td::before { content: attr(data-label) ': '; color: var(--soft) }
+  .table td.empty { display: none }
+}
+"""
+# Column titles become buttons that sort, numbers by value; without JavaScript the table is as it was written.
+SORT = """
+const body = document.querySelector('tbody');
+document.querySelectorAll('thead th').forEach((title, column) => {
+  const button = document.createElement('button');
+  button.append(title.textContent);
+  title.replaceChildren(button);
+  button.onclick = () => {
+    const down = title.getAttribute('aria-sort') === 'ascending';
+    document.querySelectorAll('thead th').forEach(other => other.removeAttribute('aria-sort'));
+    title.setAttribute('aria-sort', down ? 'descending' : 'ascending');
+    const text = row => row.cells[column].textContent.replace(/(\\d),(?=\\d{3})/g, '$1');
+    const rows = [...body.rows].sort((a, b) => text(a).localeCompare(text(b), 'en', {numeric: true}));
+    body.append(...(down ? rows.reverse() : rows));
+  };
+});
+"""
 
 
 def parse(argv):
@@ -122,7 +163,19 @@ def describe(folder: Path, results_dir: Path) -> dict:
                 epochs=f'{last} of {planned}' if planned else str(last),
                 images=f'{max((record.get("total_iters", 0) for record in records), default=0):,}',
                 time=as_duration(seconds_of(records)), best=metrics, tested=tested,
-                options=' '.join(f'--{name} {value}' for name, value in changed.items()), pages=pages)
+                options=' '.join(as_words(name, value) for name, value in changed.items()), pages=pages)
+
+
+def as_words(name: str, text: str) -> str:
+    """An option of train_opt.txt as it can be pasted into a shell: --folder_A x y, --dropout, --name 'a b'."""
+    try:
+        value = ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        value = text
+    if value is True:
+        return f'--{name}'
+    values = value if isinstance(value, list) else [text]      # 0,1 is one word
+    return shlex.join([f'--{name}', *map(str, values)])
 
 
 def find_runs(opt) -> list[dict]:
@@ -161,18 +214,23 @@ def is_ours(path: Path) -> bool:
 
 
 def write_html(path: Path, runs: list[dict]):
-    rows = [tags.tr(*(tags.th(name) for name in COLUMNS))]
+    heading = tags.thead(tags.tr(*(tags.th(name, scope='col') for name in COLUMNS)))
+    rows = []
     for found in runs:
         links = [tags.a(name, href=Path(os.path.relpath(page.absolute(), path.absolute().parent)).as_posix())
                  for name, page in found['pages'].items()]
-        cells = [tags.td(*[part for link in links for part in (link, ' ')]) if name == 'pages' else tags.td(found[name])
-                 for name in COLUMNS]
+        cells = [tags.td(*[part for link in links for part in (link, ' ')] if name == 'pages' else [found[name]],
+                         data_label=name, cls='' if name == 'pages' or found[name] else 'empty') for name in COLUMNS]
+        cells[0] = tags.th(found['name'], scope='row')
         rows.append(tags.tr(*cells))
-    style = 'body{font:15px system-ui;margin:1rem} td,th{border:1px solid #ccc;padding:4px 8px;text-align:left;' \
-            'vertical-align:top} table{border-collapse:collapse}'
+    count = f'{len(runs)} run{"s" if len(runs) > 1 else ""}'
     document = tags.html(tags.head(tags.meta(charset='utf-8'), tags.meta(name='generator', content=AUTHOR),
-                                   tags.title('Runs'), tags.style(style)),
-                         tags.body(tags.h1('Runs'), tags.table(*rows)), lang='en')
+                                   tags.meta(name='viewport', content='width=device-width, initial-scale=1'),
+                                   tags.title('Runs'), tags.style(raw(page_style() + STYLE))),
+                         tags.body(tags.main(tags.h1(count), tags.div(
+                                       tags.table(heading, tags.tbody(*rows), cls='table'), cls='scroll', tabindex=0,
+                                       role='region', aria_label='Runs')),
+                                   tags.script(raw(SORT))), lang='en')
     with atomic_write(path) as file:
         file.write('<!DOCTYPE html>\n' + document.render(pretty=False) + '\n')
 

@@ -7,6 +7,7 @@ import pytest
 from browser import Browser
 from conftest import ROOT
 from PIL import Image
+from test_evaluate import load
 
 from data.checking.problems import Problem
 from data.checking.report import write_report
@@ -14,6 +15,7 @@ from util.html import page_style
 from util.monitors.live_page.page import page as live_page
 from util.results.gallery import Gallery
 
+listing = load(ROOT / 'scripts' / 'runs.py')
 AXE = os.environ.get('AXE', '')     # path of axe.min.js of the npm package axe-core
 
 # what is wrong with a page: controls without a name, images without a text, skipped headings, duplicate ids, text
@@ -84,10 +86,19 @@ def comparison(folder: Path) -> Path:
     return folder / 'index.html'
 
 
+def run_list(folder: Path) -> Path:
+    """Of scripts/runs.py."""
+    runs = [dict.fromkeys(listing.COLUMNS, '') | dict(name=name, model='pix2pix', images=images, pages={})
+            for name, images in (('a', '9,000'), ('b', '10,000'), ('x' * 70, '800'))]
+    runs[0]['pages'] = {'training': folder / 'live.html'}
+    listing.write_html(folder / 'runs.html', runs)
+    return folder / 'runs.html'
+
+
 # a page, and what to do on it before it is looked at
 CASES = [(report, ''), (results, ''), (results, 'document.querySelector(".picture").click()'),
          (results, 'document.querySelector("article input").click(); document.querySelector(".toolbar > button:not('
-                   '[aria-pressed])").click()'), (comparison, '')]
+                   '[aria-pressed])").click()'), (comparison, ''), (run_list, '')]
 
 
 @pytest.fixture(scope='module')
@@ -112,12 +123,23 @@ def test_pages_for_keys_and_screen_readers(make, action, browser, tmp_path):
         browser.size(width, 900, mobile=width < 600)
         browser.dark(dark)
         browser.open(path)
-        if make is not report:
+        if make not in (report, run_list):
             browser.wait('!!document.querySelector(".picture")')
         browser.eval(f'{action};0')
         assert browser.eval(CHECK) == []
         assert browser.eval('document.documentElement.scrollWidth') <= width
         assert not AXE or violations(browser) == []
+
+
+def test_runs_are_sorted_by_numbers(browser, tmp_path):
+    browser.open(run_list(tmp_path))
+    names = '[...document.querySelectorAll("tbody th")].map(e => e.textContent[0]).join("")'
+    column = list(listing.COLUMNS).index('images')
+    orders = [browser.eval(names)]
+    for _ in range(2):
+        browser.eval(f'document.querySelectorAll("thead button")[{column}].click()')
+        orders.append(browser.eval(names))
+    assert orders == ['abx', 'xab', 'bax']
 
 
 def test_the_checks_find_faults(browser, tmp_path):
@@ -130,10 +152,10 @@ def test_the_checks_find_faults(browser, tmp_path):
 
 def test_one_style_sheet(tmp_path):
     style = page_style()
-    for make in (report, results, comparison):
+    for make in (report, results, comparison, run_list):
         (tmp_path / make.__name__).mkdir()
         path = make(tmp_path / make.__name__)
-        sheet = path if make is report else path.with_name('gallery.css')
+        sheet = path if make in (report, run_list) else path.with_name('gallery.css')
         assert style in sheet.read_text(encoding='utf-8')
     assert style in live_page('live.html', 'live.js', title='x', refresh='', rows='')
     others = [path for path in ROOT.glob('util/**/*.css') if path.name != 'page_style.css']

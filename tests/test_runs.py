@@ -80,6 +80,13 @@ def test_options_of_all_starts_of_a_run(tmp_path):
     assert values == {'ngf': '4', 'n_epochs': '6', 'lr': '0.0002'} and changed == {'ngf': '4', 'n_epochs': '6'}
 
 
+@pytest.mark.parametrize('text, words', [
+    ("['my photos', 'b']", "--folder_A 'my photos' b"), ('True', '--folder_A'), ('0.5', '--folder_A 0.5'),
+    ('0,1', '--folder_A 0,1'), ('a b', "--folder_A 'a b'"), ('False', '--folder_A False')])
+def test_options_can_be_pasted_into_a_shell(text, words):
+    assert runs.as_words('folder_A', text) == words
+
+
 def test_a_reader_that_is_gone_ends_the_program_quietly(home):
     command = f'{sys.executable} {ROOT / "scripts" / "runs.py"} --checkpoints_dir {home / "checkpoints"}'
     done = subprocess.run(['bash', '-c', f'{command} | true; echo ${{PIPESTATUS[0]}}'], capture_output=True, text=True)
