@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import test_live_page as live
 from browser import Browser
 from conftest import ROOT
 from PIL import Image
@@ -129,6 +130,25 @@ def test_pages_for_keys_and_screen_readers(make, action, browser, tmp_path):
         assert browser.eval(CHECK) == []
         assert browser.eval('document.documentElement.scrollWidth') <= width
         assert not AXE or violations(browser) == []
+
+
+@pytest.mark.parametrize('dark', [False, True])
+def test_the_live_page_for_keys_and_screen_readers(dark, browser, tmp_path, monkeypatch):
+    """A finished run with losses, metrics and pictures."""
+    monkeypatch.setattr(live.page_module.Pace, 'due', lambda self, wait: True)
+    progress = live.Progress(epoch_size=10, last_epoch=2)
+    page = live.page_of(tmp_path / 'run', live.options(tmp_path), progress)
+    page.open(progress)
+    for step in range(1, 6):
+        page.losses(live.record(step, G=1.0 / step, D=0.5))
+    page.images(progress, {name: live.picture() for name in ('real_A', 'fake_B', 'real_B')})
+    page.close(progress, 'finished')
+    browser.size(1280, 900)
+    browser.dark(dark)
+    browser.open(tmp_path / 'run' / 'web' / 'index.html')
+    browser.wait('!!page.data && document.images.length > 0')
+    assert browser.eval(CHECK) == []
+    assert not AXE or violations(browser) == []
 
 
 def test_runs_are_sorted_by_numbers(browser, tmp_path):
