@@ -147,7 +147,9 @@ def signed() -> PngInfo:
 
 
 def write_html(path: Path, series: list[Series], title: str, opt):
-    data = dict(series=[asdict(one) for one in series], log=opt.log, smooth=opt.smooth)
+    panels = [dict(title=f'Metrics: {name}', series=[asdict(one) for one in panel])
+              for name, panel in metric_panels(opt).items()]
+    data = dict(series=[asdict(one) for one in series], metrics=panels, log=opt.log, smooth=opt.smooth)
     text = json.dumps(data, separators=(',', ':'), allow_nan=False).replace('<', '\\u003c')
     with atomic_write(path) as file:
         file.write(page('curves.html', 'curves.js', title=title, data=f'curvesPage({text});\n'))

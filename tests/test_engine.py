@@ -275,7 +275,7 @@ def test_pools_for_images_of_several_sizes_stay_plain(built, graphed, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', MODELS)
+@pytest.mark.parametrize('name', [name for name in MODELS if name != 'cut'])      # its random patches are others
 def test_compiled_networks_keep_their_keys_and_numbers(name, built):
     rows, keys = {}, {}
     for kind in ('compile', 'eager'):

@@ -1,10 +1,12 @@
 """scripts/runs.py, and metrics in scripts/plot_losses.py."""
 import csv
 import json
+import re
 import subprocess
 import sys
 
 import pytest
+from browser import Browser
 from conftest import ROOT
 from PIL import Image
 from test_evaluate import load
@@ -69,6 +71,20 @@ def test_metrics_are_drawn_below_the_losses(home):
             assert image.size == (1200, 700 * panels)
     path = home / 'checkpoints' / 'first' / 'losses.jsonl'
     assert plot.read_metrics(path) == {'psnr': [(10, 12.0, 1), (20, 14.0, 2), (30, 13.0, 3)]}
+
+
+def test_metrics_are_drawn_on_the_page_of_losses(home, tmp_path):
+    """A panel for each metric, with the values of the log."""
+    page = home / 'plot.html'
+    assert run(plot.main, ['first', 'second', '--checkpoints_dir', str(home / 'checkpoints'), '--html', str(page)]) == 0
+    with Browser(tmp_path) as browser:
+        browser.open(page)
+        browser.wait('document.querySelectorAll(".chart canvas").length === 2')
+        assert browser.eval('document.querySelector("h2").textContent') == 'Metrics: psnr (dB)'
+        assert browser.errors == []
+    data = re.search(r'^curvesPage\((.*)\);$', page.read_text(encoding='utf-8'), re.MULTILINE)[1]
+    panel, = json.loads(data)['metrics']
+    assert [(one['label'], one['y']) for one in panel['series']] == [('first: psnr', [12.0, 14.0, 13.0])]
 
 
 def test_options_of_all_starts_of_a_run(tmp_path):
