@@ -248,7 +248,9 @@ class BaseDataset(Dataset):
 
     def seen_in_training(self, paths: list[str]) -> list[str]:
         """A line about images that the networks were trained on, unless --phase asks for these."""
-        if not self.trained_on or ('phase' in self.given and self.phase == self.trained_on['phase']):
+        if not {'dataroot', 'phase'} <= self.trained_on.keys():      # of a run of another program
+            return []
+        if 'phase' in self.given and self.phase == self.trained_on['phase']:
             return []
         try:
             was_seen = Layout(self.trained_on).membership()
