@@ -275,7 +275,8 @@ def test_pools_for_images_of_several_sizes_stay_plain(built, graphed, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', [name for name in MODELS if name != 'cut'])      # its random patches are others
+# CUT draws other patches when it is compiled; SPADE and the template were not tried
+@pytest.mark.parametrize('name', [name for name in MODELS if name not in ('cut', 'spade', 'template')])
 def test_compiled_networks_keep_their_keys_and_numbers(name, built):
     rows, keys = {}, {}
     for kind in ('compile', 'eager'):
