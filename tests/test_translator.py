@@ -319,6 +319,16 @@ def test_what_is_there_instead_of_a_generator_is_named(home, tmp_path):
         assert found in str(refused.value) and cure in str(refused.value)
 
 
+def test_a_file_of_a_run_translates_in_its_own_direction_only(home):
+    """The run was trained with --direction BtoA, so G_A translates B to A."""
+    both, image = load_translator(run_folder(home, 'cyclegan'), averages=False), photo(home)
+    for name, direction, other in (('G_A', 'BtoA', 'AtoB'), ('G_B', 'AtoB', 'BtoA')):
+        one = load_translator(run_folder(home, 'cyclegan') / f'latest_net_{name}.pth')
+        assert one.directions == (direction,) and np.array_equal(one(image), both(image, direction=direction))
+        with pytest.raises(UserError, match=direction):
+            one(image, direction=other)
+
+
 def test_a_generator_may_have_any_file_name(home, tmp_path):
     source = run_folder(home, 'cyclegan') / 'latest_net_G_A.pth'
     (tmp_path / 'monet.pth').write_bytes(source.read_bytes())

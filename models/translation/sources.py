@@ -84,12 +84,16 @@ class RunFolder(Source):
         if self.kind and self.kind not in kinds.BUILDERS:
             raise UserError(f'{networks.path.absolute()} was trained with --model {self.training["model"]}, whose '
                             f'results depend on a code as well; use test.py')
-        self.trained_direction = self.training.get('direction', 'AtoB')
+        self.forward = self.trained_direction = self.training.get('direction', 'AtoB')
         self.two_way = facts.get('two_way', {'G_A', 'G_B'} <= set(self.found))
+        if self.training and place.is_file() and self.kind != 'styles' and self.two_way:    # one of two generators
+            self.two_way = False
+            if self.found[0] == 'G_B':
+                self.trained_direction = 'BtoA' if self.forward == 'AtoB' else 'AtoB'
 
     def load(self, direction):
         self.check_direction(direction)
-        ours = 'A' if direction == self.trained_direction else 'B'
+        ours = 'A' if direction == self.forward else 'B'
         if not self.kind:
             styled = describe_autoencoder(self.weights_of(self.name_of(ours)))
             self.kind = 'styles' if styled else 'generator'
@@ -106,8 +110,8 @@ class RunFolder(Source):
         return single[0] if single else f'G_{domain}'
 
     def path_of(self, name: str) -> Path:
-        if self.file:
-            return self.file
+        if self.place.is_file() and self.found == (name,):     # the file itself, not its moving averages
+            return self.place
         average = layout.network_path(self.folder, self.label, f'{name}_ema')
         return average if self.averages and average.exists() else layout.network_path(self.folder, self.label, name)
 
