@@ -467,7 +467,7 @@ def test_the_plain_loader_gives_images_of_the_right_kind(tmp_path):
 def test_a_table_of_results():
     row = dict(kind='train', model='pix2pix', side=256, batch=1, variant='eager bf16', seconds=0.5, images_per_s=2.0,
                speedup=1.6, speedup_lowest=1.5, speedup_highest=1.7, peak_gib=None, roofline=0.25)
-    facts = dict(device='a machine', torch='2', rounds=3, bf16_matmul_tflops=1.5, left_out=['train munit'])
+    facts = dict(device='a machine', torch='2', rounds=3, matmul_tflops={'bf16': 1.5}, left_out=['train munit'])
     text = steps.as_markdown(facts, [row])
     assert '| train pix2pix 256 px, batch 1 | eager bf16 | 500.0 | 2.00 | 1.60 [1.50 .. 1.70] |  | 25 % |' in text
     assert 'time was over: train munit' in text

@@ -46,14 +46,14 @@ def atomic_write(path, mode: str = 'w', durable: bool = True):
             temporary.unlink()
 
 
-def save_picture(picture, path, **settings):
+def save_picture(picture, path, format: str = '', **settings):
     """Write a Pillow image as a complete file; an `OSError` that names it if the disk is full.
 
     Through memory, because Pillow does not notice that the end of a JPEG was not written.
     """
     from PIL import Image
     data = io.BytesIO()
-    picture.save(data, Image.registered_extensions()[Path(path).suffix.lower()], **settings)
+    picture.save(data, format or Image.registered_extensions()[Path(path).suffix.lower()], **settings)
     with atomic_write(path, 'wb', durable=False) as file:
         file.write(data.getbuffer())
 
