@@ -417,7 +417,7 @@ MAKERS = {      # {name: (dtype, channels, highest value)}
     'float': ('float32', 1, 1.01), 'bands': ('uint16', 5, 99), 'nan': ('float32', 1, np.nan)}
 
 
-@pytest.mark.sample(6)
+@pytest.mark.sample(4)
 @pytest.mark.parametrize('seed', range(12))
 def test_what_check_data_passes_can_be_trained_and_tested(tmp_path, check, train, translate, seed):  # noqa: F811
     """Random folders of all kinds: if it says that training can start, two steps and a test succeed."""

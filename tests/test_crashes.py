@@ -13,8 +13,8 @@ MODEL = 'cyclegan'
 FREQUENT = ['--max_dataset_size', '3', '--n_epochs', '1', '--n_epochs_decay', '1', '--save_latest_freq', '2',
             '--save_epoch_freq', '1', '--no_html', '--val_images', '0']     # 6 steps
 THREAD = 'saving'
-RANDOM_KILLS = 6, 20     # without and with --run-slow; scripts/soak.py kills more often
-EACH = 4, 1             # of the operations of a save, every how many is tried, without and with --run-slow
+RANDOM_KILLS = 4, 20     # without and with --run-slow; scripts/soak.py kills more often
+EACH = 7, 1             # of the operations of a save, every how many is tried, without and with --run-slow
 SAVE = 1            # the save that is interrupted: the end of epoch 1, as `latest` and `1`
 
 
@@ -123,13 +123,13 @@ def test_killed_at_random_moments(runs, unbroken, run_slow):
         assert states.leftovers(runs.folder / 'run') == []
 
 
-def test_killed_while_resuming(runs, unbroken):
+def test_killed_while_resuming(runs, unbroken, run_slow):
     """Killed early in a resumed run: while a set is completed, and while logs are cut back."""
     _, end, done = unbroken
     middle = next(number for number in crash_points(done.operations, SAVE)
                   if [line for line in done.operations if line[0] == THREAD][number][2].endswith('latest_net_G_B.pth')
                   and [line for line in done.operations if line[0] == THREAD][number][1] == 'rename')
-    for number in range(0, 14, 4):
+    for number in range(0, 14, 4 if run_slow else 8):
         shutil.rmtree(runs.folder, ignore_errors=True)
         assert runs.begin(MODEL, 'run', *FREQUENT, rules=[kill_at(middle)]).code == -9
         killed = runs.resume('run', rules=[dict(after=number, action='kill')])

@@ -185,7 +185,7 @@ def two_processes(tmp_path_factory):
     return [torch.load(folder / f'2_{rank}.pth', weights_only=True) for rank in range(2)]
 
 
-@pytest.mark.sample(6)
+@pytest.mark.sample(4)
 @pytest.mark.parametrize('case', CASES)
 def test_two_processes_equal_one_with_twice_the_batch(case, two_processes, tmp_path):
     """All weights, optimizers, pools, averages, losses and random numbers after 6 updates, two of them on one image."""
