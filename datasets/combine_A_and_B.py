@@ -186,7 +186,7 @@ def combine(pair: Pair) -> tuple[str, str] | None:
         return UNREADABLE, f'{pair.name}: {error}'
     except OSError as error:
         raise StorageError(f'{pair.path_AB.absolute()} cannot be written ({error.strerror or error}); free disk space '
-                        f'or choose another output folder')
+                           f'or choose another output folder')
     return None
 
 

@@ -92,7 +92,7 @@ def unpack_to(target: Path, archive: Path, downloaded: bool) -> int:
         raise
     except OSError as error:
         raise StorageError(f'{target.absolute()} cannot be written ({error.strerror or error}); make room or choose '
-                        f'another --datasets_dir, and run the same command with --archive {archive.absolute()}')
+                           f'another --datasets_dir, and run the same command with --archive {archive.absolute()}')
     if downloaded:
         archive.unlink()
     return n_files

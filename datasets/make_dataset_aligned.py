@@ -86,7 +86,7 @@ def join(task):
         raise UserError(f'{path_A.absolute()} and {path_B.absolute()} are {error.args[0]}: {error.args[1]}')
     except OSError as error:
         raise StorageError(f'{output.absolute()} cannot be written ({error.strerror or error}); free disk space and '
-                        f'run again')
+                           f'run again')
 
 
 def write_phase(folder: Path, pairs: list[tuple[Path, Path]]):

@@ -80,7 +80,7 @@ def prepare(task):
         save_picture(label, output.with_name(f'{output.name}B') / f'{number}_B.jpg', **JPEG)
     except OSError as error:
         raise StorageError(f'{output.absolute()} cannot be written ({error.strerror or error}); free disk space or '
-                        f'choose another --output_dir')
+                           f'choose another --output_dir')
 
 
 def write_split(output: Path, pairs: list[tuple[Path, Path]]):

@@ -40,8 +40,8 @@ COLUMNS = ('name', 'model', 'data', 'epochs', 'images', 'time', 'best', 'tested'
 STYLE = """
 .table { background: var(--card); width: 100%; overflow-wrap: break-word }
 .table td[data-label=options] { overflow-wrap: anywhere; min-width: 8rem }
-th button { white-space: nowrap }
-th button { border: 0; padding: 0; min-height: 1.6rem; background: none; color: inherit; font-weight: inherit }
+th button { border: 0; padding: 0; min-height: 1.6rem; background: none; color: inherit; font-weight: inherit;
+  white-space: nowrap }
 th[aria-sort=ascending] button::after { content: ' \\2191' }
 th[aria-sort=descending] button::after { content: ' \\2193' }
 @media (max-width: 50rem) {

@@ -37,13 +37,13 @@ class Parser(argparse.ArgumentParser):
 
     def check_options(self, args: list):
         """Raises a `UserError` with a line for each option that there is not."""
-        from util.registry import nearest
         given = [word.split('=')[0] for word in itertools.takewhile(lambda word: word != '--', args)
                  if word.startswith('--')]
         known = [option for action in self._actions for option in action.option_strings if option.startswith('--')]
         unknown = [word for word in given if word not in known
                    and not (self.allow_abbrev and any(option.startswith(word) for option in known))]
         if unknown:
+            from util.registry import nearest  # not at the top: the installer imports this file with any Python
             raise UserError(*(f'there is no option {word}{nearest(word, known) or self.where()}' for word in unknown))
 
     def error(self, message: str):

@@ -77,7 +77,7 @@ def fetch(source: Source, target: Path, table: Path, tries: int = 4, pause: floa
         return digest
     except OSError as error:
         raise StorageError(f'{part.file.absolute()} cannot be written ({error.strerror or error}); make room or choose '
-                        'another folder, then run the same command again')
+                           'another folder, then run the same command again')
 
 
 class Part:

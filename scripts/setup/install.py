@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from setup.environment import ROOT, add_pip, ask, last_error, open_venv, run_step, use_fitting_python, version_of
+from util import cli
 from util.console import warn
 from util.errors import UserError
 
@@ -24,17 +25,14 @@ CORE, VISDOM, DEVELOPMENT = 'requirements.txt', 'requirements-visdom.txt', 'requ
 BUILD_CONSTRAINTS = 'constraints-build.txt'
 
 
-class Parser(argparse.ArgumentParser):
+class Parser(cli.Parser):
     def __init__(self, description: str):
-        super().__init__(description=description, allow_abbrev=False)
+        super().__init__(description)
         build = self.add_mutually_exclusive_group()
         build.add_argument('--cuda', action='store_true', help='install the CUDA build of PyTorch even without a GPU')
         build.add_argument('--cpu', action='store_true', help='install the CPU build of PyTorch and use no GPU')
         self.add_argument('--offline', type=lambda folder: Path(folder).absolute(), metavar='DIR',
                           help='take the packages from the wheels in DIR, not from the network')
-
-    def error(self, message):
-        raise UserError(f'{message}; {self.prog} --help lists the options')
 
 
 def ready(options, names) -> str:
