@@ -491,6 +491,18 @@ def test_threads_are_as_many_as_cores(cores, siblings, limits, expected, tmp_pat
     assert usable_cores(tmp_path, tmp_path) == expected
 
 
+@pytest.mark.parametrize('chosen, expected', [({}, '1000'), ({'GOMP_SPINCOUNT': '7'}, '7'),
+                                              ({'OMP_WAIT_POLICY': 'active'}, 'None')])
+def test_waiting_threads_sleep_soon(chosen, expected):
+    """Set before torch is loaded, which is when OpenMP reads it; what the user chose stays."""
+    code = ('import os, sys; from util.cli import run; '
+            'run(lambda argv, console: print("torch" in sys.modules, os.environ.get("GOMP_SPINCOUNT")), [])')
+    environment = {name: value for name, value in os.environ.items() if 'OMP_' not in name}
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, env={**environment, **chosen}, text=True,
+                          capture_output=True, timeout=60, check=True)
+    assert done.stdout.split() == ['False', expected]
+
+
 def write(path, text: str):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text + '\n')

@@ -61,6 +61,7 @@ def run(main, argv=None):
     argv = sys.argv[1:] if argv is None else argv
     open_streams()
     name_user()
+    share_cores()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')   # a terminal with another encoding never ends a run
@@ -114,6 +115,16 @@ def name_user():
         getpass.getuser()
     except (KeyError, OSError):
         os.environ['USER'] = f'user{os.getuid()}'
+
+
+def share_cores():
+    """Let a thread of PyTorch that waits for the others sleep soon, so that it takes no time from other programs.
+
+    As GNU's OpenMP comes, it spins for milliseconds: on a machine that has something else to do, two threads then
+    train 15 times as slowly as one (docs/performance.md). Its library reads the number of turns once, with torch.
+    """
+    if 'OMP_WAIT_POLICY' not in os.environ:
+        os.environ.setdefault('GOMP_SPINCOUNT', '1000')
 
 
 def explained(error, argv, crash_folder) -> tuple:
