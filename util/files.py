@@ -53,7 +53,7 @@ def save_picture(picture, path, format: str = '', **settings):
     """
     from PIL import Image
     data = io.BytesIO()
-    picture.save(data, format or Image.registered_extensions()[Path(path).suffix.lower()], **settings)
+    picture.save(data, format or Image.registered_extensions().get(Path(path).suffix.lower()), **settings)
     with atomic_write(path, 'wb', durable=False) as file:
         file.write(data.getbuffer())
 

@@ -8,6 +8,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from util import lab
+from util.files import save_picture
 
 LABEL_HEIGHT, LABEL_SIZE, PADDING = 20, 14, 2   # pixels, of `image_grid`
 
@@ -44,7 +45,7 @@ def stretched(image: torch.Tensor, aspect_ratio: float, nearest: bool = False) -
 
 def save_image(array: np.ndarray, path, aspect_ratio: float = 1.0):
     """Write uint8 (H, W, 3) as a file; `aspect_ratio` r makes it r times higher, or 1/r times wider if r < 1."""
-    stretched_picture(array, aspect_ratio).save(path)
+    save_picture(stretched_picture(array, aspect_ratio), path)
 
 
 def stretched_picture(array: np.ndarray, aspect_ratio: float) -> Image.Image:
