@@ -58,9 +58,9 @@ class Compiled(Eager):
 def compiler_problem(device: torch.device) -> Exception | None:
     """What keeps torch.compile from working here; found by compiling a small network, forward and backward."""
     try:
-        net = nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU()).to(device)
-        net.compile()
         with torch.random.fork_rng(devices=[]):
+            net = nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU()).to(device)
+            net.compile()
             net(torch.ones(1, 1, 8, 8, device=device)).sum().backward()
     except Exception as error:
         return error
