@@ -42,7 +42,7 @@ class BicycleGANModel(BaseModel):
     }
     netG_families = ('unet',)
     size_rule = 'latent'
-    translation = 'codes'       # not a function of the image alone
+    translation = 'codes'
     translates_single = True
     excludes = {'gan_mode': {'wgangp': 'its discriminators have several scales'},
                 'netD': {'pixel': 'its discriminators have several scales'},

@@ -5,9 +5,10 @@ import torch
 
 from models import load_translator
 from models.networks import MunitGenerator, create_generator, init_weights
-from models.translation import tiles
+from models.translation import kinds, tiles
 from models.translation.copies import SeededDropout
 from models.translation.maps import FileStore, MemoryStore, Moments
+from models.translation.sources import Recipe, Source
 from models.translation.translator import Translator
 from util.errors import ResourceError, UserError
 
@@ -49,6 +50,38 @@ def test_tiles_give_the_whole_image(netG, norm, evaluate, image, tmp_path):
     assert tiled.shape == image.shape and tiled.std() > LEVEL
     assert (tiled - exact(translate, image)).abs().max() < 0.01 * LEVEL
     assert (tiled - translate(image)).abs().max() < 0.1 * LEVEL
+
+
+class Fresh(Source):
+    """A translation of a kind with random weights."""
+
+    def __init__(self, kind: str, **options):
+        self.recipe = Recipe(kind, {'input_nc': 3, 'output_nc': 3, 'ngf': 4, 'norm': 'instance', 'no_dropout': True,
+                                    'antialias': False, 'labels': '', **options})
+
+    def load(self, direction):
+        translation = kinds.BUILDERS[self.recipe.kind](self.recipe.options)
+        init_weights(translation.net, 'kaiming')
+        return translation, self.recipe
+
+
+CODES = {'netG': 'unet_32', 'nz': 3, 'nef': 4, 'n_blocks_E': 2}
+PYRAMID = {'n_downsample_global': 1, 'n_blocks_global': 1, 'n_blocks_local': 1}
+
+
+@pytest.mark.parametrize('kind, options', [
+    ('generator', {'netG': 'resnet_1blocks', 'antialias': True}),
+    ('generator', {'netG': 'resnet_1blocks', 'upsample': 'resize'}),
+    ('generator', {'netG': 'unet_32', 'upsample': 'resize'}),
+    ('codes', {**CODES, 'where_add': 'all'}), ('codes', {**CODES, 'where_add': 'input', 'norm': 'batch'}),
+    ('pyramid', {**PYRAMID, 'n_local_enhancers': 0}), ('pyramid', {**PYRAMID, 'n_local_enhancers': 2}),
+    ('spade', {'norm_S': 'instance', 'n_ups': 2, 'spade_nc': 4}),
+    ('spade', {'norm_S': 'syncbatch', 'n_ups': 5, 'spade_nc': 2})])
+def test_tiles_of_the_other_networks(kind, options, image):
+    translate = Translator(Fresh(kind, **options))
+    style = torch.randn(translate.translation().style_dim) if translate.styled else None
+    whole, tiled = translate(image, style=style), translate(image, style=style, tile=64)
+    assert tiled.std() > LEVEL and (tiled - whole).abs().max() < 0.1 * LEVEL
 
 
 def test_the_norms_of_tiles_alone_would_differ(image, tmp_path):

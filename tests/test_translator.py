@@ -23,10 +23,13 @@ RUNS = {
     'colorization': ['--dataroot', 'photos', '--model', 'colorization', '--netG', 'unet_64'],
     'munit': ['--dataroot', 'unaligned', '--model', 'munit', '--num_scales_D', '1', '--n_layers_D', '1', '--style_dim',
               '3', '--mlp_dim', '4', '--n_res', '1', '--max_iters', '2'],
+    'bicyclegan': ['--dataroot', 'aligned', '--model', 'bicyclegan', '--netG', 'unet_32', '--n_blocks_E', '2',
+                   '--nz', '3'],
     'template': ['--dataroot', 'aligned', '--model', 'template', '--netG', 'encdec_32', '--norm', 'none'],
 }
 SOURCES = {'cyclegan': 'unaligned/testB', 'colorization': 'photos/test', 'munit': 'unaligned/testA'}
-FAKES = {'colorization': 'fake_B_rgb', 'munit': 'fake_B_0'}
+FAKES = {'colorization': 'fake_B_rgb', 'munit': 'fake_B_0', 'bicyclegan': 'fake_B_0'}
+CODES = {'munit': 10, 'bicyclegan': 5}     # test.py draws the codes of all styles of an image at once
 
 
 @pytest.fixture(scope='module')
@@ -66,10 +69,14 @@ def test_pixels_are_those_of_test_py(name, home):
             image = Image.open(results / f'{index}_real_A.png')
         found = translate(image, name=f'{index}.png')
         expected = np.asarray(Image.open(results / f'{index}_{FAKES.get(name, "fake_B")}.png'))
-        if name == 'munit':     # test.py draws the codes of all styles at once
-            style = translate.random_styles(10, name=f'{index}.png')[0]
+        if name in CODES:
+            style = translate.random_styles(CODES[name], name=f'{index}.png')[0]
             found = translate(image, style=style)
         assert np.array_equal(np.asarray(found), expected)
+        if name == 'bicyclegan':
+            style = translate.encode_style(Image.open(results / f'{index}_real_B.png'))
+            expected = np.asarray(Image.open(results / f'{index}_rec_B.png'))
+            assert np.array_equal(np.asarray(translate(image, style=style)), expected)
 
 
 @pytest.mark.parametrize('name', RUNS)

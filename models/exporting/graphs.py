@@ -46,14 +46,13 @@ class ExportedStyle(nn.Module):
 
     def __init__(self, exported: Exported):
         super().__init__()
-        self.net = exported.translation.net
+        self.translation = exported.translation
         self.dtype, self.levels = exported.dtype, exported.levels
 
     def forward(self, image):
         if self.levels:
             image = image.permute(0, 3, 1, 2).float() / 127.5 - 1
-        image = fitted(image, self.net.multiple, self.net.smallest)
-        return self.net.enc_style(image.to(self.dtype)).flatten(1).float()
+        return self.translation.encode_style(image.to(self.dtype)).flatten(1).float()
 
 
 def on_its_own(net: nn.Module) -> nn.Module:

@@ -1,10 +1,15 @@
 """A network as a graph of feature maps, which are computed one after the other, each region by region."""
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+from models.nets.convolutions import Downsample, Upsample
 from models.nets.generators import ResnetBlock, ResnetGenerator, UnetGenerator, UnetLevel
 from models.nets.layers import BatchNorm2d, ConvBlock, Dropout
+from models.nets.methods.bicycle import LatentUnet
 from models.nets.methods.munit import ContentResBlock, ContentResBlocks, MunitGenerator
+from models.nets.methods.pix2pixhd import EnhancedGenerator
+from models.nets.methods.spade import Spade, SpadeBlock, SpadeGenerator
 from models.nets.norms import DecoderLayerNorm, InstanceNorm2d
 from util.errors import UserError
 
@@ -19,7 +24,7 @@ class Graph:
         self.size = size
         self.device = device
         self.seed = seed
-        self.style = style          # AdaIN parameters, (1, number)
+        self.style = style          # what the network makes of a style: AdaIN parameters or a code, (1, number)
         self.maps = []              # in the order of computation
 
     def add(self, found: Map) -> Map:
@@ -49,10 +54,16 @@ class Graph:
         return self.add(Local([*padding, conv], x, conv.out_channels, scale, self.size))
 
     def upsampling(self, layer, x: Map) -> Map:
-        return self.add(Local([layer], x, x.channels, x.scale // int(layer.scale_factor), self.size, stored=False))
+        return self.add(Local([layer], x, x.channels, x.scale // 2, self.size, stored=False))
+
+    def downsampling(self, layer, x: Map, factor: int = 2) -> Map:
+        return self.add(Local([layer], x, x.channels, x.scale * factor, self.size, stored=False))
 
     def pointwise(self, function, *inputs: Map, **settings) -> Map:
         return self.add(Pointwise(function, *inputs, **settings))
+
+    def joined(self, x: Map, y: Map) -> Map:
+        return self.pointwise(lambda *parts: torch.cat(parts, 1), x, y, channels=x.channels + y.channels)
 
     def total(self, residual: Map, x: Map) -> Map:
         return self.pointwise(torch.add, residual, x, stored='always')
@@ -81,9 +92,22 @@ class Graph:
 
     def unet_level(self, level: UnetLevel, x: Map) -> Map:
         y = self.extend(level.model, x)
-        if not level.skips:
-            return y
-        return self.pointwise(lambda *parts: torch.cat(parts, 1), x, y, channels=x.channels + y.channels)
+        return self.joined(x, y) if level.skips else y
+
+    def latent_unet(self, net: LatentUnet, x: Map) -> Map:
+        skips = []
+        for down, nz in zip(net.downs, net.codes, strict=True):
+            x = self.extend(down, self.with_code(x, nz) if nz else x)
+            skips.append(x)
+        x = skips.pop()
+        for up in reversed(net.ups[1:]):
+            x = self.joined(skips.pop(), self.extend(up, x))
+        return self.extend(net.ups[0], x)
+
+    def with_code(self, x: Map, nz: int) -> Map:
+        code = self.style[:, :nz, None, None]
+        return self.pointwise(lambda values: torch.cat([values, code.expand(-1, -1, *values.shape[2:])], 1), x,
+                              channels=x.channels + nz)
 
     # ---- autoencoders with styles
 
@@ -108,6 +132,43 @@ class Graph:
         for index, block in enumerate(blocks.model):
             x = self.content_block(block, x, parameters[2 * index:2 * index + 2] if parameters else (None, None))
         return x
+
+    # ---- from coarse to fine, and from label maps
+
+    def enhanced(self, net: EnhancedGenerator, image: Map) -> Map:
+        sizes = [image]
+        for _ in range(net.n_enhancers):
+            sizes.append(self.downsampling(net.downsample, sizes[-1]))
+        x = self.extend(net.model, sizes.pop())
+        for n in range(1, net.n_enhancers + 1):
+            down, up = getattr(net, f'model{n}_1'), getattr(net, f'model{n}_2')
+            x = self.extend(up, self.total(self.extend(down, sizes.pop()), x))
+        return x
+
+    def spade(self, norm: Spade, x: Map, labels: Map) -> Map:
+        hidden = self.pointwise(F.relu, self.convolution(norm.shared, self.every(x.scale, labels)))
+        maps = (self.convolution(conv, hidden) for conv in (norm.gamma, norm.beta))
+        return self.pointwise(lambda y, gamma, beta: y * (1 + gamma) + beta, self.extend(norm.norm, x), *maps)
+
+    def spade_block(self, block: SpadeBlock, x: Map, labels: Map) -> Map:
+        y = x
+        for norm, conv in ((block.norm_0, block.conv_0), (block.norm_1, block.conv_1)):
+            y = self.convolution(conv, self.pointwise(leaky_relu, self.spade(norm, y, labels)))
+        if block.changes:
+            x = self.convolution(block.conv_s, self.spade(block.norm_s, x, labels))
+        return self.total(y, x)
+
+    def spade_generator(self, net: SpadeGenerator, labels: Map) -> Map:
+        x = self.convolution(net.first, self.every(net.multiple, labels))
+        for index, block in enumerate(net.blocks):
+            if index in net.doubled:
+                x = self.upsampling(nn.Upsample(scale_factor=2), x)
+            x = self.spade_block(block, x, labels)
+        return self.pointwise(torch.tanh, self.convolution(net.last, self.pointwise(leaky_relu, x)))
+
+    def every(self, step: int, x: Map) -> Map:
+        """Every `step`-th pixel of a map of the size of the image, as nearest-neighbor resizing takes them."""
+        return self.downsampling(lambda values: values[..., ::step, ::step], x, step)
 
     # ---- computing
 
@@ -160,6 +221,10 @@ def side_at(scale: int, tile: int) -> int:
     return -(-max(tile, 16 * scale) // (2 * scale)) * 2 * scale
 
 
+def leaky_relu(x):
+    return F.leaky_relu(x, 0.2)
+
+
 def affine(scale: torch.Tensor, shift: torch.Tensor):
     """A function that scales and shifts each channel."""
     return lambda y: y * scale[:, None, None] + shift[:, None, None]
@@ -173,7 +238,8 @@ BUILDERS = {        # the first class that fits
     ConvBlock: Graph.conv_block,
     nn.Sequential: Graph.sequence,
     (nn.Conv2d, nn.ConvTranspose2d): Graph.convolution,
-    nn.Upsample: Graph.upsampling,
+    (nn.Upsample, Upsample): Graph.upsampling,
+    Downsample: Graph.downsampling,
     BatchNorm2d: Graph.batch_norm,
     InstanceNorm2d: Graph.instance_norm,
     DecoderLayerNorm: Graph.layer_norm,
@@ -181,6 +247,9 @@ BUILDERS = {        # the first class that fits
     nn.Identity: lambda graph, layer, x: x,
     (nn.ReLU, nn.LeakyReLU, nn.Tanh): Graph.pointwise,
     ResnetGenerator: lambda graph, net, x: graph.extend(net.model, x),
+    LatentUnet: Graph.latent_unet,
+    EnhancedGenerator: Graph.enhanced,
+    SpadeGenerator: Graph.spade_generator,
     UnetGenerator: lambda graph, net, x: graph.extend(net.model.model, x),
     MunitGenerator: lambda graph, net, x: graph.sequence([*net.enc_content.model, *net.dec.model], x),
 }

@@ -8,6 +8,7 @@ from torch import nn
 from models import catalog
 from models.nets.classes import class_colors, class_planes
 from models.nets.factory import create_generator, spectral_norms
+from models.nets.methods.bicycle import LatentEncoder, LatentUnet
 from models.nets.methods.munit import MunitGenerator
 from models.nets.methods.pix2pixhd import create_pyramid
 from models.nets.methods.spade import SpadeGenerator
@@ -80,9 +81,37 @@ class StyledTranslation(Translation):
         """The style code (N, style_dim, 1, 1) of images of the target domain."""
         return self.net.enc_style(fitted(image, self.net.multiple, self.net.smallest))
 
+    def parameters_of(self, style):
+        """What the network makes of a style, (N, number)."""
+        return self.net.mlp(style)
+
     @property
     def style_dim(self) -> int:
         return self.net.mlp.model[0].fc.in_features
+
+
+class CodedTranslation(Translation):
+    """By a generator that takes a code z (N, nz), which an encoder of images of the target domain finds.
+
+    The state dict is that of the generator, and that of the encoder with names that begin with `encoder.`.
+    """
+
+    styled = True
+
+    def apply_net(self, seen, style):
+        return self.net(seen, self.parameters_of(style))
+
+    def encode_style(self, image):
+        """The mean of the code, (N, nz, 1, 1), of images of the target domain."""
+        smallest = max(self.net.smallest, self.net.encoder.smallest)
+        return self.net.encoder(fitted(image, self.net.multiple, smallest))[0][:, :, None, None]
+
+    def parameters_of(self, style):
+        return style.flatten(1)
+
+    @property
+    def style_dim(self) -> int:
+        return self.net.codes[0]
 
 
 class LabelTranslation(Translation):
@@ -139,6 +168,17 @@ def build_styled(options: dict) -> Translation:
     return StyledTranslation(net, (options['input_nc'], options['output_nc']))
 
 
+def build_coded(options: dict) -> Translation:
+    norm, nz = options['norm'], options['nz']
+    channels = options['input_nc'], options['output_nc']
+    net = LatentUnet(*channels, nz, options['ngf'], norm, not options['no_dropout'],
+                     catalog.parse_netG(options['netG'])[1], options['where_add'])
+    if options.get('spectral_norm_G'):
+        spectral_norms(net)
+    net.encoder = LatentEncoder(channels[1], nz, options['nef'], norm, options['n_blocks_E'])
+    return CodedTranslation(net, channels)
+
+
 def build_pyramid(options: dict) -> Translation:
     return labelled(PyramidTranslation, options, lambda nc: create_pyramid(
         nc, options['output_nc'], options['ngf'], options['norm'], options['n_downsample_global'],
@@ -162,13 +202,15 @@ def labelled(kind: type, options: dict, network) -> Translation:
 
 STYLED_OPTIONS = ('ngf', 'style_dim', 'mlp_dim', 'n_downsample', 'n_downsample_style', 'n_res', 'pad_type')
 CLASSES = {'generator': Translation, 'colors': Colorization, 'styles': StyledTranslation,
-           'pyramid': PyramidTranslation, 'spade': SpadeTranslation}
+           'codes': CodedTranslation, 'pyramid': PyramidTranslation, 'spade': SpadeTranslation}
 BUILDERS = {'generator': build_generator, 'colors': build_colorization, 'styles': build_styled,
-            'pyramid': build_pyramid, 'spade': build_spade}
+            'codes': build_coded, 'pyramid': build_pyramid, 'spade': build_spade}
 LABELLED_OPTIONS = ('input_nc', 'output_nc', 'ngf', 'spectral_norm_G', 'labels')
 NET_OPTIONS = ('netG', 'ngf', 'norm', 'no_dropout', 'antialias', 'upsample', 'spectral_norm_G')
 OPTIONS = {'generator': (*NET_OPTIONS, 'input_nc', 'output_nc'),
            'colors': NET_OPTIONS,
+           'codes': ('input_nc', 'output_nc', 'netG', 'ngf', 'norm', 'no_dropout', 'spectral_norm_G', 'nz', 'where_add',
+                     'nef', 'n_blocks_E'),
            'pyramid': (*LABELLED_OPTIONS, 'norm', 'n_downsample_global', 'n_blocks_global', 'n_local_enhancers',
                        'n_blocks_local'),
            'spade': (*LABELLED_OPTIONS, 'norm_S', 'n_ups', 'spade_nc'),

@@ -99,6 +99,8 @@ class RunFolder(Source):
             self.kind = 'styles' if styled else 'generator'
         if self.kind == 'styles':
             translation, options = self.load_styled(ours)
+        elif self.kind == 'codes':
+            translation, options = self.load_coded(ours)
         else:
             translation, options = self.load_generator(self.name_of(ours), ours)
         kind = next(name for name, kind in kinds.CLASSES.items() if type(translation) is kind)
@@ -162,6 +164,16 @@ class RunFolder(Source):
         target.net.enc_content = source.net.enc_content
         target.channels_in = nc_in
         return target, options
+
+    def load_coded(self, domain: str):
+        options = kinds.options_of('codes', self.options(domain))
+        translation = built('codes', options)
+        encoder = translation.net.encoder
+        del translation.net.encoder     # it has a file of its own
+        store.load_weights(self.path_of('G'), translation.net)
+        translation.net.encoder = encoder
+        store.load_weights(self.path_of('E'), encoder)
+        return translation, options
 
     def options(self, domain: str) -> dict:
         options = {**DEFAULTS, **self.training, **self.given}

@@ -70,7 +70,8 @@ def tile_side(translation, size: tuple[int, int], tile, device: torch.device) ->
 def graph_of(translation, size: tuple[int, int], device: torch.device, read=None, code=None, seed: int = 0) -> Graph:
     net = translation.net
     sides = tuple(fitting(side, net.multiple, net.smallest) for side in size)
-    graph = Graph(sides, device, net.mlp(code) if code is not None else torch.zeros(1, 2**20, device='meta'), seed)
+    style = torch.zeros(1, 2**20, device='meta') if code is None else translation.parameters_of(code)
+    graph = Graph(sides, device, style, seed)
     output = graph.extend(net, graph.add(Image(read, translation.channels_seen)))
     output.inputs[0].stored = False     # only the output asks for it
     return graph

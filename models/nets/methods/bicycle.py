@@ -60,6 +60,7 @@ class LatentEncoder(nn.Module):
 
     def __init__(self, input_nc: int, nz: int, nef: int = 64, norm: str = 'instance', n_blocks: int = 4):
         super().__init__()
+        self.smallest = 2**(n_blocks + 1)
         widths = [nef * min(2**n, 4) for n in range(n_blocks + 1)]
         self.first = nn.Conv2d(input_nc, nef, 4, 2, 1)
         self.blocks = nn.Sequential(*(EncoderBlock(before, after, norm)
