@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from models.translation.sources import ExportedFolder
+from models.translation.sources import ExportedFolder, weight_files
 from util.checkpoint.exported import CONFIG, WEIGHTS
 from util.errors import UserError
 
@@ -87,9 +87,9 @@ def write_safetensors(exported: Exported, translation, folder: Path) -> float:
     """Write the weights under their names in checkpoints; returns the difference of what is loaded from the folder."""
     formats.optional('safetensors')
     from safetensors.torch import save_file
-    weights = translation.net.state_dict()
-    save_file({key: (value.to(exported.dtype) if value.is_floating_point() else value).cpu().contiguous()
-               for key, value in weights.items()}, folder / WEIGHTS)
+    for file, net in weight_files(translation).items():
+        save_file({key: (value.to(exported.dtype) if value.is_floating_point() else value).cpu().contiguous()
+                   for key, value in net.state_dict().items()}, folder / file)
     source = ExportedFolder(folder)
     loaded = source.load(source.trained_direction)[0].train(translation.training)
     checks = [inputs_of(exported, size, 1 + index % 2, index) for index, size in enumerate(SIZES)]

@@ -1,6 +1,7 @@
 """How networks translate an image: (N, C, H, W) in [-1, 1] to the same, of any size.
 
-A model names its kind in `translation`. A translation holds one network, whose state dict is what is exported.
+A model names its kind in `translation`. A translation holds one network, whose state dict is what is exported, and for
+some an encoder of styles, which has a file of its own.
 """
 import torch
 from torch import nn
@@ -23,9 +24,10 @@ class Translation(nn.Module):
 
     styled = False      # does it need a style code?
 
-    def __init__(self, net: nn.Module, channels: tuple[int, int]):
+    def __init__(self, net: nn.Module, channels: tuple[int, int], encoder: nn.Module | None = None):
         super().__init__()
         self.net = net
+        self.encoder = encoder      # of styles, if it is no part of the network
         self.channels_in, self.channels_out = channels
         self.channels_seen = self.channels_in       # by the network
 
@@ -91,10 +93,7 @@ class StyledTranslation(Translation):
 
 
 class CodedTranslation(Translation):
-    """By a generator that takes a code z (N, nz), which an encoder of images of the target domain finds.
-
-    The state dict is that of the generator, and that of the encoder with names that begin with `encoder.`.
-    """
+    """By a generator that takes a code z (N, nz), which an encoder of images of the target domain finds."""
 
     styled = True
 
@@ -103,8 +102,8 @@ class CodedTranslation(Translation):
 
     def encode_style(self, image):
         """The mean of the code, (N, nz, 1, 1), of images of the target domain."""
-        smallest = max(self.net.smallest, self.net.encoder.smallest)
-        return self.net.encoder(fitted(image, self.net.multiple, smallest))[0][:, :, None, None]
+        smallest = max(self.net.smallest, self.encoder.smallest)
+        return self.encoder(fitted(image, self.net.multiple, smallest))[0][:, :, None, None]
 
     def parameters_of(self, style):
         return style.flatten(1)
@@ -175,8 +174,7 @@ def build_coded(options: dict) -> Translation:
                      catalog.parse_netG(options['netG'])[1], options['where_add'])
     if options.get('spectral_norm_G'):
         spectral_norms(net)
-    net.encoder = LatentEncoder(channels[1], nz, options['nef'], norm, options['n_blocks_E'])
-    return CodedTranslation(net, channels)
+    return CodedTranslation(net, channels, LatentEncoder(channels[1], nz, options['nef'], norm, options['n_blocks_E']))
 
 
 def build_pyramid(options: dict) -> Translation:

@@ -7,7 +7,7 @@ import torch
 from models import catalog
 from models.nets.factory import describe_autoencoder, describe_generator
 from util.checkpoint import exported, layout, store
-from util.checkpoint.exported import CONFIG, WEIGHTS
+from util.checkpoint.exported import CONFIG, ENCODER, WEIGHTS
 from util.errors import UserError
 
 from . import kinds
@@ -168,11 +168,8 @@ class RunFolder(Source):
     def load_coded(self, domain: str):
         options = kinds.options_of('codes', self.options(domain))
         translation = built('codes', options)
-        encoder = translation.net.encoder
-        del translation.net.encoder     # it has a file of its own
         store.load_weights(self.path_of('G'), translation.net)
-        translation.net.encoder = encoder
-        store.load_weights(self.path_of('E'), encoder)
+        store.load_weights(self.path_of('E'), translation.encoder)
         return translation, options
 
     def options(self, domain: str) -> dict:
@@ -201,12 +198,19 @@ class ExportedFolder(Source):
     def load(self, direction):
         self.check_direction(direction)
         translation = built(self.recipe.kind, self.recipe.options)
-        weights = exported.read_weights(self.place / WEIGHTS)
-        problem = store.mismatch(weights, translation.net)
-        if problem:
-            raise UserError(f'{(self.place / WEIGHTS).absolute()} does not fit {CONFIG}: {problem}; export it again')
-        translation.net.load_state_dict(weights)
+        for file, net in weight_files(translation).items():
+            weights = exported.read_weights(self.place / file)
+            problem = store.mismatch(weights, net)
+            if problem:
+                raise UserError(f'{(self.place / file).absolute()} does not fit {CONFIG}: {problem}; export it again')
+            net.load_state_dict(weights)
         return translation, self.recipe
+
+
+def weight_files(translation: kinds.Translation) -> dict[str, torch.nn.Module]:
+    """The files of an exported folder, and the network in each of them."""
+    encoder = {ENCODER: translation.encoder} if translation.encoder else {}
+    return {WEIGHTS: translation.net, **encoder}
 
 
 def built(kind: str, options: dict) -> kinds.Translation:

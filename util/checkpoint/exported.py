@@ -6,6 +6,7 @@ from util.errors import UserError
 
 CONFIG = 'config.json'
 WEIGHTS = 'model.safetensors'
+ENCODER = 'style_encoder.safetensors'      # of styles, if it is no part of the generator
 FORMAT = 'pixmorph-translator'
 
 

@@ -87,7 +87,8 @@ def named_weights(source: str, label: str, checkpoints_dir) -> dict[str, Path]:
     if config.get('kind') == 'styles':
         raise UserError(f'{folder.absolute()} has parts of two generators; start from the run that was exported')
     if config.get('file_format') == 'safetensors':
-        return {'G': folder / exported.WEIGHTS}
+        files = {'G': folder / exported.WEIGHTS, 'E': folder / exported.ENCODER}
+        return {name: file for name, file in files.items() if name == 'G' or file.exists()}
     names = [name for name in labels(folder).get(label, []) if not name.endswith('_ema')]
     if not names:
         found = ', '.join(sorted(labels(folder), key=numbers_first)) or 'no *_net_*.pth files'
