@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import torch
 from test_cli_train import ROOT
-from test_tiles import network, save
+from test_tiles import CODES, Fresh, network, save
 
 from models import load_translator
 from models.exporting import folder as exporting
 from models.exporting import formats
 from models.exporting.graphs import Exported
 from models.networks import MunitGenerator, init_weights
+from models.translation.translator import Translator
 from util.cli import run
+from util.errors import UserError
 
 sys.path.insert(0, str(ROOT / 'scripts'))
 import export
@@ -27,7 +29,7 @@ needs_safetensors = pytest.mark.skipif(not importlib.util.find_spec('safetensors
                                        reason='safetensors is not installed')
 KINDS = {'resnet': ('resnet_1blocks', 'instance', (3, 3)), 'batch': ('resnet_1blocks', 'batch', (1, 3)),
          'unet': ('unet_64', 'batch', (3, 3)), 'encdec': ('encdec_32', 'none', (3, 1)),
-         'colors': ('unet_32', 'instance', (1, 2)), 'styles': ()}
+         'colors': ('unet_32', 'instance', (1, 2)), 'styles': (), 'codes': ()}
 CASES = [*((kind, 'torchscript') for kind in KINDS), ('unet', 'torchexport'), ('styles', 'torchexport'),    # 5 s each
          *(pytest.param(kind, 'onnx', marks=needs_onnx) for kind in ('resnet', 'unet', 'colors', 'styles')),
          *(pytest.param(kind, 'safetensors', marks=needs_safetensors) for kind in KINDS)]
@@ -40,6 +42,8 @@ def trained(tmp_path):
     def build(kind, **options):
         folder = tmp_path / f'{kind}_run'
         folder.mkdir(exist_ok=True)
+        if kind == 'codes':
+            return Translator(Fresh(kind, **CODES, where_add='all'), **options)
         if kind != 'styles':
             netG, norm, channels = KINDS[kind]
             save(network(netG, norm, channels), folder)
@@ -54,12 +58,37 @@ def trained(tmp_path):
 def test_exported_files_give_the_images_of_pytorch(kind, form, trained, tmp_path):
     translate = trained(kind)
     differences = exporting.export(translate, form, tmp_path / 'out')
-    styled = kind == 'styles' and form != 'safetensors'
+    styled = kind in ('styles', 'codes') and form != 'safetensors'
     assert len(differences) == 1 + styled and all(0 <= value < 1e-4 for value in differences.values())
     config = json.loads((tmp_path / 'out' / 'config.json').read_text(encoding='utf-8'))
     assert config['size_multiple'] == translate.translation().net.multiple
-    assert set(config['inputs']) == ({'image', 'style'} if kind == 'styles' else {'image'})
+    assert set(config['inputs']) == ({'image', 'style'} if translate.styled else {'image'})
     assert (tmp_path / 'out' / 'README.md').read_text(encoding='utf-8').startswith('---\n')
+
+
+@pytest.mark.parametrize('kind, levels', [('batch', False), ('colors', True), ('codes', True)])
+@pytest.mark.parametrize('form', ['torchscript', pytest.param('onnx', marks=needs_onnx)])
+def test_graphs_load_back(kind, form, levels, trained, tmp_path):
+    """Images are those of the run, to a level; there are no tiles, and no other device."""
+    translate = trained(kind)
+    exporting.export(translate, form, tmp_path / 'out', levels=levels)
+    graph = load_translator(tmp_path / 'out')
+    nc = translate.translation().channels_in
+    photo = np.random.default_rng(0).integers(0, 256, (37, 52, nc), dtype=np.uint8)
+    style = {}
+    if translate.styled:
+        style = {'style': graph.encode_style(photo)}
+        assert torch.allclose(style['style'], translate.encode_style(photo), atol=1e-4)
+    assert graph.directions == translate.directions and graph(photo, **style).shape == photo.shape[:2] + (3,)
+    assert abs(graph(photo, **style).astype(int) - translate(photo, **style)).max() <= 1
+    for wrong in ({'tile': 64}, {'direction': 'BtoA'}):
+        with pytest.raises(UserError):
+            graph(photo, **style, **wrong)
+    with pytest.raises(UserError):
+        graph.to('meta')
+    (tmp_path / 'out' / exporting.FILES[form]).write_bytes(b'damaged')
+    with pytest.raises(UserError):
+        load_translator(tmp_path / 'out')
 
 
 @pytest.mark.parametrize('form', ['torchscript', pytest.param('onnx', marks=needs_onnx)])
@@ -192,6 +221,7 @@ def test_a_missing_library_is_named_with_its_command(run_folder, tmp_path):
     script = f'''import sys; sys.modules['onnx'] = None; sys.argv = ['export.py']
 sys.path[:0] = [{str(ROOT / 'scripts')!r}, {str(ROOT)!r}]
 import export; from util.cli import run
+from util.errors import UserError
 sys.exit(run(export.main, {[*map(str, run_folder), '--format', 'onnx', '--output', str(tmp_path / 'out')]!r}))'''
     done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 2 and 'pip install onnx onnxscript onnxruntime' in done.stderr

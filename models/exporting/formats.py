@@ -1,5 +1,4 @@
 """Graphs as ONNX, TorchScript and torch.export files, with batch, height and width free; and running these files."""
-import importlib
 import io
 import json
 import warnings
@@ -8,11 +7,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from models.translation import programs
+from models.translation.programs import optional
 from util.checkpoint.exported import CONFIG, WEIGHTS
-from util.errors import UserError
 
-FILES = {'onnx': 'model.onnx', 'torchscript': 'model.ts', 'torchexport': 'model.pt2', 'safetensors': WEIGHTS}
-STYLE_FILES = {'onnx': 'style_encoder.onnx', 'torchscript': 'style_encoder.ts', 'torchexport': 'style_encoder.pt2'}
+FILES = {**programs.FILES, 'torchexport': 'model.pt2', 'safetensors': WEIGHTS}
+STYLE_FILES = {**programs.STYLE_FILES, 'torchexport': 'style_encoder.pt2'}
 
 
 def write(module: nn.Module, inputs: tuple, names: tuple, output: str, path: Path, config: dict):
@@ -60,29 +60,6 @@ def write_onnx(module, inputs, names, output, path, config):
     onnx.save(model, str(path))
 
 
-def optional(*packages: str):
-    """The first of optional packages that are needed together; a `UserError` with the command that installs them."""
-    try:
-        return [importlib.import_module(package) for package in packages][0]
-    except ImportError as error:
-        names = ' '.join(packages)
-        raise UserError(f'this format needs {names} ({error}); install them with: pip install {names}') from error
-
-
 def opened(path: Path):
     """A function from the inputs, as tensors, to the output of an exported file."""
-    if path.suffix == '.onnx':
-        optional('onnxruntime')
-        import onnxruntime
-        session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
-        names = [value.name for value in session.get_inputs()]
-
-        def run(*inputs):
-            values = dict(zip(names, (tensor.contiguous().numpy() for tensor in inputs), strict=True))
-            return torch.from_numpy(session.run(None, values)[0])
-        return run
-    if path.suffix == '.pt2':
-        return torch.export.load(path).module()
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')     # PyTorch prefers torch.export
-        return torch.jit.load(str(path))
+    return torch.export.load(path).module() if path.suffix == '.pt2' else programs.opened(path)

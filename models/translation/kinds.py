@@ -53,6 +53,10 @@ class Translation(nn.Module):
         """The image for what the network has seen and made."""
         return made
 
+    def parameters_of(self, style):
+        """What the network makes of a style, (N, number)."""
+        return style.flatten(1)
+
 
 class Colorization(Translation):
     """RGB to RGB of the same lightness, with the colors of a generator."""
@@ -84,7 +88,6 @@ class StyledTranslation(Translation):
         return self.net.enc_style(fitted(image, self.net.multiple, self.net.smallest))
 
     def parameters_of(self, style):
-        """What the network makes of a style, (N, number)."""
         return self.net.mlp(style)
 
     @property
@@ -104,9 +107,6 @@ class CodedTranslation(Translation):
         """The mean of the code, (N, nz, 1, 1), of images of the target domain."""
         smallest = max(self.net.smallest, self.encoder.smallest)
         return self.encoder(fitted(image, self.net.multiple, smallest))[0][:, :, None, None]
-
-    def parameters_of(self, style):
-        return style.flatten(1)
 
     @property
     def style_dim(self) -> int:

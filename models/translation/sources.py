@@ -10,7 +10,7 @@ from util.checkpoint import exported, layout, store
 from util.checkpoint.exported import CONFIG, ENCODER, WEIGHTS
 from util.errors import UserError
 
-from . import kinds
+from . import kinds, programs
 from .place import GIVE, find_networks
 
 DEFAULTS = {'input_nc': 3, 'output_nc': 3, 'ngf': 64, 'netG': 'resnet_9blocks', 'norm': 'instance',
@@ -181,12 +181,13 @@ class RunFolder(Source):
 
 
 class ExportedFolder(Source):
-    """A folder that `scripts/export.py --format safetensors` wrote."""
+    """A folder that `scripts/export.py` wrote: weights, or a graph."""
 
     def __init__(self, place: Path):
         self.place = place
         config = exported.config_of(place)
-        if config and config.get('file_format') != 'safetensors':
+        self.is_graph = config.get('file_format') in programs.FILES
+        if config and config.get('file_format') != 'safetensors' and not self.is_graph:
             raise UserError(f'{place.absolute()} is an export for other programs ({config["file_format"]}); use the '
                             f'run, or an export with --format safetensors')
         if config.get('kind') not in kinds.BUILDERS:
@@ -197,6 +198,8 @@ class ExportedFolder(Source):
 
     def load(self, direction):
         self.check_direction(direction)
+        if self.is_graph:
+            return programs.GraphTranslation(self.place, exported.config_of(self.place)), self.recipe
         translation = built(self.recipe.kind, self.recipe.options)
         for file, net in weight_files(translation).items():
             weights = exported.read_weights(self.place / file)
