@@ -97,7 +97,9 @@ def train(session):
             timer.step_done(images)
             visualizer.step(progress, model.get_current_losses)
             if progress.due(opt.display_freq):
-                visualizer.images(progress, model.get_current_visuals())
+                all_made = progress.iteration % opt.n_critic == 0       # not without an update of the generators
+                visualizer.images(progress, model.get_current_visuals() if all_made
+                                  else model.preview(batch.get('parts', [batch])[-1]))
             if progress.due(opt.val_freq):
                 trainer.gather_state()
                 visualizer.previews(progress, map(model.preview, previews), source)

@@ -17,6 +17,7 @@ from util.machine.seeding import derive_seed
 from util.places import tar_names
 from util.places.paths import packed, sample_step
 from util.raster.read import ImageError
+from util.registry import similar
 
 from .augment import Augmentation
 from .checking.bad_images import BadImages
@@ -345,7 +346,7 @@ class BaseDataset(Dataset):
             return f'use --dataroot {below[0].parent.absolute()}'
         splits = [phase for phase in ('val', 'test', 'train') if self.layout.has_phase(phase)]
         if splits:
-            return f'use --phase {splits[0]}'
+            return f'use --phase {similar(self.phase, splits) or splits[0]}'
         return self.naming_hint() or 'correct --dataroot or --phase'
 
     def naming_hint(self) -> str:

@@ -18,6 +18,7 @@ from util.raster import ranges
 from util.raster.kinds import MAX_PIXELS, OPTIONAL, ORIENTATION, is_8_bit, known_extensions, open_image, stored
 from util.raster.read import ImageError, image_error, read_pixels, to_rgb
 
+COMPRESSED = ('.tar.gz', '.tgz', '.tar.bz2', '.tar.xz', '.tar.zst')
 LISTED = 6      # extensions of files that are no images
 LISTED_BY = 'images ' + ' '.join(known_extensions())      # lists of other extensions are outdated
 
@@ -46,6 +47,10 @@ def list_images(folder, limit: float = float('inf')) -> Sequence[str]:
     found, others, versions = find(folder, base)
     if not found:
         there = 'its tars have none' if tar_names.is_set(folder) else contents(folder)
+        if any(name.endswith(COMPRESSED) for name in others):
+            there += '; tars must not be compressed, unpack them with gunzip or zstd -d'
+        elif any(map(tar_names.is_tar, versions)):
+            there += ', but no images in the tars, apart from names outside of them such as /1.jpg or ../1.jpg'
         raise UserError(f'no images in {shown(folder)} ({there}; known extensions: {", ".join(known_extensions())})')
     if not are_many(len(found)):
         return sorted(found, key=natural_as_unpacked)[:int(min(limit, len(found)))]

@@ -2,6 +2,7 @@
 
 `create_model` and `create_trainer` turn options into objects; nothing below them reads the command line.
 """
+from util.errors import UserError
 from util.registry import Registry
 
 registry = Registry(package='models', kind='model', option='model',
@@ -24,6 +25,7 @@ def create_model(opt, runtime=None):
         from models.reference_adapter import create_older_model
         return create_older_model(registry.load_older(opt.model), opt, runtime)
     kind = registry.load(opt.model)
+    refuse_incomplete(kind)
     if opt.isTrain and opt.parallel == 'twin':
         kind = experimental.twin_of(kind)
     with memory_explained(runtime.device, ngf=opt.ngf, ndf=opt.ndf):
@@ -31,6 +33,27 @@ def create_model(opt, runtime=None):
     if opt.fused_norms:
         experimental.use_fused_norms(model)
     return model
+
+
+def refuse_incomplete(kind: type):
+    """A `UserError` for a class that lacks what every model has."""
+    import inspect
+
+    from models.base_model import BaseModel
+    file = inspect.getfile(kind)
+    if not issubclass(kind, BaseModel):
+        raise UserError(f'{file}: {kind.__name__} must extend BaseModel of models/base_model.py')
+    try:
+        inspect.signature(kind).bind('opt', 'runtime')
+    except TypeError as error:
+        raise UserError(f'{file}: {kind.__name__}.__init__ cannot be called ({error}); it must take self, opt, runtime')
+    has_updates = kind.updates is not BaseModel.updates or hasattr(kind, 'optimize_parameters')
+    missing = [name for name, found in (
+        ('forward', kind.forward is not BaseModel.forward), ('updates', has_updates or kind.translates_only),
+        ('get_current_visuals', hasattr(kind, 'get_current_visuals'))) if not found]
+    if missing:
+        raise UserError(f'{file}: {kind.__name__} has no method {" and no method ".join(missing)}; see '
+                        f'docs/extending.md')
 
 
 def create_trainer(opt, model):

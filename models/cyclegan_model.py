@@ -93,4 +93,4 @@ class CycleGANModel(BaseModel):
         names = ['real_A', 'fake_B', 'rec_A', 'idt_B', 'real_B', 'fake_A', 'rec_B', 'idt_A']
         if not (self.opt.isTrain and self.opt.lambda_identity > 0):
             names = [name for name in names if not name.startswith('idt')]
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names if hasattr(self, name)}    # idt: see loss_G

@@ -9,7 +9,9 @@ from torch import nn
 
 from models.nets.factory import describe_generator
 from util.checkpoint import layout, store
-from util.errors import NonFiniteError, UserError
+from util.errors import MisfitError, NonFiniteError, UserError
+
+CURE = 'give another file or run with --init_from, or another --init_epoch'
 
 
 def start(model, opt) -> list[str]:
@@ -41,11 +43,14 @@ def load_networks(nets: dict[str, nn.Module], files: dict[str, Path], swapped: b
     for name, source in sources.items():
         if source is None:
             lines.append(f'  {name}: from scratch, because there is no weight file of it')
-        elif partial:
-            lines.append(f'  {name}: {load_what_fits(nets[name], files[source])}')
+            continue
+        if partial:
+            loaded = load_what_fits(nets[name], files[source])
         else:
             load_all(nets[name], files[source])
-            lines.append(f'  {name}: all {len(nets[name].state_dict())} tensors of {files[source].name}')
+            loaded = f'all {len(nets[name].state_dict())} tensors of {files[source].name}'
+        other_way = swapped and name == source and not name.endswith(('_A', '_B'))
+        lines.append(f'  {name}: {loaded}' + ('; trained for the opposite --direction' if other_way else ''))
     return lines
 
 
@@ -60,16 +65,14 @@ def source_of(name: str, files, swapped: bool) -> str | None:
 
 def load_all(net: nn.Module, path: Path):
     try:
-        store.load_weights(path, net, describe_generator)
-    except NonFiniteError:
-        raise
-    except UserError as error:
+        store.load_weights(path, net, describe_generator, CURE)
+    except MisfitError as error:
         raise UserError(f'{error}; load what fits with --init_partial')
 
 
 def load_what_fits(net: nn.Module, path: Path) -> str:
     """Load the tensors with the right name and shape; returns which were loaded and which were left out."""
-    weights, expected = store.read_weights(path, net), net.state_dict()
+    weights, expected = store.read_weights(path, net, CURE), net.state_dict()
     fitting = {key: weights[key] for key, value in expected.items()
                if key in weights and weights[key].shape == value.shape}
     if not store.is_finite(fitting):

@@ -199,6 +199,8 @@ class BaseOptions:
         parser.add_table(f'of --{registry.option} {name}', {**tables['options'], **tables[f'{phase}_options']})
         for old, new in tables['older_names']:
             parser.add_older_name(old, new)
+        if self.is_train:       # test.py has not all of them
+            parser.refuse_unknown_defaults(f'--{registry.option} {name}', tables['defaults'])
         parser.set_defaults(**tables['defaults'])
         if tables['preset_option'] in tables[f'{phase}_options']:
             preset, = parser.peek(argv, tables['preset_option'])
@@ -351,12 +353,12 @@ def without(argv: list[str], option: str) -> list[str]:
 
 def run_by_path(argv: list[str]) -> list[str]:
     """`--name checkpoints/maps` as `--name maps`: people complete the names of folders."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = OptionParser(allow_abbrev=False)
     parser.add_argument('--name', default='')
     parser.add_argument('--checkpoints_dir')
     try:
         given = parser.parse_known_args(argv)[0]
-    except (SystemExit, argparse.ArgumentError):
+    except UserError:       # reported with the other mistakes
         return argv
     folder, name = os.path.split(given.name.rstrip('/'))
     if not folder:

@@ -58,8 +58,8 @@ def add_image_options(parser):
     for name in DOMAINS:
         group.add_argument(f'--folder_{name}', type=place, nargs='+', default=(), metavar='DIR', help=f'folder of {name}, instead of the usual places in --dataroot; several folders are channels of one image, matched by name')
     for name in DOMAINS:
-        group.add_argument(f'--list_{name}', default='', metavar='FILE', help=f'file with the path of an image of {name} in each line, relative to --dataroot')
-    group.add_argument('--pairs', default='', metavar='FILE', help='pairs in a CSV file (path of A, path of B) or in JSON lines ({"A": ..., "B": ...}), relative to --dataroot')
+        group.add_argument(f'--list_{name}', type=place, default='', metavar='FILE', help=f'file with the path of an image of {name} in each line, relative to --dataroot')
+    group.add_argument('--pairs', type=place, default='', metavar='FILE', help='pairs in a CSV file (path of A, path of B) or in JSON lines ({"A": ..., "B": ...}), relative to --dataroot')
     group.add_argument('--val_fraction', type=number(0, below=1), default=0.0, metavar='X', help='hold out this part of the training images, as phases val and test, where these have no folder')
     group.add_argument('--split_seed', type=whole(0), default=0, help='seed of --val_fraction')
     group = parser.add_argument_group('images (docs/datasets.md)')

@@ -111,6 +111,9 @@ class OptionParser(argparse.ArgumentParser):
         return super().parse_known_args(self.argv if args is None else args, namespace)
 
     def error(self, message):
+        switch = re.match(r"argument (\S+): ignored explicit argument '(.*)'", message)
+        if switch:
+            message = f'{switch[1]}={switch[2]}: the option takes no value; give {switch[1]} alone, or leave it out'
         raise UserError(*self.problems, re.sub(r'^argument ', '', message))
 
     def _get_value(self, action, arg_string):
@@ -130,6 +133,18 @@ class OptionParser(argparse.ArgumentParser):
     def set_defaults(self, **values):
         """As in argparse; files written for the reference may set options under older names."""
         super().set_defaults(**dict(current_option(name, value) for name, value in values.items()))
+
+    def refuse_unknown_defaults(self, owner: str, defaults: dict):
+        """A `UserError` if a class has a default for an option that there is not, or one that it cannot have."""
+        actions = {action.dest: action for action in self._actions}
+        for name, value in defaults.items():
+            action = actions.get(name)
+            if action is None:
+                raise UserError(f'{owner} has a default for {name}, but there is no such option'
+                                f'{nearest(name, actions)}')
+            if action.choices is not None and value not in action.choices:
+                raise UserError(f'{owner} has the default {value} for {name}, which does not exist'
+                                f'{nearest(str(value), action.choices)} (there are: {", ".join(action.choices)})')
 
     def add_older_name(self, old: str, new: str):
         """Accept `--old` for `--new`, if there is such an option here."""
@@ -177,6 +192,8 @@ class OptionParser(argparse.ArgumentParser):
     def about_unknown(self, token: str, elsewhere: dict[str, str]) -> list[str]:
         name = token.partition('=')[0]
         if not name.startswith('--'):
+            if token.lower() in ('true', 'false'):
+                return [f'unexpected argument {token}: a switch takes no value; give its name alone, or leave it out']
             return [] if self.problems_are_options() else [f'unexpected argument {token}; options begin with --']
         if name in elsewhere:
             return [f'{name} is {elsewhere[name]}; drop it here']
@@ -195,6 +212,7 @@ class OptionParser(argparse.ArgumentParser):
         """
         group = self.add_argument_group(title)
         for name, (default, meaning, *valid) in table.items():
+            meaning = meaning.replace('%', '%%')        # argparse would insert values
             if f'--{name}' in self._option_string_actions:
                 raise UserError(f'the options {title} have a --{name}, but there is such an option already; rename it')
             if default is False:

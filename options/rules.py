@@ -90,6 +90,8 @@ def options_without_effect(values: dict, given) -> list[str]:
                      for name in OBJECTIVE if name in given]
     if opt['isTrain'] and opt['continue_train'] and 'init_from' in given:
         warnings.append(f'--init_from {opt["init_from"]} has no effect: the run is resumed with its own weights')
+    if 'init_from' in given and not opt['init_from']:
+        warnings.append('--init_from is empty, so all networks start from scratch')
     if opt['isTrain'] and not opt['init_from']:
         warnings += [f'--{name} has no effect without --init_from' for name in ('init_epoch', 'init_partial')
                      if name in given]
@@ -216,7 +218,7 @@ def size_unfit_for_generator(opt):
     multiple = catalog.size_multiple(opt['netG'])
     if side % multiple and (opt['isTrain'] or multiple > 4):
         fitting = max(multiple, round(side / multiple) * multiple)
-        others = generators_for(side, opt.model['netG_families'])
+        others = generators_for(side, opt.model['netG_families']) if opt['isTrain'] else ()
         cure = f' or a --netG that fits: {" or ".join(others)}' if others else ''
         yield (f'{option} {side} does not fit --netG {opt["netG"]}, which needs a multiple of {multiple}; '
                f'use {option} {fitting}{cure}')

@@ -11,7 +11,7 @@ from util.machine import launch
 from . import rules
 from .base_options import BaseOptions
 from .image_options import add_augment_options
-from .parser import file_name, names_of, number, whole
+from .parser import file_name, names_of, number, place, whole
 from .restore import contradictions, is_of_job, load_run, networks_to_start_from, newest_good
 
 MONITORS = ('visdom', 'tensorboard', 'wandb', 'none')
@@ -44,7 +44,7 @@ class TrainOptions(BaseOptions):
         group.add_argument('--continue_train', nargs='?', const=True, default=False, choices=('auto',), metavar='auto', help='resume the run from its newest checkpoint, or from --epoch; auto: start a new run if there is none')
         group.add_argument('--overwrite', action='store_true', help='delete an earlier run of this name instead of moving it aside')
         group.add_argument('--epoch_count', type=whole(1), default=1, help='number of the first epoch, to continue from bare weights')
-        group.add_argument('--init_from', default='', metavar='RUN', help='start with the networks of another run, given by its name or folder, of a .pth file, or of an exported safetensors folder; the optimizers and the schedule are new (docs/fine_tuning.md)')
+        group.add_argument('--init_from', type=place, default='', metavar='RUN', help='start with the networks of another run, given by its name or folder, of a .pth file, or of an exported safetensors folder; the optimizers and the schedule are new (docs/fine_tuning.md)')
         group.add_argument('--init_epoch', type=file_name, default='latest', help='checkpoint of --init_from: latest, best, the number of an epoch, or iter_N')
         group.add_argument('--init_partial', action='store_true', help='of --init_from, load the tensors that fit and leave out the others')
         group.add_argument('--freeze', nargs='*', default=[], metavar='NAME', help='networks and layers that are not trained, such as D, G.encoder or G.model.1; * stands for any text')
@@ -81,7 +81,7 @@ class TrainOptions(BaseOptions):
         group.add_argument('--ada_kimg', type=number(above=0), default=500.0, metavar='K', help='thousands of images in which the probability of --ada_target goes from 0 to 1')
         group.add_argument('--lambda_feat', type=number(0), default=0.0, help='weight of feature matching: L1 on the features of D')
         group.add_argument('--lambda_perceptual', type=number(0), default=0.0, help='weight of the L1 loss on VGG features; needs --perceptual_weights')
-        group.add_argument('--perceptual_weights', default='', metavar='FILE', help='weights of VGG19 or VGG16 from torchvision')
+        group.add_argument('--perceptual_weights', type=place, default='', metavar='FILE', help='weights of VGG19 or VGG16 from torchvision')
         group.add_argument('--lambda_lpips', type=number(0), default=0.0, help='weight of LPIPS with VGG16, a distance of features that people agree with')
         group.add_argument('--lambda_tv', type=number(0), default=0.0, help='weight of the total variation of generated images')
         group.add_argument('--lambda_gdl', type=number(0), default=0.0, help='weight of the gradient difference loss')
@@ -91,7 +91,7 @@ class TrainOptions(BaseOptions):
         group.add_argument('--val_epoch_freq', type=whole(0, or_word='auto'), default='auto', metavar='N', help='epochs between two validations, 0: never; auto: at least 12 training images for each validation image')
         group.add_argument('--val_max_images', type=whole(1), default=200, metavar='N', help='use at most N validation images of each domain, evenly spread')
         group.add_argument('--val_phase', type=file_name, default='val', help='split of the dataset for validation: val; test, if its images are not needed for anything else')
-        group.add_argument('--metric_weights', default='', metavar='FILE', help='file or folder with the weights of the networks that metrics and --lambda_lpips use')
+        group.add_argument('--metric_weights', type=place, default='', metavar='FILE', help='file or folder with the weights of the networks that metrics and --lambda_lpips use')
         group.add_argument('--best_metric', default='', metavar='NAME', help='the metric by which the checkpoint `best` is chosen; default: the first of --val_metrics')
         group.add_argument('--early_stop', type=whole(0), default=0, metavar='N', help='end the run after N validations without a better --best_metric; 0: never')
         group.add_argument('--plateau_metric', action='store_true', help='--lr_policy plateau follows --best_metric, not a loss: its patience counts validations')

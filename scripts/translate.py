@@ -9,7 +9,6 @@ NAME is a run in --checkpoints_dir, or the folder or .pth file of a model. INPUT
 list of them on stdin. Results that are already there are skipped. Exit code: 0; 6 if some images failed, which are
 listed at the end; 2 for a mistake in the command line, or if nothing could be translated.
 """
-import argparse
 import sys
 import time
 from pathlib import Path
@@ -28,7 +27,7 @@ IMAGE_OPTIONS = ('range_A', 'range_B', 'bands')     # of the images, instead of 
 
 
 def parse(argv):
-    parser = Parser(__doc__)
+    parser = Parser(__doc__, prog='scripts/translate.py')      # also behind test.py --input, which takes its options
     parser.add_argument('name', metavar='NAME', help='run, folder or .pth file')
     parser.add_argument('inputs', metavar='INPUT', nargs='+', help='files, folders, patterns, or - for a list on stdin')
     parser.add_argument('--output', type=Path, required=True, metavar='DIR', help='folder of the results')
@@ -70,7 +69,7 @@ def parse(argv):
 
 def words_of_test(argv) -> list[str]:
     """The command line of this program for `test.py --name NAME --input INPUT... --output DIR`."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = Parser('', add_help=False, prog='scripts/translate.py')
     parser.add_argument('--name', required=True)
     parser.add_argument('--input', nargs='+', required=True)
     opt, rest = parser.parse_known_args(argv)

@@ -111,6 +111,25 @@ def test_a_missing_split(place, test_options):
     assert len(create_dataset(TestOptions().parse([*TINY, *words, '--phase', 'val']))) == 3
 
 
+def test_a_misspelt_split(place):
+    assert '--phase train' in train_errors('--dataroot', 'unaligned', '--phase', 'trian')[0]
+
+
+# ---- names of models, switches
+
+@pytest.mark.parametrize(('name', 'meant'), [('models/cut_model.py', 'cut'), ('CUTModel', 'cut'),
+                                             ('pix2pix_model', 'pix2pix'), ('stylegan_model', '')])
+def test_the_file_or_class_of_a_model(place, name, meant):
+    message, = train_errors('--dataroot', 'unaligned', '--model', name)
+    assert (f'did you mean {meant}?' in message) if meant else 'did you mean' not in message
+
+
+@pytest.mark.parametrize('words', [['--no_flip', 'True'], ['--no_flip=True'], ['--name']])
+def test_switches_with_a_value_and_options_without(place, words, capsys):
+    message, = train_errors('--dataroot', 'unaligned', *words)
+    assert ('value' in message) == (words != ['--name']) and 'usage' not in capsys.readouterr().err
+
+
 # ---- names of runs
 
 def checkpoint(folder, name='G'):

@@ -170,6 +170,13 @@ def test_a_mistake_in_the_file_shows_file_and_line(wrong, line, add_net, aligned
     assert code in (1, 2) and f'{path}, line ' in err and 'internal error' not in err
 
 
+@pytest.mark.parametrize('value', ['0', '"2"', 'True'])
+def test_facts_have_a_type(value, add_net, train_options, aligned_root):
+    add_net('my_net', GENERATOR.replace('size_multiple = 2', f'size_multiple = {value}'))
+    with pytest.raises(UserError, match='my_net.py, line 7: size_multiple'):
+        train_options('--dataroot', aligned_root, '--model', 'pix2pix', '--netG', 'my_net')
+
+
 @pytest.mark.parametrize('text, words', [
     (GENERATOR.replace('norm, dropout, ', ''), ['__init__', 'ngf, norm, dropout, my_width']),
     (GENERATOR.replace('self.up(self.down(image))', 'self.down(image)'),
@@ -191,18 +198,69 @@ def test_lambda_feat_needs_features(add_net, train_options, aligned_root, build_
         build_model(opt)
 
 
-def test_a_model_with_a_generator_of_its_own_is_not_bound_by_netg(tmp_path, monkeypatch, train_options, aligned_root,
-                                                                    build_model):
-    (tmp_path / 'my_own_model.py').write_text(OWN_MODEL, encoding='utf-8')
-    monkeypatch.setattr(models.registry, 'folder', tmp_path)
-    monkeypatch.setattr(models, '__path__', [*models.__path__, str(tmp_path)])
-    opt = train_options('--dataroot', aligned_root, '--model', 'my_own', '--crop_size', 30)     # unet_256 needs 256
-    built = build_model(opt)
-    try:
-        trainer_of(built).step(batch_of(30))
-        assert built.get_current_losses()['G'] > 0
-    finally:
-        del sys.modules['models.my_own_model']
+@pytest.fixture
+def add_model(tmp_path, monkeypatch):
+    """add_model(text) puts a file models/my_own_model.py for the length of a test, without other models."""
+    def add(text):
+        (tmp_path / 'my_own_model.py').write_text(text, encoding='utf-8')
+        monkeypatch.setattr(models.registry, 'folder', tmp_path)
+        monkeypatch.setattr(models, '__path__', [*models.__path__, str(tmp_path)])
+    yield add
+    sys.modules.pop('models.my_own_model', None)
+
+
+@pytest.fixture
+def built_own(add_model, train_options, aligned_root, build_model):
+    """built_own(text) -> the model of such a file."""
+    def build(text):
+        add_model(text)
+        return build_model(train_options('--dataroot', aligned_root, '--model', 'my_own', '--crop_size', 30))
+    return build
+
+
+def test_a_model_with_a_generator_of_its_own_is_not_bound_by_netg(built_own):
+    built = built_own(OWN_MODEL)                # unet_256 needs 256
+    trainer_of(built).step(batch_of(30))
+    assert built.get_current_losses()['G'] > 0
+
+
+@pytest.mark.parametrize(('before', 'after', 'words'), [
+    ('class MyOwnModel', 'class Other', ['no class named']), ('(BaseModel)', '', ['BaseModel']),
+    ('opt, runtime):', 'opt, runtime, more):', ['__init__', 'more', 'opt, runtime']),
+    ('def forward', 'def forwards', ['no method forward']), ('def updates', 'def steps', ['no method updates']),
+    ('def get_current_visuals', 'def visuals', ['no method get_current_visuals']),
+    ("'netG'", "'netQ'", ['netQ', 'no such option', 'netG']),
+    ("'aligned',", "'aligned', 'norm': 'bach',", ['bach', 'batch']),
+    ("loss_names = ('G',)", 'train_options = ["width"]', ['line 8', 'default']),
+    ("loss_names = ('G',)", 'options = {"width": 3}', ['width', 'default']),
+    ("loss_names = ('G',)", 'options = {"help": (3, "more")}', ['help', 'default']),
+    ("loss_names = ('G',)", 'options = {"width": (None, "of it")}', ['width', 'default']),
+    ("loss_names = ('G',)", 'two_way = 3', ['two_way', 'True or False']),
+    ('from torch import nn', 'import sys\nsys.exit()', ['line 4', 'SystemExit'])])
+def test_a_model_file_that_breaks_the_contract_is_refused_first(before, after, words, built_own):
+    with pytest.raises(UserError) as caught:
+        built_own(OWN_MODEL.replace(before, after))
+    assert all(word in str(caught.value) for word in ('my_own', *words)), caught.value
+
+
+@pytest.mark.parametrize(('before', 'after'), [
+    ('return self.total', 'self.total'), ('.abs().mean()', '.abs()'), ('self.netG(self.real_A)', 'self.real_A'),
+    ('return [Update(', '[Update('), ("'fake_B': self.fake_B,", "'fake_B': 3,")])
+def test_wrong_values_from_a_model_file_name_it(before, after, add_model, aligned_root, tmp_path, capsys):
+    import train
+    add_model(OWN_MODEL.replace(before, after))
+    code = run(train.main, ['--dataroot', str(aligned_root), '--model', 'my_own', '--gpu_ids', '-1', '--crop_size',
+                            '32', '--checkpoints_dir', str(tmp_path / 'runs'), '--max_iters', '1', '--num_threads', '0',
+                            '--display_id', '-1'])
+    err = capsys.readouterr().err
+    assert code == 1 and 'my_own_model.py may have returned' in err and 'crash-' in err
+
+
+def test_percent_signs_in_a_meaning_are_printed(add_model, capsys):
+    add_model(OWN_MODEL.replace("loss_names = ('G',)", 'options = {"width": (3, "50% of it")}'))
+    with pytest.raises(SystemExit):
+        TrainOptions().parse(['--model', 'my_own', '--help'])
+    assert '50% of it' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('create, text', [(create_generator, GENERATOR), (create_discriminator, DISCRIMINATOR)])

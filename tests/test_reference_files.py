@@ -497,10 +497,11 @@ def test_a_broken_file_breaks_no_other_command_line(add, words, capsys):
         TrainOptions().parse(words('plain_pix', '--no_such_option'))
 
 
-def test_an_error_of_ours_is_still_internal(add, words, capsys, monkeypatch):
+def test_an_error_of_ours_is_still_to_be_reported(add, words, capsys, monkeypatch):
     monkeypatch.setattr(OlderModel, 'set_input', lambda *_: 1 / 0)
     assert run_program(train_program.main, words('plain_pix')) == 1
-    assert 'internal error: ZeroDivisionError' in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert 'error of ours: ZeroDivisionError' in err and 'report it with' in err
 
 
 # ---- several processes

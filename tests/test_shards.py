@@ -21,7 +21,7 @@ from data import create_dataset
 from data.image_folder import ignored, list_images
 from options import rules
 from util.errors import UserError
-from util.places import index, listing, paths, remote, shards
+from util.places import index, listing, paths, remote, shards, tar_names
 from util.places.paths import Paths
 from util.raster.kinds import kind_of
 from util.raster.read import ImageError, read_pixels
@@ -254,6 +254,25 @@ def test_damaged_tars(change, with_index, single_root):
             dataset[0]
         return
     assert str(tar) in sentence(list_images, out)
+
+
+def test_two_tars_in_one_file(tmp_path):
+    """`cat a.tar b.tar` has an end in the middle, where a reader would stop without a word."""
+    for name in 'ab':
+        (tmp_path / name).mkdir()
+        draw_images(tmp_path / name, 2)
+        with tarfile.open(tmp_path / f'{name}.tar', 'w') as tar:
+            tar.add(tmp_path / name, name)
+    both = tmp_path / 'both.tar'
+    both.write_bytes((tmp_path / 'a.tar').read_bytes() + (tmp_path / 'b.tar').read_bytes())
+    with pytest.raises(UserError, match='another tar'):
+        list_images(both)
+
+
+@pytest.mark.parametrize('name', ['{0,2}.tar', '*.tar', '{a..c}.tar'])
+def test_patterns_that_are_no_ranges(name, tmp_path):
+    with pytest.raises(UserError, match='no range'):
+        tar_names.expand(tmp_path / name)
 
 
 def test_a_damaged_header_in_the_middle(single_root):

@@ -171,7 +171,23 @@ def test_weights_of_another_network_are_refused(trained, started):
         started('aligned', *argv, '--ngf', 2, '--norm', 'instance', '--init_from', trained / 'pix2pix/latest_net_G.pth')
 
 
+@pytest.mark.parametrize('content', [b'', b'hello', None])
+def test_a_file_without_weights_has_no_part_that_fits(content, started, tmp_path):
+    path = tmp_path / 'file.pth'
+    torch.save([1, 2], path) if content is None else path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        started('aligned', *tiny_runs.MODELS['pix2pix'], '--init_from', path)
+    assert str(path) in str(caught.value) and not {'--init_partial', '--epoch'} & set(str(caught.value).split())
+
+
+def test_a_generator_for_the_opposite_direction_is_told(started):
+    lines = started('aligned', '--init_from', 'pix2pix', '--direction', 'BtoA')[1]
+    assert [line.partition(':')[0] for line in lines if '--direction' in line] == ['  G', '  D']
+    assert not any('--direction' in line for line in started('aligned', '--init_from', 'pix2pix')[1])
+
+
 @pytest.mark.parametrize('argv, words', [
+    (['--init_from', 'https://example.com/latest_net_G.pth'], ['https://', 'download']),
     (['--init_from', 'absent'], ['absent', 'cyclegan', 'munit', 'pix2pix']),
     (['--init_from', 'pix2pix', '--init_epoch', '9'], ['pix2pix', 'no checkpoint 9', '1, latest', '--init_epoch']),
     (['--freeze', 'D', '--parallel', 'twin'], ['--freeze', '--parallel twin'])])
@@ -184,6 +200,14 @@ def test_mistakes_are_found_in_the_options(argv, words, parse):
 def test_options_that_nothing_reads_are_reported(parse, capsys):
     parse('aligned', '--init_partial', '--init_epoch', '3')
     assert capsys.readouterr().err.count('--init_from') == 2
+    parse('aligned', '--init_from', '')
+    assert '--init_from is empty' in capsys.readouterr().err
+
+
+def test_a_folder_without_weights(parse, tmp_path):
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(UserError, match='_net_.*--init_from'):
+        parse('aligned', '--init_from', tmp_path / 'empty')
 
 
 def test_a_run_that_starts_from_another_is_resumed_with_its_own_weights(trained, runs, home):

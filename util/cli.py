@@ -136,12 +136,16 @@ def explained(error, argv, crash_folder) -> tuple:
         place = f'{printable(os.path.abspath(path))}: ' if path else ''
         return [f'{place}{error.strerror}; {CURES.get(error.errno, "choose another place or make room")}'], 4
     from util.registry import mistake_in  # not at the top: the installer imports this file with any Python
-    users = [module.__file__ for module in list(sys.modules.values()) if getattr(module, 'written_by_user', False)]
+    users = [module.__file__ for module in list(sys.modules.values()) if vars(module).get('written_by_user')]
     mistake = mistake_in(users, error)
     if mistake:
         return [f'{mistake}; --verbose shows the traceback'], 1
-    line = next(iter(str(error).splitlines()), '')
-    return [f'internal error: {type(error).__name__}: {printable(line)}; {report_crash(argv, crash_folder)}'], 1
+    line = printable(next(iter(str(error).splitlines()), ''))
+    cause = 'internal error'
+    if users:       # an error of ours, or a value of theirs that we could not use
+        files = ' or '.join(map(printable, users))
+        cause = f'{files} may have returned what docs/extending.md does not allow, else it is an error of ours'
+    return [f'{cause}: {type(error).__name__}: {line}; {report_crash(argv, crash_folder)}'], 1
 
 
 def report_crash(argv, crash_folder) -> str:

@@ -29,6 +29,10 @@ class SizeError(UserError):
         self.why = why
 
 
+class MisfitError(UserError):
+    """Weights of another network; a part of them may fit."""
+
+
 class MissingFolderError(UserError):
     """There is no folder for the images of a phase."""
 

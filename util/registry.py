@@ -123,7 +123,8 @@ class Registry:
         name = self.renamed.get(name, name)
         spelling = {plain(known): known for known in self.names()}
         if plain(name) not in spelling:
-            raise UserError(f'--{self.option} {name} does not exist{nearest(name, self.names())} '
+            alone = re.sub(rf'(?i){self.ending}(\.py)?$|{self.kind}$', '', Path(name).name) if self.kind else name
+            raise UserError(f'--{self.option} {name} does not exist{nearest(alone, self.names())} '
                             f'(there are: {", ".join(self.names())})')
         return spelling[plain(name)]
 
@@ -169,8 +170,11 @@ class Registry:
         for attribute, value in vars(module).items():
             if plain(attribute) == wanted and isinstance(value, type):
                 return value
-        raise UserError(f'{module.__file__} has no class named like {name}{self.kind} '
-                        f'(upper case and underscores do not matter); rename its class')
+        raise UserError(self.no_class(module.__file__))
+
+    def no_class(self, path) -> str:
+        return (f'{path} has no class named like {Path(path).stem.replace("_", "")} (upper case and underscores do not '
+                f'matter); rename its class')
 
     def import_file(self, name: str):
         module_name = f'{self.package}.{name}{self.ending}'
@@ -179,7 +183,7 @@ class Registry:
         path = self.folder / f'{name}{self.ending}.py'
         try:
             module = importlib.import_module(module_name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UserError(mistake_in([str(path)], error) or f'{path}: {type(error).__name__}: {error}') from error
         module.written_by_user = True
         return module
@@ -191,7 +195,9 @@ class Registry:
         """
         found, path = self.class_of(name)
         tables = {**{table: {} for table in TABLES}, **FACTS, 'own_generator': False}
-        if found is None:
+        if found is None:       # the class may be imported from elsewhere
+            if f'{plain(path.stem)}' not in plain(path.read_text(encoding='utf-8')):
+                raise UserError(self.no_class(path))
             return tables
         if self.is_older(name):     # it adds options itself
             own_networks = 'define_G(' not in ast.unparse(found) and not set(self.bases_of(found)) & set(self.ours)
@@ -202,9 +208,12 @@ class Registry:
             tables['own_generator'] |= isinstance(node, ast.FunctionDef) and node.name == 'define_G'
             name = getattr(node.targets[0], 'id', None) if isinstance(node, ast.Assign) else None
             if name in TABLES:
-                tables[name].update(literal(node.value, path))
+                tables[name].update(table_of(node.value, path, options='options' in name))
             elif name in FACTS:
                 tables[name] = literal(node.value, path)
+                if not is_fact(tables[name], FACTS[name]):
+                    form = 'True or False' if isinstance(FACTS[name], bool) else 'a whole number of at least 1'
+                    raise UserError(f'{path}, line {node.lineno}: {name} must be {form}')
         return tables
 
     def class_of(self, name: str) -> tuple:
@@ -240,6 +249,31 @@ def literal(node: ast.expr, path: Path):
     except ValueError:
         raise UserError(f'{path}, line {node.lineno}: option tables and facts must be plain '
                         f'literals, because they are read without running the file')
+
+
+def is_fact(value, default) -> bool:
+    """Can a fact have this value? Switches, and numbers from 1, are checked."""
+    if isinstance(default, bool):
+        return isinstance(value, bool)
+    return not isinstance(default, int) or (type(value) is int and value >= 1)
+
+
+def table_of(node: ast.expr, path: Path, options: bool) -> dict:
+    """A table of `TABLES`; with `options`, one of {name: (default, meaning[, valid values])}."""
+    table = literal(node, path)
+    form = "{'name': (default, 'meaning')}" if options else "{'name': value}"
+    if not isinstance(table, dict) or not all(isinstance(name, str) for name in table):
+        raise UserError(f'{path}, line {node.lineno}: this table must be {form}')
+    wrong = next((name for name, row in table.items() if options and not is_option(name, row)), None)
+    if wrong is not None:
+        raise UserError(f'{path}, line {node.lineno}: the option {wrong!r} must be {form}, with a default that is a '
+                        f'number, a text, True or False')
+    return table
+
+
+def is_option(name: str, row) -> bool:
+    return (name.isidentifier() and name != 'help' and isinstance(row, tuple) and len(row) in (2, 3)
+            and isinstance(row[0], (bool, int, float, str)) and isinstance(row[1], str))
 
 
 def plain(name: str) -> str:

@@ -1,5 +1,5 @@
 """Less memory for more time: layers that recompute their activations in backward instead of storing them."""
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from itertools import groupby
 
 import torch
@@ -54,20 +54,34 @@ def contexts_for(net: nn.Module) -> dict:
     """The contexts of the first and the second computation; {} if they need none."""
     if not any(isinstance(module, ParametrizationList) for module in net.modules()):
         return {}
-    return {'context_fn': lambda: (nullcontext(), same_spectral_norms(net))}
+    return {'context_fn': lambda: (nullcontext(), SameSpectralNorms(net))}
 
 
-@contextmanager
-def same_spectral_norms(net: nn.Module):
-    """Inside, spectral norms do not iterate, so that weights are those of the call before."""
-    norms = [module for module in net.modules() if isinstance(module, ParametrizationList) and module.training]
-    for module in norms:
-        module.eval()
-    try:
-        yield
-    finally:
-        for module in norms:
-            module.train()
+class SameSpectralNorms:
+    """Inside, spectral norms compute what they computed when this was created: they do not iterate, and store as much.
+
+    Parameters that took no gradients then take none. It can be entered again: a gradient penalty needs the activations
+    twice.
+    """
+
+    def __init__(self, net: nn.Module):
+        self.net = net
+        self.trained = [(weight, weight.requires_grad) for weight in net.parameters()]
+
+    def __enter__(self):
+        self.norms = [module for module in self.net.modules()
+                      if isinstance(module, ParametrizationList) and module.training]
+        self.now = [(weight, weight.requires_grad) for weight, _ in self.trained]
+        self.change(False, self.trained)
+
+    def __exit__(self, *_):
+        self.change(True, self.now)
+
+    def change(self, iterate: bool, trained: list[tuple[nn.Parameter, bool]]):
+        for module in self.norms:
+            module.train(iterate)
+        for weight, takes_gradients in trained:
+            weight.requires_grad_(takes_gradients)
 
 
 def has_dropout(net: nn.Module) -> bool:

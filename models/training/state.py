@@ -29,7 +29,10 @@ def load_networks(model, folder: Path, label: str, averages: bool = False) -> li
     files = weight_files(model, folder, label, averages)
     for name, path in files.items():
         if not path.exists():
-            raise UserError(f'no checkpoint {path.absolute()}: {layout.describe_checkpoints(folder)}')
+            found = layout.labels(folder).get(label)
+            raise UserError(f'no checkpoint {path.absolute()}: ' + (
+                f'{label} has the networks {", ".join(found)}; choose another --model, or --model test with '
+                f'--model_suffix' if found else layout.describe_checkpoints(folder)))
         store.load_weights(path, model.nets[name], describe_generator)
     return list(files.values())
 

@@ -95,7 +95,8 @@ class Trainer:
         for name, term in model.noted.items():
             term = self.group.weighted(term)
             model.losses[name] = model.losses[name] + term if accumulate else term
-        if loss.requires_grad:      # not if all that it depends on is frozen (--freeze)
+        parameters = (value for group in update.optimizer.param_groups for value in group['params'])
+        if any(value.requires_grad for value in parameters):      # not if all of them are frozen (--freeze)
             loss.backward()
         return loss.detach()
 

@@ -77,6 +77,8 @@ def named_weights(source: str, label: str, checkpoints_dir) -> dict[str, Path]:
     name does not say its network is a generator.
     """
     path = Path(source)
+    if '://' in source:
+        raise UserError(f'--init_from {source} is not on this machine; download it first, and give the file')
     if path.is_file():
         return {path.stem.partition('_net_')[2] or 'G': path}
     folder = next((folder for folder in (Path(checkpoints_dir) / source, path) if folder.is_dir()), None)
@@ -91,8 +93,10 @@ def named_weights(source: str, label: str, checkpoints_dir) -> dict[str, Path]:
         return {name: file for name, file in files.items() if name == 'G' or file.exists()}
     names = [name for name in labels(folder).get(label, []) if not name.endswith('_ema')]
     if not names:
-        found = ', '.join(sorted(labels(folder), key=numbers_first)) or 'no *_net_*.pth files'
-        raise UserError(f'{folder.absolute()} has no checkpoint {label}, but {found}; choose one with --init_epoch')
+        found = ', '.join(sorted(labels(folder), key=numbers_first))
+        raise UserError(f'{folder.absolute()} has no checkpoint {label}, but {found}; choose one with --init_epoch'
+                        if found else f'{folder.absolute()} has no *_net_*.pth files; give a run, a folder with such '
+                                      f'files, or one .pth file with --init_from')
     return {name: network_path(folder, label, name) for name in names}
 
 

@@ -15,12 +15,13 @@ import torch
 from torch import nn
 
 from util.console import warn
-from util.errors import NonFiniteError, UserError
+from util.errors import MisfitError, NonFiniteError, UserError
 
 from . import damage, exported, layout, transaction
 
 STATE_FORMAT = 1
 ANOTHER = 'use another checkpoint (--epoch, or epoch=... in Python)'
+COPY_AGAIN = f'{ANOTHER}, or copy the file again'
 STATISTICS = ('running_mean', 'running_var', 'num_batches_tracked')
 
 
@@ -86,7 +87,7 @@ def load_training(folder, label: str, state: dict) -> dict | None:
     return state.get('training')        # version 0.1 saved it in the state file
 
 
-def read(path: Path, cure: str = f'{ANOTHER}, or copy the file again'):
+def read(path: Path, cure: str = COPY_AGAIN):
     """The content of a checkpoint file, on the CPU; or a `UserError` that ends with `cure`."""
     path = Path(path).absolute()
     if not path.exists():
@@ -127,26 +128,26 @@ def unreadable_because(path: Path, error: Exception) -> str:
 
 # ---- weights
 
-def load_weights(path: Path, net: nn.Module, describe=None):
+def load_weights(path: Path, net: nn.Module, describe=None, cure: str = COPY_AGAIN):
     """Load a weight file into `net`; current and older forms of keys are accepted.
 
     `describe(weights)` may return the options of the network such weights are from, for the error message.
     """
-    weights = read_weights(path, net)
+    weights = read_weights(path, net, cure)
     problem = mismatch(weights, net)
     if problem:
         options = describe(weights) if describe else None
         hint = f'the file is of a network with {as_flags(options)}' if options else 'it is of another network'
-        raise UserError(f'{Path(path).absolute()} does not fit the network: {problem}; {hint}')
+        raise MisfitError(f'{Path(path).absolute()} does not fit the network: {problem}; {hint}')
     bad = next((key for key, value in weights.items() if not is_finite(value)), None)
     if bad:
         raise NonFiniteError(f'{Path(path).absolute()}: {bad} is not finite (NaN or infinite); {ANOTHER}')
     net.load_state_dict(weights)
 
 
-def read_weights(path: Path, net: nn.Module) -> OrderedDict:
+def read_weights(path: Path, net: nn.Module, cure: str = COPY_AGAIN) -> OrderedDict:
     """The content of a weight file, with the keys that `net` has today; they may not fit it."""
-    weights = exported.read_weights(path) if Path(path).suffix == '.safetensors' else read(path)
+    weights = exported.read_weights(path) if Path(path).suffix == '.safetensors' else read(path, cure)
     if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise UserError(f'{Path(path).absolute()} does not contain the weights of a network (a dict of tensors); give '
                         f'a file such as latest_net_G.pth')

@@ -159,8 +159,12 @@ def build(shard: str, checked: bool = False) -> Index:
 def check_end(shard: str, file, end: int, size: int):
     """A tar ends with zeros; `tarfile` takes a damaged header, or the end of a truncated file, for its end."""
     file.seek(min(end, max(0, size - BLOCK)))
-    if end > size - BLOCK or file.read(BLOCK).strip(b'\0'):
+    rest = file.read(tarfile.RECORDSIZE + BLOCK)
+    if end > size - BLOCK or rest[:BLOCK].strip(b'\0'):
         raise UserError(f'{shard} is truncated or damaged at byte {min(end, size)} of {size}; make or copy it again')
+    if rest.strip(b'\0'):
+        raise UserError(f'{shard} has another tar behind its end at byte {end}, as cat makes them; give each tar a '
+                        f'file of its own')
 
 
 def checksum(file, offset: int, size: int) -> int:

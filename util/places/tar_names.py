@@ -41,6 +41,9 @@ def expand(place) -> list[str]:
     found = [''.join(map(''.join, zip(parts[::3], (*numbers, ''), strict=True))) for numbers in product(*ranges)]
     missing = [] if remote.url_of(text) else [tar for tar in found if not os.path.isfile(tar)]
     if missing:
+        if re.search(r'[{*?\[]', RANGE.sub('', text)):
+            raise UserError(f'{text} is no range of tars; write {{000..999}} for numbers, or give the folder of the '
+                            f'tars')
         raise UserError(f'{len(missing)} of {len(found)} tars of {text} do not exist, such as '
                         f'{os.path.abspath(missing[0])}; correct the numbers in {{}}, or the path')
     return found
