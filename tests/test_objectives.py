@@ -437,3 +437,11 @@ def test_a_file_without_vgg_is_refused_before_training(built, tmp_path):
     torch.save({'features.0.weight': torch.zeros(1)}, tmp_path / 'other.pth')
     with pytest.raises(UserError, match='other.pth.*--perceptual_weights'):
         built('pix2pix', '--lambda_perceptual', 1, '--perceptual_weights', tmp_path / 'other.pth')
+
+
+@pytest.mark.parametrize(('model', 'words'), [('munit', []), ('cyclegan', ['--norm', 'batch'])])
+def test_pictures_of_steps_without_an_update_of_the_generators(model, words, runs):
+    """Their losses make images that the pages show."""
+    done = runs.begin(model, 'run', '--n_critic', 3, '--max_iters', 2, *words)
+    assert (done.code, done.err) == (0, '')
+    assert list((runs.folder / 'run/web').rglob('*fake_B*'))

@@ -288,7 +288,7 @@ def test_losses_and_the_gradient_penalty_are_computed_in_fp32():
 
 # ---- memory
 
-@pytest.mark.parametrize('argv', [CYCLEGAN, [*CYCLEGAN, '--dropout'], MUNIT,
+@pytest.mark.parametrize('argv', [CYCLEGAN, [*CYCLEGAN, '--dropout'], MUNIT, [*CYCLEGAN, '--spectral_norm_G'],
                                   [*MUNIT, '--spectral_norm_D', '--lambda_r1', '1', '--lambda_feat', '1']])
 def test_grad_checkpoint_does_not_change_gradients(argv, built):
     results = []

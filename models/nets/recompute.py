@@ -1,5 +1,5 @@
 """Less memory for more time: layers that recompute their activations in backward instead of storing them."""
-from contextlib import nullcontext
+from contextlib import contextmanager
 from itertools import groupby
 
 import torch
@@ -51,37 +51,56 @@ class Block(nn.Module):
 
 
 def contexts_for(net: nn.Module) -> dict:
-    """The contexts of the first and the second computation; {} if they need none."""
-    if not any(isinstance(module, ParametrizationList) for module in net.modules()):
+    """The contexts of the first and of later computations; {} if they need none."""
+    norms = [module for module in net.modules() if isinstance(module, ParametrizationList)]
+    if not norms:
         return {}
-    return {'context_fn': lambda: (nullcontext(), SameSpectralNorms(net))}
+
+    def contexts():
+        again = SameSpectralNorms(net, norms)
+        return again.first(), again
+    return {'context_fn': contexts}
 
 
 class SameSpectralNorms:
-    """Inside, spectral norms compute what they computed when this was created: they do not iterate, and store as much.
+    """Inside, spectral norms compute what they did in `first`, whatever calls there were since, and do not iterate.
 
     Parameters that took no gradients then take none. It can be entered again: a gradient penalty needs the activations
     twice.
     """
 
-    def __init__(self, net: nn.Module):
-        self.net = net
-        self.trained = [(weight, weight.requires_grad) for weight in net.parameters()]
+    def __init__(self, net: nn.Module, norms: list[ParametrizationList]):
+        self.norms = norms
+        self.weights = list(net.parameters())
+        self.took_gradients = [weight.requires_grad for weight in self.weights]
+
+    @contextmanager
+    def first(self):
+        yield
+        self.vectors = self.copied_vectors()
 
     def __enter__(self):
-        self.norms = [module for module in self.net.modules()
-                      if isinstance(module, ParametrizationList) and module.training]
-        self.now = [(weight, weight.requires_grad) for weight, _ in self.trained]
-        self.change(False, self.trained)
+        self.training = [norm.training for norm in self.norms]
+        self.now = self.copied_vectors(), [weight.requires_grad for weight in self.weights]
+        for norm in self.norms:
+            norm.eval()
+        self.set(self.vectors, self.took_gradients)
 
     def __exit__(self, *_):
-        self.change(True, self.now)
+        for norm, training in zip(self.norms, self.training, strict=True):
+            norm.train(training)
+        self.set(*self.now)
 
-    def change(self, iterate: bool, trained: list[tuple[nn.Parameter, bool]]):
-        for module in self.norms:
-            module.train(iterate)
-        for weight, takes_gradients in trained:
-            weight.requires_grad_(takes_gradients)
+    def copied_vectors(self) -> list[torch.Tensor]:
+        return [vector.clone() for norm in self.norms for vector in norm.buffers()]
+
+    @torch.no_grad()
+    def set(self, vectors: list[torch.Tensor], take_gradients: list[bool]):
+        there = (vector for norm in self.norms for vector in norm.buffers())
+        for vector, value in zip(there, vectors, strict=True):
+            vector.copy_(value)
+        for weight, takes in zip(self.weights, take_gradients, strict=True):
+            weight.requires_grad_(takes)
 
 
 def has_dropout(net: nn.Module) -> bool:
