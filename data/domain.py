@@ -164,13 +164,13 @@ class Domain:
             low, high = extremes()
             raise ValueError(f'its values of type {dtype} are from {low} to {high}; give their range with '
                              f'--range_{self.name} LO,HI')
-        self.clipped = [self.clipped[0] + outside, self.clipped[1] + count]
         if outside > DISAGREES * count or (outside and not given and extremes()[1] > 1 + ranges.OVERSHOOT):
             low, high = extremes()
             value_range = self.asked_range(part) if given else ranges.of_type(str(dtype))
             where = 'training used' if self.trained else 'the range is'
             raise ValueError(f'its values are from {low:g} to {high:g}, but {where} {value_range}; give the range of '
                              f'the values with --range_{self.name} LO,HI')
+        self.clipped = [self.clipped[0] + outside, self.clipped[1] + count]
 
     def check_blocks(self, blocks: Iterable[np.ndarray], path: str):
         """As `to_unit` checks a whole image, for one that is read in blocks, whose extremes alone say little."""

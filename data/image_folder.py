@@ -20,6 +20,7 @@ from util.raster.read import ImageError, image_error, read_pixels, to_rgb
 
 COMPRESSED = ('.tar.gz', '.tgz', '.tar.bz2', '.tar.xz', '.tar.zst')
 LISTED = 6      # extensions of files that are no images
+LINKED = '/'    # ends the names of linked folders among them
 LISTED_BY = 'images ' + ' '.join(known_extensions())      # lists of other extensions are outdated
 
 
@@ -73,11 +74,12 @@ def find(folder: Path, base: str) -> tuple[list[str], list[str], dict]:
     if tar_names.is_set(folder):
         tars = tar_names.expand(folder)
     else:
-        for place, _, names in os.walk(folder, onerror=failed.append):
+        for place, folders, names in os.walk(folder, onerror=failed.append):
             if not hidden(folder, place):
                 versions[os.path.relpath(place, base)] = listing.version_of(place)
                 found += [os.path.join(place, name) for name in names if is_image(name)]
                 others += [name for name in names if not is_image(name)]
+                others += [f'{name}{LINKED}' for name in folders if os.path.islink(os.path.join(place, name))]
                 tars += [os.path.join(place, name) for name in names if tar_names.is_tar(name)]
     if found or not tars:
         return found, others, {} if failed else versions
@@ -107,12 +109,15 @@ def ignored(folder) -> str:
 
 
 def counted(names: list[str]) -> str:
+    linked = [name for name in names if name.endswith(LINKED)]
+    names = [name for name in names if not name.endswith(LINKED)]
     extensions = Counter(Path(name).suffix.lower() or 'without an extension' for name in map(os.path.basename, names)
                          if not (name.startswith('.') or name == 'Thumbs.db'))
     cures = {extension: f' (pip install {package})' for extension, package in OPTIONAL.items()}
     listed = [f'{count} {extension}{cures.get(extension, "")}' for extension, count in extensions.most_common(LISTED)]
     rest = sum(extensions.values()) - sum(count for _, count in extensions.most_common(LISTED))
-    return ', '.join(listed + [f'{rest} others'] if rest else listed)
+    links = [f'{len(linked)} linked folder{"s" if len(linked) > 1 else ""} (give the real one)'] if linked else []
+    return ', '.join([*listed, *([f'{rest} others'] if rest else []), *links])
 
 
 def is_image(name: str) -> bool:

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from options.image_options import band_list, joined, value_range
 from options.parser import device_list, whole
 from util.cli import Parser, run
-from util.console import say, warn
+from util.console import note, say, warn
 from util.errors import UserError
 from util.machine.signals import stop_as_by_ctrl_c
 
@@ -45,7 +45,7 @@ def parse(argv):
     parser.add_argument('--bands', type=band_list, default='', metavar='N,N', help='bands to read, counted from 1')
     group = parser.add_argument_group('models with styles')
     group.add_argument('--style_image', nargs='+', default=[], metavar='FILE', help='take the styles of these images')
-    group.add_argument('--style_seed', type=int, default=10, metavar='N', help='seed of random styles')
+    group.add_argument('--style_seed', type=int, metavar='N', help='seed of random styles; default: 10')
     group.add_argument('--num_styles', type=whole(1, 1000), default=1, metavar='N', help='results for each image')
     group.add_argument('--interpolate', default='', choices=('images', 'strip', 'gif'),
                        help='--num_styles steps between two styles, as images, one strip or an animation')
@@ -126,18 +126,20 @@ def styles_of(opt, translator, files) -> list | None:
     if not translator.styled:
         given = [name for name in ('style_image', 'interpolate') if getattr(opt, name)]
         given += ['num_styles'] if opt.num_styles > 1 else []
+        given += ['style_seed'] if opt.style_seed is not None else []
         if given:
             raise UserError(f'--{given[0]} is for models with styles; drop it')
         return [None]
+    seed = 10 if opt.style_seed is None else opt.style_seed
     fixed = [translator.encode_style(files.read_style(path)) for path in opt.style_image]
     if opt.interpolate:
         if len(fixed) not in (0, 2):
             raise UserError(f'--interpolate needs two style images, or none, not {len(fixed)}')
-        ends = fixed or list(translator.random_styles(2, opt.style_seed))
+        ends = fixed or list(translator.random_styles(2, seed))
         fixed = list(translator.interpolated_styles(max(2, opt.num_styles), *ends))
     if fixed:
         return [lambda name, style=style: style for style in fixed]
-    return [lambda name, index=index: translator.random_styles(opt.num_styles, opt.style_seed, name)[index]
+    return [lambda name, index=index: translator.random_styles(opt.num_styles, seed, name)[index]
             for index in range(opt.num_styles)]
 
 
@@ -169,11 +171,13 @@ def main(argv, console):
         f'images/s, start included); results: {opt.output.absolute()}')
     if files.source.clipped[0]:
         warn(f'{files.source.clipped[0]} of {files.source.clipped[1]} values were outside the range and were clipped')
+    for line in files.left_out():
+        note(line)
     for message in work.failures:
         console.message('error', message)
     if not work.failures:
         return 0
-    return 6 if work.written else 2
+    return 6 if len(work.failures) < len(jobs) else 2
 
 
 if __name__ == '__main__':

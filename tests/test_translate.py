@@ -77,7 +77,7 @@ def test_the_same_by_test_py(place):
 def test_files_patterns_and_lists(place, monkeypatch):
     assert call('shoes', 'photos/1.png', 'photos/**/0.png', '--output', 'a') == 0
     assert files(place / 'a') == ['0.png', '1.png', 'more/0.png']
-    monkeypatch.setattr(sys, 'stdin', io.StringIO('photos/1.png\n\nphotos/more/0.png\n'))
+    monkeypatch.setattr(sys, 'stdin', io.StringIO('\ufeffphotos/1.png\r\n\nphotos/more/0.png\n'))
     assert call('shoes', '-', '--output', 'b', '--save_as', 'jpg') == 0
     assert files(place / 'b') == ['0.jpg', '1.jpg']
 
@@ -99,7 +99,25 @@ def test_failures_are_listed_at_the_end_and_the_rest_is_done(place, capsys):
     assert files(place / 'out') == ['1.png', '2.jpg', 'more/0.png', 'more/1.png']
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith('error: ')]
     assert len(errors) == 2 and '0.png' in errors[0] and 'empty.png' in errors[1]
+    assert call('shoes', 'photos', '--output', 'out') == 6      # the others are there
     assert call('shoes', 'photos/empty.png', '--output', 'other') == 2
+
+
+def test_what_is_not_translated_is_reported(place, capsys):
+    """Files of other types, linked folders, and all pages but the first."""
+    (place / 'photos' / 'note.txt').touch()
+    (place / 'photos' / 'linked').symlink_to(place / 'photos' / 'more')
+    pages = [Image.new('RGB', (20, 10), color) for color in ('red', 'blue')]
+    pages[0].save(place / 'photos' / 'pages.tif', save_all=True, append_images=pages[1:])
+    assert call('shoes', 'photos', '--output', 'out') == 0
+    ignored, paged = [line for line in capsys.readouterr().err.splitlines() if line.startswith('note: ')]
+    assert '1 .txt' in ignored and '1 linked folder' in ignored
+    assert 'pages.tif' in paged
+
+
+def test_a_folder_in_the_place_of_a_result_is_not_a_result(place):
+    (place / 'out' / '0.png').mkdir(parents=True)
+    assert call('shoes', 'photos/0.png', '--output', 'out') == 4
 
 
 def test_an_interrupted_write_leaves_no_file(place, monkeypatch):
@@ -121,7 +139,8 @@ def test_an_interrupted_write_leaves_no_file(place, monkeypatch):
     ['shoes', 'photos', '--output', '/proc/out'], ['shoes', '-', '--output', 'out'],
     ['shoes', 'photos/0.png', 'photos/more/0.png', '--output', 'out'],
     *(['shoes', 'photos', '--output', 'out', *more] for more in (
-        ['--direction', 'BtoA'], ['--epoch', '3'], ['--num_styles', '3'], ['--gpu_ids', '0'], ['--device', 'tea']))])
+        ['--direction', 'BtoA'], ['--epoch', '3'], ['--num_styles', '3'], ['--style_seed', '3'],
+        ['--gpu_ids', '0'], ['--device', 'tea']))])
 def test_mistakes_get_a_sentence_and_change_nothing(words, place, capsys, monkeypatch):
     monkeypatch.setattr('sys.stdin', io.StringIO('\n'))
     before = files(place)
@@ -135,7 +154,7 @@ def test_mistakes_get_a_sentence_and_change_nothing(words, place, capsys, monkey
     ['nothing', 'photos', '--output', 'out'], ['photos', 'photos', '--output', 'out'],
     ['shoes', 'nowhere', '--output', 'out'], ['shoes', 'photos', '--output', 'photos/out'],
     ['shoes', 'photos/0.png', 'photos/more/0.png', '--output', 'out'],
-    ['shoes', 'photos', '--output', 'out', '--epoch', '3'],
+    ['shoes', 'photos', '--output', 'out', '--epoch', '3'], ['shoes', 'photos', '--output', 'photos/0.png/out'],
     ['shoes', 'photos', '--output', 'out', '--style_image', 'nowhere.png']])
 def test_mistakes_that_need_no_network_are_found_before_it_is_loaded(words, place, monkeypatch):
     monkeypatch.setattr(translate, 'load', lambda *_: pytest.fail('the network was loaded'))

@@ -152,10 +152,43 @@ def test_gray_and_transparent_images_are_read_as_test_py_reads_files(home):
 
 @pytest.mark.parametrize('image', [
     None, 'photo.png', np.zeros((4, 4, 5), np.uint8), np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 3), np.int64),
-    torch.zeros(1, 4, 8, 8), torch.zeros(1, 3, 8, 8).int()])
+    torch.zeros(1, 4, 8, 8), torch.zeros(1, 3, 8, 8).int(), np.ma.zeros((4, 4, 3), np.uint8),
+    # values of another range, and none
+    np.full((4, 4, 3), -0.5), np.full((4, 4, 3), 200.0), torch.full((1, 3, 8, 8), 200.0),
+    torch.full((1, 3, 8, 8), np.nan), torch.zeros(1, 3, 8, 8).to_sparse(), torch.zeros(1, 3, 8, 8, device='meta')])
 def test_what_is_no_image_is_refused_with_a_sentence(image, home):
     with pytest.raises(UserError):
         load_translator(run_folder(home, 'cyclegan'))(image)
+
+
+@pytest.mark.filterwarnings('ignore:the matrix subclass')
+def test_arrays_of_all_layouts_are_the_same_image(home):
+    translate = load_translator(run_folder(home, 'cyclegan'))
+    pixels = photo(home)
+    expected = translate(pixels)
+    read_only = pixels.copy()
+    read_only.flags.writeable = False
+    for image in (pixels[::-1].copy()[::-1], np.asfortranarray(pixels), read_only):
+        assert np.array_equal(translate(image), expected)
+    assert np.array_equal(translate(np.matrix(pixels[..., 0])), translate(pixels[..., 0]))
+    assert np.array_equal(translate(pixels, tile=np.int64(64)), translate(pixels, tile=64))
+
+
+@pytest.mark.parametrize('settings', [
+    dict(out=[]), dict(out=np.empty((4, 4, 3), np.uint8)), dict(out=np.broadcast_to(np.uint8(0), (64, 64, 3))),
+    dict(device='tea'), dict(device=None)])
+def test_outputs_and_devices_that_cannot_be_are_refused(settings, home):
+    translate = load_translator(run_folder(home, 'cyclegan'))
+    with pytest.raises(UserError):
+        translate(photo(home), **settings) if 'out' in settings else translate.to(settings['device'])
+
+
+def test_tiles_are_not_written_into_the_image_that_is_read(home):
+    translate, image = load_translator(run_folder(home, 'cyclegan')), photo(home).copy()
+    with pytest.raises(UserError):
+        translate(image, tile=64, out=image)
+    with pytest.raises(UserError):
+        translate([image], out=np.empty_like(image))
 
 
 # ---- directions, styles, noise
@@ -188,6 +221,12 @@ def test_styles_come_from_images_codes_and_seeds(home):
     assert torch.equal(between[0], first) and torch.allclose(between[1], (first + second) / 2)
     with pytest.raises(UserError):
         load_translator(run_folder(home, 'cyclegan'))(image, style=example)
+
+
+@pytest.mark.parametrize('style', [torch.zeros(2), np.zeros(4), torch.full((3,), np.nan), 'photo.png', 1.5])
+def test_what_is_no_style_is_refused(style, home):
+    with pytest.raises(UserError):
+        load_translator(run_folder(home, 'munit'))(photo(home), style=style)
 
 
 def test_style_encoders_follow_the_direction(home):

@@ -81,6 +81,9 @@ class ArrayImage(Picture):
         if values.refused:
             raise UserError(f'this run was trained with --{values.refused}; give a tensor in [-1, 1] as the networks '
                             f'see it, or use scripts/translate.py')
+        if isinstance(pixels, np.ma.MaskedArray):
+            raise UserError('a masked array has values that do not count; give array.filled(value)')
+        pixels = np.asarray(pixels)     # a np.matrix cannot have three axes
         self.values = values
         self.pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
         self.is_flat = pixels.ndim == 2
@@ -110,12 +113,17 @@ class ArrayImage(Picture):
         if self.values.source:
             return self.values.source.to_unit(window)
         usual = ranges.of_type(window.dtype.name)
-        if window.dtype.kind == 'f' and window.size and window.max() > usual.hi + ranges.OVERSHOOT:
-            raise UserError(f'the array has values up to {window.max():g}; floats must be in 0..1')
+        if window.dtype.kind == 'f':
+            check_values(window.min(), window.max(), usual, 'the array', 'floats must be in 0..1')
         return usual.to_unit(window)
 
     def start(self, channels: int, out: np.ndarray | None = None):
         shape, dtype = (*self.size, channels), np.dtype(self.values.dtype or self.pixels.dtype)
+        if out is not None and not isinstance(out, np.ndarray):
+            raise UserError(f'out is a {type(out).__name__}; give a NumPy array {shape} {dtype}')
+        if out is not None and not out.flags.writeable:
+            raise UserError('out is read-only; give an array that can be written to, such as np.load(..., mmap_mode='
+                            "'r+')")
         if out is not None and (out.shape, out.dtype) != (shape, dtype):
             raise UserError(f'out is {out.shape} {out.dtype}, but the result is {shape} {dtype}')
         self.given = out
@@ -130,6 +138,13 @@ class ArrayImage(Picture):
         if self.given is not None:
             return self.given
         return self.result[:, :, 0] if self.is_flat and self.result.shape[2] == 1 else self.result
+
+
+def check_values(lo, hi, expected: Range, what: str, needed: str):
+    """Refuse values that are meant in another range than `expected`; a little outside is rounding or resizing."""
+    room = ranges.OVERSHOOT * (expected.hi - expected.lo)
+    if not expected.lo - room <= lo <= hi <= expected.hi + room:     # NaN is not, either
+        raise UserError(f'{what} has values from {lo:g} to {hi:g}; {needed}')
 
 
 class PillowImage(ArrayImage):
@@ -155,11 +170,14 @@ class TensorImage(Picture):
     def __init__(self, image: torch.Tensor, channels: int):
         self.single = image.ndim == 3
         self.image = image[None] if self.single else image
-        if image.ndim not in (3, 4) or not image.is_floating_point() or 0 in image.shape:
+        if (image.ndim not in (3, 4) or not image.is_floating_point() or 0 in image.shape
+                or image.layout != torch.strided or image.is_meta):
             raise UserError(f'a tensor {tuple(image.shape)} of type {image.dtype} is not an image; give floats in [-1, '
                             f'1], (N, C, H, W) or (C, H, W)')
         if self.image.shape[1] != channels:
             raise UserError(f'the tensor has {self.image.shape[1]} channels, the network takes {channels}')
+        lo, hi = (value.item() for value in self.image.detach().aminmax())
+        check_values(lo, hi, Range(-1, 1), 'the tensor', 'tensors must be in -1..1')
 
     @property
     def size(self):
@@ -178,6 +196,12 @@ class TensorImage(Picture):
 
     def finish(self):
         return self.result[0] if self.single else self.result
+
+
+def check_separate(image, out):
+    """Tiles read the image again after parts of the result are written."""
+    if isinstance(image, np.ndarray) and isinstance(out, np.ndarray) and np.may_share_memory(image, out):
+        raise UserError('out shares its memory with the image, which tiles read again; give another array')
 
 
 def opened(image, channels: int, values: Values = Values()):

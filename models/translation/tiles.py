@@ -1,4 +1,6 @@
 """Translating an image in tiles: memory is bounded by a tile, the result is that of the whole image."""
+from numbers import Integral
+
 import torch
 
 from util.console import note
@@ -62,9 +64,9 @@ def tile_side(translation, size: tuple[int, int], tile, device: torch.device) ->
         largest = max(4 * found.channels / found.scale**2 for found in graph_of(translation, size, device).maps)
         whole = WHOLE_COST * largest * size[0] * size[1]
         return WHOLE if whole < free_memory(device) / 2 else DEFAULT_TILE
-    if not isinstance(tile, int) or tile < SMALLEST_TILE and tile < max(size):
+    if not isinstance(tile, Integral) or tile < SMALLEST_TILE and tile < max(size):
         raise UserError(f"tile {tile}: needs a whole number of at least {SMALLEST_TILE}, or 'auto'")
-    return -(-tile // 16) * 16
+    return -(-int(tile) // 16) * 16
 
 
 def graph_of(translation, size: tuple[int, int], device: torch.device, read=None, code=None, seed: int = 0) -> Graph:

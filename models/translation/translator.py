@@ -1,8 +1,10 @@
 """A trained model as a function from images to images."""
 import threading
 from contextlib import nullcontext
+from numbers import Integral
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -65,6 +67,8 @@ class Translator:
             out: for an array, the array (H, W, C) of the same type to write to, which may be a file in memory.
         """
         if isinstance(image, (list, tuple)):
+            if out is not None:
+                raise UserError('out is for one array, not for a list; translate its images one by one')
             return self.many(image, [name] * len(image), style, tile, direction)
         translation = self.translation(direction)
         name = name or name_of(image)
@@ -72,6 +76,8 @@ class Translator:
             return torch.cat([self(one[None], style, tile, direction, name) for one in image])
         picture = self.opened(image, direction)
         code = self.style_code(style, translation, name, direction)
+        if tile is not None and out is not None:
+            pixels.check_separate(image, out)
         picture.start(translation.channels_out, out)
 
         def whole(compute):
@@ -164,8 +170,14 @@ class Translator:
 
     def to(self, device) -> 'Translator':
         """Move to a device: 'cuda', 'cuda:1', 'mps', 'xpu', 'cpu'."""
+        try:
+            device = torch.device(device)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError, TypeError) as error:
+            raise UserError(f'PyTorch {torch.__version__} finds no device {device}; use cpu, or what this machine has '
+                            f'of cuda, mps and xpu') from error
         with self.lock:
-            self.device = torch.device(device)
+            self.device = device
             for translation, _ in self.loaded.values():
                 self.moved(translation)
         return self
@@ -210,6 +222,8 @@ class Translator:
 
     def random_styles(self, count: int, seed: int = 10, name: str = '', direction: str = '') -> torch.Tensor:
         """Style codes (count, style_dim) from N(0, I); those of test.py with --style_seed for the file `name`."""
+        if count < 0:
+            raise UserError(f'there are no {count} styles; give a number from 0 up')
         dim = self.need_styles(self.translation(direction)).style_dim
         return torch.randn(count, dim, 1, 1, generator=generator_of(seed, name)).flatten(1)
 
@@ -221,7 +235,8 @@ class Translator:
 
     def encode_style(self, image, direction: str = '') -> torch.Tensor:
         """The style code (style_dim) of an image of the target domain."""
-        return self.encoded(image, self.need_styles(self.translation(direction)), direction).flatten().cpu()
+        code = self.encoded(image, self.need_styles(self.translation(direction)), direction)
+        return code.flatten().cpu().clone()     # no longer a tensor of the inference mode
 
     def encoded(self, image, translation, direction: str) -> torch.Tensor:
         values = self.values(direction).of_target()
@@ -235,11 +250,15 @@ class Translator:
             if style is not None:
                 raise UserError('this model has no styles; drop style')
             return None
-        if style is None or isinstance(style, int):
-            generator = generator_of(10 if style is None else style, name)
-            style = torch.randn(translation.style_dim, generator=generator)
-        elif not (isinstance(style, torch.Tensor) and style.numel() == translation.style_dim):
+        dim = translation.style_dim
+        if style is None or isinstance(style, Integral):
+            style = torch.randn(dim, generator=generator_of(10 if style is None else int(style), name))
+        elif isinstance(style, np.ndarray) and style.ndim == 1:
+            style = torch.from_numpy(style)
+        if not isinstance(style, torch.Tensor) or style.ndim > 1 and style.numel() != dim:
             style = self.encoded(style, translation, direction)
+        if style.numel() != dim or not style.isfinite().all():
+            raise UserError(f'a style code of this model is {dim} finite numbers, not these {style.numel()}')
         return style.reshape(1, -1, 1, 1).to(self.device, torch.float32)
 
     @staticmethod

@@ -5,7 +5,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.image_folder import list_images
+from data.image_folder import ignored, list_images
+from util.console import note
 from util.errors import UserError
 from util.places import shards, tar_names
 
@@ -63,10 +64,14 @@ def named_files(word: str):
     """(file, name of its result inside the output folder) for each file that a word names."""
     if word == FROM_STDIN:
         for line in sys.stdin:
+            line = line.removeprefix('\ufeff')      # some programs of Windows begin a list with it
             if line.strip():
                 yield from named_files(line.rstrip('\r\n'))
     elif os.path.isdir(word) or tar_names.is_set(word):
-        for path in list_images(word):
+        paths = list_images(word)
+        if others := ignored(word):
+            note(f'{word}: ignored: {others}')
+        for path in paths:
             yield Path(path), Path(shards.name_in(path, word))
     elif os.path.lexists(word):
         yield Path(word), Path(Path(word).name)
@@ -91,6 +96,8 @@ def check_output_folder(output: Path, words: list[str], sources: list[Path]):
     if output.exists() and not output.is_dir():
         raise UserError(f'--output {output.absolute()} is a file; give a folder')
     parent = next(folder for folder in (place, *place.parents) if folder.exists())
+    if not parent.is_dir():
+        raise UserError(f'--output {output.absolute()} is in {parent}, which is a file; give another folder')
     if not os.access(parent, os.W_OK):
         raise UserError(f'--output {output.absolute()} cannot be written to ({parent} is read-only); give another '
                         f'folder')

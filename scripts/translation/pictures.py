@@ -10,7 +10,7 @@ from data.transforms import to_levels
 from util.errors import UserError
 from util.files import atomic_write
 from util.images import as_numbers, tensor_to_image
-from util.raster.kinds import MAX_PIXELS, kind_of
+from util.raster.kinds import BANDS, MAX_PIXELS, kind_of
 from util.raster.read import image_error
 from util.raster.windows import Scratch, can_stream, open_windows
 from util.raster.write import extension_for, write_pixels, write_windows
@@ -28,6 +28,7 @@ class Files:
 
     Attributes:
         streaming: folder for the temporary files of streamed images; None: all images are read whole.
+        partial: {path: kind} of the images that were read, but have more pages or bands than the networks see.
         max_pixels: larger images are refused, unless they are streamed; None: usual, and no limit for streamed ones.
     """
 
@@ -37,6 +38,7 @@ class Files:
         self.save_as = save_as
         self.max_pixels = max_pixels or MAX_PIXELS
         self.streaming = streaming
+        self.partial = {}
         for domain in (source, target):
             domain.max_pixels = max_pixels or (UNLIMITED if streaming else MAX_PIXELS)
 
@@ -49,6 +51,24 @@ class Files:
 
     def read(self, path: Path) -> Image.Image | torch.Tensor | StreamedImage:
         """Raises an `ImageError`."""
+        image = self.read_any(path)
+        kind = kind_of(str(path), UNLIMITED)
+        if kind.pages > 1 or kind.colors == BANDS:
+            self.partial[str(path)] = kind
+        return image
+
+    def left_out(self) -> list[str]:
+        """Lines about what the images have and the networks have not seen."""
+        def line(found, what, cure=''):
+            return [f'{len(found)} images have {what}, such as {found[0]}{cure}'] if found else []
+        paged = [path for path, kind in self.partial.items() if kind.pages > 1 and not self.source.all_pages]
+        wide = [path for path, kind in self.partial.items() if kind.channels > self.source.channels
+                and not (self.source.bands or self.source.all_pages or self.source.palette)]
+        return [*line(paged, 'several pages or frames, of which the first one was translated'),
+                *line(wide, f'more bands than the networks, which saw the first {self.source.channels}',
+                      '; --bands chooses others')]
+
+    def read_any(self, path: Path) -> Image.Image | torch.Tensor | StreamedImage:
         if self.streaming:
             streamed = self.streamed(path)
             if streamed:

@@ -112,7 +112,7 @@ class Work:
     def is_done(self, job: Job) -> bool:
         """Are all results of an image there? They are complete, as files appear only when they are."""
         count = 1 if self.combine else self.count
-        return all(job.target_of(index, count).exists() for index in range(count))
+        return all(job.target_of(index, count).is_file() for index in range(count))
 
 
 def size_of_image(image) -> tuple[int, int]:

@@ -124,8 +124,8 @@ def choose_device(gpu_ids: str, gpu_wanted: bool, argv: list | None = None) -> t
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if found == 0:
         if gpu_wanted:
-            raise UserError(f'--gpu_ids {gpu_ids}: PyTorch {torch.__version__} finds no CUDA GPU; use --gpu_ids -1 '
-                            f'to run on the CPU')
+            raise UserError(f'there is no GPU {gpu_ids}: PyTorch {torch.__version__} finds no CUDA GPU; use --gpu_ids '
+                            f'-1, or --device cpu, to run on the CPU')
         return torch.device('cpu'), f'cpu (PyTorch {torch.__version__} finds no CUDA GPU)'
     absent = [index for index in wanted if index >= found]
     if absent:

@@ -48,8 +48,8 @@ def extension_for(source: str, dtype: str, channels: int, save_as: str = '', exa
         return wanted
     fallback = '.png' if can_hold('.png', dtype, channels) else '.tif'
     if save_as:
-        raise UserError(f'--save_as {save_as} cannot hold images of {channels} channels of type {dtype}; '
-                        f'use --save_as {fallback[1:]} or npy')
+        raise UserError(f'--save_as {save_as} cannot hold the result of {source}, {channels} channels of type '
+                        f'{dtype}; use --save_as {fallback[1:]} or npy')
     return fallback
 
 
