@@ -9,6 +9,7 @@ metrics, images side by side, a viewer with slider, flicker and difference betwe
 worse from the first to the last. It links to the images where they are, so keep the results; metrics are those of
 test.py and of scripts/evaluate.py, if it ran. Writes OUT/index.html.
 """
+import filecmp
 import json
 import os
 import re
@@ -19,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from models.metrics import METRICS
 from util.cli import Parser, run
+from util.console import warn
 from util.errors import UserError
 from util.raster.kinds import kind_of
 from util.registry import nearest
@@ -170,6 +172,19 @@ def check_inputs(columns: list[Column]) -> list[str]:
     return shared
 
 
+def check_sources(columns: list[Column], stems: list[str]):
+    """Warn about inputs of one name that are different files."""
+    first = columns[0]
+    for column in columns[1:]:
+        for stem in stems:
+            paths = [Path(found.items.get(stem, {}).get('source') or '') for found in (first, column)]
+            if all(path.is_file() for path in paths):
+                if not filecmp.cmp(*paths, shallow=False):
+                    warn(f'{first.label} and {column.label} have different inputs of the same name, {paths[0]} and '
+                         f'{paths[1]}; test the runs on the same images to compare them')
+                break
+
+
 # ---- the page
 
 class Page:
@@ -304,6 +319,7 @@ def main(argv, console):
     columns = find_columns(opt)
     stems = check_inputs(columns)
     check_out(opt.out)
+    check_sources(columns, stems)
     opt.out.mkdir(parents=True, exist_ok=True)
     Page(columns, stems, opt).write()
     few = [column for column in columns if len(set(stems) & set(column.items)) < len(stems)]

@@ -50,6 +50,8 @@ def parse(argv):
 def find_tasks(opt) -> list:
     """The directions to measure; all mistakes in the folders are found here."""
     from evaluation.images import task_of_folders, tasks_of_results
+    if opt.output and opt.output.exists() and not opt.output.is_dir():
+        raise UserError(f'--output {opt.output.absolute()} is a file; give a folder')
     if opt.results and opt.fake:
         raise UserError('both RESULTS and --fake are given; give one of them')
     if opt.results:
@@ -83,9 +85,12 @@ def main(argv, console):
     source = str((opt.results or opt.fake).absolute())
     problems = metrics.problems(chosen, palette=opt.palette, segmentation=opt.network)
     problems += [problem for task in tasks for problem in measure.problems_of(chosen, task, source)]
+    problems += [] if chosen else ['--metrics names no metric; drop it, or name some']
     if problems:
-        raise UserError(*problems)
-    made = [metrics.create(chosen, opt.metric_weights, opt.device, **settings_of(opt, chosen)) for _ in tasks]
+        raise UserError(*dict.fromkeys(problems))       # those of two directions are often the same
+    from util.machine.runtime import usable_device
+    device = usable_device(opt.device)
+    made = [metrics.create(chosen, opt.metric_weights, device, **settings_of(opt, chosen)) for _ in tasks]
     contents = {}
     for task, measured in zip(tasks, made, strict=True):
         images = measure.measure(task, measured)

@@ -61,6 +61,20 @@ def test_columns_scores_and_gains(tmp_path, monkeypatch):
     assert 'old' in (tmp_path / 'page' / 'index.html').read_text(encoding='utf-8')
 
 
+def test_other_inputs_of_the_same_name_are_reported(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(two_runs(tmp_path))
+    for name, pixel in (('old', 0), ('new', 0), ('new', 1)):
+        file = tmp_path / f'{name}.bin'
+        file.write_bytes(bytes([pixel]))
+        path = tmp_path / 'results' / name / 'test_latest' / 'results.json'
+        content = json.loads(path.read_text(encoding='utf-8'))
+        for image in content['images']:
+            image['source'] = str(file)
+        path.write_text(json.dumps(content), encoding='utf-8')
+        assert call('old', 'new', '--out', 'page') == 0
+        assert ('different inputs' in capfd.readouterr().err) == (pixel == 1)
+
+
 def test_lower_is_better_where_it_is(tmp_path, monkeypatch):
     """A metric of scripts/evaluate.py says itself which direction is better."""
     monkeypatch.chdir(two_runs(tmp_path))

@@ -204,6 +204,15 @@ def test_mistakes_are_one_sentence(words, tmp_path, monkeypatch, capfd):
     assert len(capfd.readouterr().err.splitlines()) == 1
 
 
+@pytest.mark.parametrize('words', [('--metrics', ','), ('--device', 'tea'), ('--output', 'results.json'),
+                                   ('--metrics', 'lpips')])     # no targets, in both directions
+def test_mistakes_of_two_directions_are_one_sentence(words, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(results(tmp_path, ('real_A', 'fake_B', 'real_B', 'fake_A')))
+    assert call('.', *(() if words[0] == '--metrics' else ('--metrics', 'histogram')), *words) == 2
+    assert len(capfd.readouterr().err.splitlines()) == 1
+    assert not (tmp_path / 'metrics.json').exists()
+
+
 def test_what_cannot_be_measured_is_said_before_networks_are_loaded(tmp_path, monkeypatch, capsys):
     """All mistakes together: an unknown name, images of other sizes, too few images, no targets."""
     from models import metrics

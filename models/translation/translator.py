@@ -12,6 +12,7 @@ from models.nets.factory import fix_spectral_norms, mixes_batch
 from models.nets.winograd import use_winograd
 from util.errors import UserError
 from util.machine.memory import memory_explained
+from util.machine.runtime import usable_device
 from util.machine.seeding import derive_seed
 
 from . import kinds, pixels
@@ -170,12 +171,7 @@ class Translator:
 
     def to(self, device) -> 'Translator':
         """Move to a device: 'cuda', 'cuda:1', 'mps', 'xpu', 'cpu'."""
-        try:
-            device = torch.device(device)
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError, TypeError) as error:
-            raise UserError(f'PyTorch {torch.__version__} finds no device {device}; use cpu, or what this machine has '
-                            f'of cuda, mps and xpu') from error
+        device = usable_device(device)
         with self.lock:
             self.device = device
             for translation, _ in self.loaded.values():

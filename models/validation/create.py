@@ -30,6 +30,7 @@ def create_validation(opt, test_opt, trainer, dataset, epoch_size: int) -> Valid
     asked = [f'--{name} {value}' for name, value in opt.as_dict().items()
              if name in NEEDING and name in opt.given and value not in ('auto', '', 0, False)]
     if isinstance(dataset, str):
+        asked += [f'--val_phase {opt.val_phase}'] if 'val_phase' in opt.given else []
         return without(asked, f'no validation images{": " if dataset else ""}{dataset}; '
                        + CURES.format(folder=Path(opt.dataroot or '.').absolute(), phase=opt.val_phase))
     styled = 'num_styles' in test_opt.as_dict()

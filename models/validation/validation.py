@@ -57,7 +57,7 @@ class Validation:
 
     def with_unit(self, metric, value: float | None) -> str:
         if value is None:
-            return f'{metric.name} is not finite'
+            return f'{metric.name} is not finite' if metric.n else f'{metric.name} of no image ({metric.spec.says})'
         return f'{metric.name} {value:{metric.format}} {metric.unit}'.rstrip()
 
     @property

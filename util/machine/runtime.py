@@ -158,6 +158,17 @@ def named_device(name: str) -> tuple[torch.device | None, str]:
     return device, ''
 
 
+def usable_device(name) -> torch.device:
+    """The device of this name, or a number of a GPU; a `UserError` if PyTorch cannot use it here."""
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise UserError(f'PyTorch {torch.__version__} finds no device {name} here; use cpu, or what this machine has '
+                        f'of cuda, mps and xpu') from error
+    return device
+
+
 def choose_gpu(wanted: list[int], found: int, gpu_wanted: bool, argv: list | None = None) -> int:
     """The index of this process's GPU: each process on a machine uses another one."""
     local_size = launch.local_world_size() if launch.world_size() > 1 else 1
