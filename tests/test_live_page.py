@@ -374,7 +374,7 @@ def text_of(browser) -> str:
     return browser.eval('document.body.textContent')
 
 
-IMAGES = '[...document.images].map(i => [decodeURIComponent(i.src), i.complete, i.naturalWidth])'
+IMAGES = '[...document.querySelectorAll("main img")].map(i => [decodeURIComponent(i.src), i.complete, i.naturalWidth])'
 
 
 def test_names_in_a_browser(tmp_path, progress, at_once, browser):
@@ -446,7 +446,7 @@ def test_controls(start, progress, at_once, browser, index):
     browser.click('#losses .controls button')
     assert browser.eval('page.chart.log')
     assert 'after 400 images (40 of 40)' in text_of(browser)
-    browser.eval('page.slider.value = 2; page.slider.oninput()')
+    browser.eval('page.slider.value = 2; slide()')
     assert 'after 30 images (3 of 40)' in text_of(browser)
     sources = browser.eval('[...page.samples.querySelectorAll("img")].map(i => i.src.split("/val/")[1])')
     assert sources == ['0_real_A.jpg', '30_0_fake_B.jpg', '1_real_A.jpg', '30_1_fake_B.jpg']
@@ -576,7 +576,7 @@ def test_the_viewer_compares_the_pictures_of_an_image(start, progress, at_once, 
     page.close(progress, 'finished')
     browser.open(index)
     browser.wait('!!page.data')
-    compared = '[viewer.state.left, viewer.state.right, viewer.state.at]'
+    compared = '[page.viewer.left, page.viewer.right, page.viewer.at]'
     shown = '[...document.querySelectorAll(".stage img")].map(i => i.getAttribute("src"))'
     browser.click('#validation .group img[alt="fake_B"]')
     assert browser.eval('document.querySelector("dialog").open') and browser.eval(compared) == ['real_A', 'fake_B', 0]
@@ -586,13 +586,60 @@ def test_the_viewer_compares_the_pictures_of_an_image(start, progress, at_once, 
     browser.key('3')
     assert browser.eval(compared) == ['real_A', 'rec_A', 1]
     browser.key('f')
-    assert browser.eval('viewer.state.mode') == 'flicker'
+    assert browser.eval('page.viewer.mode') == 'flicker'
     browser.key('Escape')
     browser.wait('!document.querySelector("dialog").open')
     assert browser.eval('document.activeElement.querySelector("img").alt') == 'fake_B'
     browser.click('#newest img[alt="rec_B"]')
     assert browser.eval(compared) == ['real_B', 'rec_B', 0] and not browser.errors
     assert browser.eval('location.href').endswith('index.html')
+
+
+def test_one_picture_is_shown_alone(start, progress, at_once, browser, index):
+    page = start()
+    page.images(progress, dict(fake_B=picture(size=(8, 16))))
+    page.close(progress, 'finished')
+    browser.open(index)
+    browser.wait('!!page.data')
+    browser.click('#newest .picture')
+    seen = '[...document.querySelectorAll("dialog *")].filter(e => e.checkVisibility() && e.matches("%s")).length'
+    assert browser.eval(seen % 'img') == 1
+    assert browser.eval(seen % 'input, select, .pairs, .modes, .middle > button') == 0
+    stage = '(r => r.width / r.height)(document.querySelector(".stage").getBoundingClientRect())'
+    browser.wait(f'Math.abs({stage} - 2) < 0.01')
+    for key in ('f', 'd', 'ArrowRight', 'ArrowUp', '1', 'z'):
+        browser.key(key)
+    assert browser.eval(seen % 'img') == 1 and browser.eval('page.viewer.scale.textContent') == '100 %'
+    Image.new('RGB', (32, 8)).save(index.with_name('new.png'))
+    browser.eval('clicked.groups[0].files[0][1] = "new.png"; page.viewer.draw()')
+    browser.wait(f'Math.abs({stage} - 4) < 0.01')       # as soon as the size of the picture is known
+    assert browser.eval('page.viewer.zoom') == 1 and not browser.errors
+
+
+def test_new_data_leave_the_viewer_alone(start, progress, at_once, browser, index):
+    """Its pictures, its zoom and its focus; when it is closed, the focus returns to the place that was clicked."""
+    page = start()
+    page.images(progress, {label: picture() for label in CYCLEGAN})
+    page.write(progress)
+    browser.open(index)
+    browser.wait('document.querySelectorAll("#newest img").length === 6 && [...document.images].every(i => i.complete)')
+    browser.click('#newest img[alt="fake_B"]')
+    browser.eval('page.viewer.zoomTo(3); window.before = document.activeElement')
+    progress.advance(4)
+    page.written_epoch = 0
+    page.images(progress, {label: picture(size=(16, 32)) for label in CYCLEGAN})
+    page.write(progress)
+    browser.eval('load()')
+    browser.wait('document.querySelector("#newest img").naturalWidth === 32')
+    assert browser.eval('page.viewer.isOpen && page.viewer.zoom === 3 && document.activeElement === before')
+    browser.key('3')
+    browser.wait('document.querySelector(".stage img.right").alt.startsWith("rec_A")')
+    browser.wait('document.querySelector(".stage img.right").complete')
+    assert browser.eval('[...document.querySelectorAll(".stage img")].map(i => i.naturalWidth)') == [8, 8]
+    browser.key('Escape')
+    browser.wait('document.activeElement.matches("#newest .picture")')
+    focused = 'document.activeElement.querySelector("img")'
+    assert browser.eval(f'[{focused}.alt, {focused}.naturalWidth]') == ['fake_B', 32] and not browser.errors
 
 
 def test_an_error_in_one_part_of_the_page_hides_no_other(start, progress, at_once, browser, index):

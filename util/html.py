@@ -1,4 +1,4 @@
-"""A simple page of images, with the interface that scripts of the field use, and the style that all our pages share.
+"""A simple page of images, with the interface that scripts of the field use, and the style and the viewer of our pages.
 
 The pages of test.py are in results/.
 """
@@ -10,6 +10,8 @@ import dominate
 from dominate import tags
 
 from util.files import atomic_write
+
+SHARED = Path(__file__).with_name('assets')     # style sheets and scripts that several pages use
 
 
 class HTML:
@@ -57,4 +59,10 @@ def address(file) -> str:
 
 def page_style() -> str:
     """The style sheet of all our pages (page_style.css), to be followed by the rules of one page."""
-    return Path(__file__).with_name('page_style.css').read_text(encoding='utf-8')
+    return asset('page_style.css')
+
+
+def asset(name: str, folder: Path = SHARED) -> str:
+    """The text of a style sheet or script: a file of a page, in its `folder`, or one that several pages use."""
+    own = folder / name
+    return (own if own.is_file() else SHARED / name).read_text(encoding='utf-8')

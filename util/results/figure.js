@@ -1,6 +1,4 @@
 /* Chosen results as a figure: shown on a sheet, printed or saved as PDF by the browser, or saved as PNG. */
-'use strict';
-
 /* `source`: rows() are the chosen {name, size, files: {label: address}, stem}, labels(), command(labels) the command
    that writes the same figure, closed(). */
 class Figure {

@@ -1,8 +1,6 @@
 /* The gallery of a results folder, or of several (scripts/compare.py): lists, filter, sort, pages, and the address of
    the page, which says what is shown. It loads results.js and data/*.js, which call pixmorph.summary(...) and
    pixmorph.results(...). Names of files and images are inserted as text, never as HTML. */
-'use strict';
-
 const pixmorph = (() => {
   const PER_PAGE = 48, PARALLEL_LOADS = 8, TYPING = 300;
   const MIN_SIZE = 48, MAX_SIZE = 512, LEGIBLE_SIZE = 72;
@@ -347,29 +345,20 @@ const pixmorph = (() => {
 
   // ---- one result
 
-  /* All pairs [source, result] of images of which one was generated from the other. */
-  function sourcePairs(item) {
-    const labels = labelsOf(item), input = labels.find(name => !name.startsWith('fake')) || labels[0];
-    const source = label => labels.includes('fake_A') && /^(fake_A|rec_B)$/.test(label) ? 'real_B' : input;
-    return labels.filter(label => /^(fake|rec)/.test(label)).map(label => [source(label), label]);
-  }
-
   /* The two images to compare when `label` was clicked; without it, the first result. */
   function defaultPair(item, label) {
-    const labels = labelsOf(item), target = state.summary.target, known = sourcePairs(item);
-    const runs = runsOf(item);
+    const labels = labelsOf(item), target = state.summary.target, runs = runsOf(item);
     label ||= runs[0] || labels[0];
     if (runs.length > 1) return runs.indexOf(label) > 0 ? [runs[0], label] : [label, runs[label === runs[0] ? 1 : 0]];
     if (target && label === target[1]) return target;
-    const other = [labels[0], labels[0] === label ? labels[labels.length - 1] : label];
-    return known.find(pair => pair[1] === label) || known.find(pair => pair[0] === label && pair[1].startsWith('fake')) || other;
+    return sourcePair(labels, label);
   }
 
   /* The compared runs that have a result for this input. */
   const runsOf = item => (state.summary.runs || []).filter(name => item.files[name]);
 
   function pairs(item) {
-    const target = state.summary.target, known = sourcePairs(item).slice(0, 4);
+    const target = state.summary.target, known = sourcePairs(labelsOf(item)).slice(0, 4);
     const runs = runsOf(item);
     if (runs.length > 1) return runs.slice(1).map((name, k) => [runs[k], name]);
     return [...known, ...(target && item.files[target[1]] && known.length ? [target, [known[0][0], target[1]]] : [])];
@@ -416,9 +405,9 @@ const pixmorph = (() => {
   // ---- keys
 
   function keys(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || view.viewer.isOpen) return;
     const typing = event.target.matches('input:not([type=range], [type=checkbox]), select, textarea');
-    const handled = view.viewer.isOpen ? !typing && view.viewer.key(event) : view.figure.isOpen ? keyInFigure(event) : keyInGrid(event, typing);
+    const handled = view.figure.isOpen ? keyInFigure(event) : keyInGrid(event, typing);
     if (handled) event.preventDefault();
   }
 

@@ -3,8 +3,8 @@
 `index.html`, `page2.html`, ...  the plain grid, 100 results each
 `results.js`                     the summary: what was run, scores, failures
 `data/0001.js`, ...              the results for the gallery, 100 each
-`gallery.js`, `gallery.css`      code and style of the gallery: viewer.js, figure.js and gallery.js of this folder,
-                                 and the style that all pages share, in one file each
+`gallery.js`, `gallery.css`      code and style of the gallery: the files of this folder, and the viewer and the style
+                                 that pages share (util/assets/), in one file each
 
 Only the first and the last page, the last data file and the summary are rewritten, so the cost of a result does not
 grow with their number. All files are written atomically.
@@ -18,7 +18,7 @@ from dominate import tags
 
 from util.console import as_duration
 from util.files import atomic_write
-from util.html import page_style
+from util.html import asset
 
 PAGE = 100              # results per page and per data file
 FAILURES_SHOWN = 200    # on the page; results.json lists all
@@ -27,7 +27,8 @@ POLICY = ("default-src 'none'; base-uri 'none'; form-action 'none'; img-src 'sel
 METRIC_NOTES = {'PSNR': 'dB, higher is better', 'SSIM': 'at most 1, higher is better',
                 'L1': 'of 255, lower is better'}
 DECIMALS = {'PSNR': 2, 'SSIM': 4, 'L1': 2}      # of a metric on pages; others have 4
-SCRIPTS = ('viewer.js', 'figure.js', 'gallery.js')
+SCRIPTS = ('element.js', 'viewer.js', 'figure.js', 'gallery.js')
+STYLES = ('page_style.css', 'viewer.css', 'gallery.css')
 
 
 class Gallery:
@@ -63,8 +64,8 @@ class Gallery:
         self.rows = []          # of the last page
         self.data = []          # results of the last data file
         self.remove_old_pages()
-        write(folder / 'gallery.js', '\n'.join(map(asset, SCRIPTS)))
-        write(folder / 'gallery.css', page_style() + asset('gallery.css'))
+        for name, parts in (('gallery.js', SCRIPTS), ('gallery.css', STYLES)):
+            write(folder / name, '\n'.join(asset(part, Path(__file__).parent) for part in parts))
 
     def remove_old_pages(self):
         """Remove the pages of an earlier test, which would show results that no longer exist."""
@@ -243,10 +244,6 @@ def legend(names: list[str], target: tuple[str, str] | None, domains: dict[str, 
     if 'fake_B_0' in names:
         found['fake_B_k'] = f'content of real_A, style k of {guide}'
     return found
-
-
-def asset(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding='utf-8')
 
 
 def as_script(value) -> str:

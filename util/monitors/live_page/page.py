@@ -15,7 +15,7 @@ from string import Template
 from urllib.parse import quote
 
 from util.files import atomic_write
-from util.html import page_style
+from util.html import asset
 from util.monitors.curve_plot import COLORS, MARKERS
 from util.monitors.curves import Curves, as_losses, read_jsonl
 from util.monitors.health import Health
@@ -247,13 +247,14 @@ def page(template: str, script: str, title: str, **parts: str) -> str:
     `title` is text; `parts` are HTML; `script` has the names of scripts.
     """
     colors = f'const COLORS = {json.dumps(COLORS)}, MARKERS = {json.dumps(MARKERS)};\n'
-    code = colors + ''.join(map(asset, ['chart.js', *script.split()])) + parts.pop('data', '')
+    code = joined('element.js') + colors + joined('chart.js', *script.split()) + parts.pop('data', '')
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     policy = (f"default-src 'none'; img-src 'self' file: data:; style-src 'unsafe-inline'; "
               f"script-src 'sha256-{digest}' 'self' file:; base-uri 'none'; form-action 'none'")
-    return Template(asset(template)).substitute(title=html.escape(title), policy=policy,
-                                                style=page_style() + asset('live.css'), script=code, **parts)
+    style = joined('page_style.css', 'viewer.css', 'live.css')
+    return Template(joined(template)).substitute(title=html.escape(title), policy=policy, style=style, script=code,
+                                                 **parts)
 
 
-def asset(name: str) -> str:
-    return (ASSETS / name).read_text(encoding='utf-8')
+def joined(*names: str) -> str:
+    return ''.join(asset(name, ASSETS) for name in names)

@@ -1,14 +1,3 @@
-'use strict';
-// Creates elements from text only, so the name of a run, a loss or a file never becomes markup.
-function element(tag, properties = {}, ...children) {
-  const node = document.createElement(tag);
-  const {style, ...rest} = properties;
-  Object.assign(node, rest);
-  Object.assign(node.style, style || {});
-  node.append(...children);
-  return node;
-}
-
 function short(value) {
   if (value === null || value === undefined) return '-';
   const size = Math.abs(value);
@@ -55,20 +44,15 @@ function alone(values, k) { return [-1, 0, 1].map(d => (values[k + d] ?? null) =
 class Chart {
   constructor(box) {
     this.series = []; this.hidden = new Set(); this.log = false; this.width = 1; this.zoom = null; this.drag = null; this.fromZero = true;
-    this.canvas = element('canvas', {tabIndex: 0});
-    this.canvas.setAttribute('role', 'img');
-    this.canvas.setAttribute('aria-label', 'curves; drag to zoom, double-click to reset');
-    this.tip = element('div', {className: 'tip', hidden: true});
-    this.legend = element('div', {className: 'legend'});
-    this.logButton = element('button', {textContent: 'log scale', onclick: () => this.toggleLog()});
-    this.all = element('button', {textContent: 'whole run', hidden: true, onclick: () => this.show(null)});
-    this.smooth = element('input', {type: 'range', min: 1, max: 50, value: 1, style: {flex: '0 1 10rem', minWidth: '6rem'},
+    this.canvas = element('canvas', {tabindex: 0, role: 'img', 'aria-label': 'curves; drag to zoom, double-click to reset'});
+    this.tip = element('div', {class: 'tip', hidden: true});
+    this.legend = element('div', {class: 'legend'});
+    this.logButton = element('button', {type: 'button', onclick: () => this.toggleLog()}, 'log scale');
+    this.all = element('button', {type: 'button', hidden: true, onclick: () => this.show(null)}, 'whole run');
+    this.smooth = element('input', {type: 'range', min: 1, max: 50, value: 1, style: 'flex: 0 1 10rem; min-width: 6rem',
       oninput: () => { this.width = Number(this.smooth.value); this.draw(); }});
-    const words = element('label', {className: 'soft'}, 'smoothing ');
-    words.append(this.smooth);
-    box.append(element('div', {className: 'controls'}, this.logButton, this.all, words,
-      element('span', {className: 'soft', textContent: 'drag to zoom, double-click to reset'})),
-      element('div', {className: 'chart'}, this.canvas, this.tip), this.legend);
+    box.append(element('div', {class: 'controls'}, this.logButton, this.all, element('label', {class: 'soft'}, 'smoothing ', this.smooth),
+      element('span', {class: 'soft'}, 'drag to zoom, double-click to reset')), element('div', {class: 'chart'}, this.canvas, this.tip), this.legend);
     this.listen();
   }
 
@@ -128,7 +112,7 @@ class Chart {
 
   // The line of a curve in the legend, with its marker if it has isolated points.
   sample(i) {
-    const canvas = element('canvas', {className: 'sample'}), ratio = window.devicePixelRatio || 1, y = this.series[i].y;
+    const canvas = element('canvas'), ratio = window.devicePixelRatio || 1, y = this.series[i].y;
     canvas.width = 30 * ratio; canvas.height = 12 * ratio;
     const pen = canvas.getContext('2d');
     pen.scale(ratio, ratio);
@@ -232,12 +216,12 @@ class Chart {
       s.x.forEach((other, j) => { if (Math.abs(other - x) < Math.abs(s.x[k] - x)) k = j; });
       head = head || `${Math.round(s.x[k])} images` + (s.epoch ? `, epoch ${s.epoch[k]}` : '');
       if (s.y[k] === null) continue;
-      lines.push(element('div', {style: {color: this.color(s.i)}, textContent: `${s.label}: ${short(s.y[k])}`}));
+      lines.push(element('div', {style: `color: ${this.color(s.i)}`}, `${s.label}: ${short(s.y[k])}`));
       if (!(this.log && s.y[k] <= 0)) { pen.fillStyle = this.color(s.i); pen.fillRect(X(s.x[k]) - 2.5, Y(s.y[k]) - 2.5, 5, 5); }
     }
     pen.strokeStyle = style.getPropertyValue('--soft');
     pen.beginPath(); pen.moveTo(pointer, v.top); pen.lineTo(pointer, v.bottom); pen.stroke();
-    this.tip.replaceChildren(element('b', {textContent: head}), ...lines);
+    this.tip.replaceChildren(element('b', {}, head), ...lines);
     const left = pointer > (v.left + v.right) / 2;
     this.tip.style.left = left ? (v.left + 6) + 'px' : 'auto';
     this.tip.style.right = left ? 'auto' : '16px';

@@ -6,7 +6,7 @@ function curvesPage(data) {
   if (data.log) chart.toggleLog();
   chart.draw();
   for (const {title, series} of data.metrics) {     // a panel for each scale, as in the PNG
-    const box = element('section', {}, element('h2', {textContent: title}));
+    const box = element('section', {}, element('h2', {}, title));
     document.querySelector('main').append(box);
     const panel = new Chart(box);
     panel.fromZero = false;

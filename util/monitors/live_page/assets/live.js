@@ -3,7 +3,7 @@ const EVERY = 3000;                 // milliseconds between two loads of data.js
 const page = {data: null, heard: 0, since: Date.now(), polling: true, snapshot: null, shownEpochs: 20, keys: ''};
 
 function part(title, id) {
-  const box = element('section', {id}, element('h2', {textContent: title}));
+  const box = element('section', {id}, element('h2', {}, title));
   document.getElementById('live').append(box);
   return box;
 }
@@ -20,12 +20,33 @@ function time(seconds) {
   return m ? `${m} min ${s % 60} s` : `${s} s`;
 }
 
-// The pictures of one image: a click opens the viewer with those of all images in `groups`.
-function picture(label, address, width, open) {
-  const image = element('img', {src: address, alt: label, loading: 'lazy'});
-  image.onload = () => image.classList.toggle('coarse', image.naturalWidth < 128);
-  const button = element('button', {type: 'button', className: 'picture', onclick: () => open(label, button)}, image);
-  return element('figure', {}, button, element('figcaption', {textContent: label}));
+// What the viewer shows: the groups of pictures among which one was clicked, as they were then. While their elements
+// exist, the browser keeps the pictures in memory, although newer ones may have replaced them on the page and on the disk.
+const clicked = {
+  groups: [],
+  count: () => clicked.groups.length,
+  item: at => clicked.groups[at] && {name: clicked.groups[at].title, files: Object.fromEntries(clicked.groups[at].files), scores: () => []},
+  labels: at => clicked.groups[at].files.map(([label]) => label),
+  pair: (at, label) => sourcePair(clicked.labels(at), label),
+  pairs: at => sourcePairs(clicked.labels(at)),
+  changed: () => {},
+  closed: () => focusOn(clicked.button.dataset.place),
+};
+
+function openViewer(groups, at, label, button) {
+  Object.assign(clicked, {groups, button});
+  page.viewer.show(at, label);
+}
+
+// The picture at a place, which is another element after new data came.
+function focusOn(place) {
+  [...document.querySelectorAll('.picture')].find(button => button.dataset.place === place)?.focus({preventScroll: true});
+}
+
+function picture(label, address, place, open) {
+  const image = element('img', {src: address, alt: label, loading: 'lazy', onload: () => image.classList.toggle('coarse', image.naturalWidth < 128)});
+  const button = element('button', {type: 'button', class: 'picture', 'data-place': `${place} ${label}`, onclick: () => open(label, button)}, image);
+  return element('figure', {}, button, element('figcaption', {}, label));
 }
 
 const address = (file, version) => file.split('/').map(encodeURIComponent).join('/') + (version ? `?v=${version}` : '');
@@ -46,9 +67,9 @@ function inRows(files, known) {
 }
 
 // One block of pictures, in rows of equal length: at most 6 in each, 3 on a phone.
-function pictureRow(files, width, open) {
-  const columns = most => Math.ceil(files.length / Math.ceil(files.length / most)), row = element('div', {className: 'pictures'},
-    ...files.map(([label, file]) => picture(label, file, width, open)));
+function pictureRow(files, width, place, open) {
+  const columns = most => Math.ceil(files.length / Math.ceil(files.length / most)), row = element('div', {class: 'pictures'},
+    ...files.map(([label, file]) => picture(label, file, place, open)));
   row.style.setProperty('--columns', columns(6));
   row.style.setProperty('--few', columns(3));
   row.style.setProperty('--width', `${width}px`);
@@ -58,11 +79,11 @@ function pictureRow(files, width, open) {
 // Images with a title and several pictures each, [{title, files}], next to each other where there is room.
 function gallery(groups, data, headed = true) {
   const shown = groups.map(group => ({...group, rows: inRows(group.files, data.labels)}));
-  const boxes = shown.map((group, at) => element('div', {className: 'group'},
-    ...(headed ? [element('h3', {textContent: group.title})] : []),
-    element('div', {className: 'blocks'}, ...group.rows.map(row => pictureRow(row, data.width, (label, from) =>
-      viewer.open(shown.map(other => ({title: other.title, files: other.rows.flat()})), at, label, from))))));
-  const box = element('div', {className: 'groups'}, ...boxes);
+  const boxes = shown.map((group, at) => element('div', {class: 'group'},
+    ...(headed ? [element('h3', {}, group.title)] : []),
+    element('div', {class: 'blocks'}, ...group.rows.map(row => pictureRow(row, data.width, headed ? group.title : '', (label, button) =>
+      openViewer(shown.map(other => ({title: other.title, files: other.rows.flat()})), at, label, button))))));
+  const box = element('div', {class: 'groups'}, ...boxes);
   const blocks = Math.max(1, ...shown.map(group => group.rows.length));
   box.style.setProperty('--pictures', Math.max(1, ...shown.flatMap(group => group.rows.map(row => Math.min(6, row.length)))) * Math.min(2, blocks));
   return box;
@@ -81,7 +102,7 @@ function showState(data) {
   const p = data.progress, alive = data.state === 'running', silent = alive && silence(data);
   const text = silent ? `no update since ${new Date(data.updated * 1000).toLocaleString()}` : data.state;
   const tone = silent || data.state.startsWith('failed') ? 'trouble' : 'running';
-  const again = element('button', {textContent: 'check again', hidden: page.polling || !alive, onclick: () => { page.since = Date.now(); page.polling = true; load(); }});
+  const again = element('button', {hidden: page.polling || !alive, onclick: () => { page.since = Date.now(); page.polling = true; load(); }}, 'check again');
   const done = p.total_images ? Math.min(1, p.total_iters / p.total_images) : 0;
   const going = alive && !silent && p.rate > 0, seconds = (p.total_images - p.total_iters) / p.rate;
   const ended = p.epoch > p.last_epoch || (!alive && p.epoch_iter === 0 && p.epoch > 1), epoch = ended ? p.epoch - 1 : p.epoch;
@@ -97,33 +118,33 @@ function showState(data) {
     [p.continued_at ? `time since resumed after ${p.continued_at} images` : 'time since start', time(p.elapsed)],
     ...(going ? [['time left', time(seconds)], ['ends', new Date(1000 * (data.updated + seconds)).toLocaleString()]] : []),
     ...(data.device ? [['device', data.device]] : [])];
-  const shown = element('div', {className: 'facts'}, ...facts.map(([name, value]) =>
-    element('div', {}, element('span', {textContent: name}), element('b', {textContent: value}))));
+  const shown = element('div', {class: 'facts'}, ...facts.map(([name, value]) =>
+    element('div', {}, element('span', {}, name), element('b', {}, value))));
   const calm = !data.health.length && data.curves.x.length;
-  content(page.state, element('p', {}, element('span', {className: `state ${tone}`, textContent: text}), ' ',
-    element('span', {className: 'soft', textContent: silent ? '' : `last update ${new Date(data.updated * 1000).toLocaleString()}`}), ' ', again),
-    element('div', {className: 'bar'}, element('div', {style: {width: 100 * done + '%'}})), shown,
-    ...(calm ? [element('p', {className: 'soft', textContent: 'No problems detected. Checked: non-finite losses, '
-      + 'a discriminator that wins, and outputs that are the same for all inputs, equal to the input, or constant.'})] : []));
+  content(page.state, element('p', {}, element('span', {class: `state ${tone}`}, text), ' ',
+    element('span', {class: 'soft'}, silent ? '' : `last update ${new Date(data.updated * 1000).toLocaleString()}`), ' ', again),
+    element('div', {class: 'progress'}, element('div', {style: `width: ${100 * done}%`})), shown,
+    ...(calm ? [element('p', {class: 'soft'}, 'No problems detected. Checked: non-finite losses, '
+      + 'a discriminator that wins, and outputs that are the same for all inputs, equal to the input, or constant.')] : []));
 }
 
 function showHealth(data) {
-  const notes = data.health.map(note => element('p', {className: 'note'},
-    note.text, element('span', {className: 'soft', textContent: note.first === note.last ? ` (epoch ${note.first})` : ` (epochs ${note.first} to ${note.last})`})));
+  const notes = data.health.map(note => element('p', {class: 'note'},
+    note.text, element('span', {class: 'soft'}, note.first === note.last ? ` (epoch ${note.first})` : ` (epochs ${note.first} to ${note.last})`)));
   page.health.hidden = !notes.length;
   content(page.health, ...notes);
 }
 
 // A single report is no curve: its values are listed.
 function values(reported) {
-  return element('dl', {className: 'facts'}, ...reported.map(([name, value]) => element('div', {}, element('dt', {textContent: name}), element('dd', {textContent: value}))));
+  return element('dl', {class: 'facts'}, ...reported.map(([name, value]) => element('div', {}, element('dt', {}, name), element('dd', {}, value))));
 }
 
 function showCurves(data) {
   const {x, epoch, series} = data.curves;
   page.losses.hidden = !x.length;
   page.curveBox.hidden = x.length < 2;
-  page.firstLosses.replaceChildren(...(x.length === 1 ? [element('p', {className: 'soft', textContent: `after ${images(x[0])}; curves follow with the next report`}),
+  page.firstLosses.replaceChildren(...(x.length === 1 ? [element('p', {class: 'soft'}, `after ${images(x[0])}; curves follow with the next report`),
     values(Object.entries(series).map(([label, y]) => [label, y[0] === null ? 'not finite' : short(y[0])]))] : []));
   if (x.length > 1) page.chart.set(Object.entries(series).map(([label, y]) => ({label, x, y, epoch})));
 }
@@ -138,7 +159,7 @@ function showMetrics(data) {
   page.firstMetrics.replaceChildren(...(x.length === 1 ? [values(names.map(name => [`${name} after epoch ${epoch[0]}`, series[name][0] === null ? 'not finite' : short(series[name][0])]))] : []));
   for (const name of x.length > 1 ? names : []) {
     if (!page.metricCharts.has(name)) {
-      const box = element('div', {}, element('h3', {textContent: name}));
+      const box = element('div', {}, element('h3', {}, name));
       page.metricGrid.append(box);
       page.metricCharts.set(name, new Chart(box));
       page.metricCharts.get(name).fromZero = false;
@@ -193,7 +214,7 @@ function showNewest(data) {
   if (page.newest.hidden || page.newest.key === key) return;
   page.newest.key = key;
   const group = epochGroup(data, newest, data.version), when = `epoch ${newest}` + (data.version ? `, after ${images(data.version)}` : '');
-  content(page.newest, element('p', {className: 'soft', textContent: when}), gallery([{...group, title: `training, ${when}`}], data, false));
+  content(page.newest, element('p', {class: 'soft'}, when), gallery([{...group, title: `training, ${when}`}], data, false));
 }
 
 function showEpochs(data) {
@@ -202,18 +223,18 @@ function showEpochs(data) {
   box.hidden = epochs.length < 2;       // the newest training images are all there are
   if (key === page.keys) return;
   page.keys = key;
-  const more = element('button', {textContent: `${epochs.length - shown.length} earlier epochs`, hidden: shown.length === epochs.length,
-    onclick: () => { page.shownEpochs += 50; showEpochs(page.data); }});
+  const more = element('button', {hidden: shown.length === epochs.length,
+    onclick: () => { page.shownEpochs += 50; showEpochs(page.data); }}, `${epochs.length - shown.length} earlier epochs`);
   content(box, gallery(shown.map((epoch, place) => epochGroup(data, epoch, place ? 0 : data.version)), data), more);
 }
 
 function showOptions(data) {
   if (page.options.children.length > 1) return;
-  const table = rows => element('table', {className: 'options'}, element('tbody', {}, ...rows.map(([name, value]) =>
-    element('tr', {}, element('th', {scope: 'row', textContent: name}), element('td', {textContent: value})))));
+  const table = rows => element('table', {class: 'options'}, element('tbody', {}, ...rows.map(([name, value]) =>
+    element('tr', {}, element('th', {scope: 'row'}, name), element('td', {}, value)))));
   const given = data.options.filter(option => option[2]), others = data.options.filter(option => !option[2]);
   if (given.length) page.options.append(table(given));
-  page.options.append(element('details', {}, element('summary', {textContent: `${others.length} options that were not given`}), table(others)));
+  page.options.append(element('details', {}, element('summary', {}, `${others.length} options that were not given`), table(others)));
 }
 
 function build() {
@@ -221,46 +242,46 @@ function build() {
   page.health = part('Problems', 'health');
   page.losses = part('Losses', 'losses');
   page.firstLosses = element('div', {});
-  page.curveBox = element('div', {className: 'curves'});
+  page.curveBox = element('div', {class: 'curves'});
   page.losses.append(page.firstLosses, page.curveBox);
   page.chart = new Chart(page.curveBox);
   page.newest = part('Newest training images', 'newest');
   page.metrics = part('Validation metrics', 'metrics');
-  page.bestLine = element('p', {className: 'soft'});
-  page.metricGrid = element('div', {className: 'metrics'});
+  page.bestLine = element('p', {class: 'soft'});
+  page.metricGrid = element('div', {class: 'metrics'});
   page.metricCharts = new Map();
   page.firstMetrics = element('div', {});
   page.metrics.append(page.bestLine, page.firstMetrics, page.metricGrid);
   page.validation = part('Validation images over time', 'validation');
-  page.slider = element('input', {type: 'range', min: 0, max: 0, value: 0, oninput: slide});
-  page.slider.setAttribute('aria-label', 'time');
-  page.playButton = element('button', {textContent: 'play', onclick: play});
-  page.moment = element('span', {className: 'soft'});
+  page.slider = element('input', {type: 'range', min: 0, max: 0, value: 0, 'aria-label': 'time', oninput: slide});
+  page.playButton = element('button', {onclick: play}, 'play');
+  page.moment = element('span', {class: 'soft'});
   page.samples = element('div', {});
-  page.validation.append(element('div', {className: 'controls'}, page.playButton, page.slider, page.moment), page.samples);
+  page.validation.append(element('div', {class: 'controls'}, page.playButton, page.slider, page.moment), page.samples);
   page.options = part('Options given', 'options');
+  page.viewer = new Viewer(clicked);
 }
 
 window.pixmorph = data => {
   if (!page.data) { page.heard = data.updated * 1000; build(); }
   else if (data.updated !== page.data.updated) page.heard = page.since = Date.now();
   page.data = data;
+  const {place} = document.activeElement.dataset;       // of the picture that has the focus
   page.polling = data.state === 'running' && !(silence(data) && Date.now() - page.since > 1000 * (60 + 5 * data.expected));
   for (const show of [showState, showHealth, showCurves, showMetrics, showValidation, showNewest, showEpochs, showOptions]) {
     try { show(data); }
     catch (error) { console.error(error); }     // the other parts are shown
   }
+  if (place && document.activeElement.dataset.place !== place) focusOn(place);
 };
 
 function load() {
-  const script = element('script', {src: `data.js?t=${Date.now()}`});
   const next = () => { script.remove(); if (!page.data || page.polling) setTimeout(load, document.hidden ? 5 * EVERY : EVERY); };
-  script.onload = next;
-  script.onerror = () => {
+  const failed = () => {
     if (page.data) next();
-    else document.getElementById('live').replaceChildren(
-      element('p', {textContent: 'Cannot load data.js from the folder of this page, so there are no curves.'}));
+    else document.getElementById('live').replaceChildren(element('p', {}, 'Cannot load data.js from the folder of this page, so there are no curves.'));
   };
+  const script = element('script', {src: `data.js?t=${Date.now()}`, onload: next, onerror: failed});
   document.body.append(script);
 }
 

@@ -1,40 +1,42 @@
-/* A viewer of two images on top of each other: a slider between them, flicker, their difference, zoom to 1:1 and pan.
-   Names are inserted as text, never as HTML. */
-'use strict';
-
-function element(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith('on')) node.addEventListener(name.slice(2), value);
-    else if (value === true) node.setAttribute(name, '');
-    else if (value !== false && value !== undefined) node.setAttribute(name, value);
-  }
-  node.append(...children);
-  return node;
-}
-
+/* The viewer of all pages: two images on top of each other, with a slider between them, flicker, their difference, zoom
+   to 1:1 and pan. */
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
-/* `source` has the items: item(k) is {name, size: [width, height], files: {label: address}, scores: [nodes]} or
-   undefined, count(), pair(k, label) and pairs(k) say which two images to compare, changed() and closed() are called
-   after what their names say. */
+/* All pairs [source, result] of images of which one was generated from the other. */
+function sourcePairs(labels) {
+  const results = labels.filter(label => /^(fake|rec|idt)/.test(label)), input = labels.find(label => !results.includes(label)) || labels[0];
+  const isFromB = label => labels.includes('fake_A') && labels.includes('real_B') && /^(fake_A|rec_B|idt_A)$/.test(label);
+  return results.map(label => [isFromB(label) ? 'real_B' : input, label]);
+}
+
+/* The pair to compare when the image `label` was clicked: with what it was made from, or what was made from it. */
+function sourcePair(labels, label) {
+  const known = sourcePairs(labels);
+  return known.find(pair => pair[1] === label) || known.find(pair => pair[0] === label && pair[1].startsWith('fake'))
+    || [labels[0], labels[0] === label ? labels[labels.length - 1] : label];
+}
+
+/* `source` has the items: item(k) is undefined or {name, files: {label: address}, size: [width, height] of the images,
+   if it is known before they are loaded, scores(left, right): nodes}; count(), pair(k, label) and pairs(k) say which two
+   images to compare; changed() and closed() are called after what their names say. */
 class Viewer {
   static GRIP = 24;         // pixels around the line where a drag moves the slider of a zoomed image
   static MODES = [['slider', 'a slider between both'], ['flicker', 'both in turn (f)'], ['difference', 'their difference, 4 times as bright (d)']];
 
   constructor(source) {
-    Object.assign(this, { source, at: -1, left: '', right: '', mode: 'slider', zoom: 1, x: 0, y: 0, pointers: new Map() });
+    Object.assign(this, { source, at: -1, left: '', right: '', mode: 'slider', size: [1, 1], zoom: 1, x: 0, y: 0, pointers: new Map() });
     this.build();
   }
 
   get isOpen() { return this.dialog.open; }
   get item() { return this.source.item(this.at); }
+  get isAlone() { return this.left === this.right; }        // one image, and nothing to compare it with
 
   build() {
-    const button = (text, name, onclick) => element('button', { type: 'button', 'aria-label': name, title: name, onclick }, text);
+    const button = (text, name, onclick, autofocus) => element('button', { type: 'button', 'aria-label': name, title: name, onclick, autofocus }, text);
     this.image = {}; this.tag = {}; this.link = {}; this.choice = {};
     for (const side of ['left', 'right']) {
-      this.image[side] = element('img', { class: side, draggable: 'false', alt: '' });
+      this.image[side] = element('img', { class: side, draggable: 'false', alt: '', onload: () => this.fit() });
       this.tag[side] = element('span', { class: `tag ${side}` });
       this.link[side] = element('a', { target: '_blank', rel: 'noopener' });
       this.choice[side] = element('select', { 'aria-label': `${side} image`, onchange: event => this.choose({ [side]: event.target.value }) });
@@ -47,22 +49,26 @@ class Viewer {
     this.scale = element('output', { class: 'soft', 'aria-label': 'zoom' });
     this.name = element('h2', { id: 'viewer-name' });
     this.place = element('span', { class: 'soft' });
+    this.previous = button('‹', 'previous (left arrow)', () => this.showNeighbor(-1));
+    this.next = button('›', 'next (right arrow)', () => this.showNeighbor(1));
+    this.how = element('span', { class: 'row modes', role: 'group', 'aria-label': 'how to compare' }, ...this.modes);
     this.scores = element('div', { class: 'row' });
     this.pairs = element('div', { class: 'row pairs' });
     this.dialog = element('dialog', { class: 'viewer', 'aria-labelledby': 'viewer-name', onclose: () => this.source.closed() },
       element('div', { class: 'bar' }, this.name, this.place,
         element('span', { class: 'row', role: 'group', 'aria-label': 'zoom' }, button('−', 'zoom out (-)', () => this.zoomBy(1 / 1.5)), this.scale, button('+', 'zoom in (+)', () => this.zoomBy(1.5)),
           button('1:1', '1:1, one pixel of the image on one of the screen (z)', () => this.zoomTo(this.one)), button('fit', 'fit into the window (0)', () => this.zoomTo(1))),
-        button('✕', 'close (Esc)', () => this.dialog.close())),
-      element('div', { class: 'middle' }, button('‹', 'previous (left arrow)', () => this.showNeighbor(-1)), this.stage, button('›', 'next (right arrow)', () => this.showNeighbor(1))),
+        button('✕', 'close (Esc)', () => this.dialog.close(), true)),
+      element('div', { class: 'middle' }, this.previous, element('div', { class: 'frame' }, this.stage), this.next),
       element('div', { class: 'bar below' }, this.choice.left, this.pairs, this.choice.right),
-      element('div', { class: 'bar below' }, element('span', { class: 'row modes', role: 'group', 'aria-label': 'how to compare' }, ...this.modes), this.scores, element('span', { class: 'row' }, this.link.left, this.link.right)),
+      element('div', { class: 'bar below' }, this.how, this.scores, element('span', { class: 'row' }, this.link.left, this.link.right)),
       element('p', { class: 'soft keys' }, '← → previous, next · ↑ ↓ slider · 1–9 right image, with Shift the left one · f flicker · d difference · + − 0 zoom, z 1:1, Shift and arrows or drag to pan · Esc close'));
     this.stage.addEventListener('pointerdown', event => this.onDown(event));
     this.stage.addEventListener('pointermove', event => this.onMove(event));
     for (const end of ['pointerup', 'pointercancel']) this.stage.addEventListener(end, event => this.pointers.delete(event.pointerId));
     this.stage.addEventListener('dblclick', event => this.zoomTo(this.zoom === 1 ? Math.max(this.one, 2.5) : 1, event));
     this.stage.addEventListener('wheel', event => { event.preventDefault(); this.zoomBy(Math.exp(-event.deltaY * 0.0015), event); }, { passive: false });
+    document.addEventListener('keydown', event => this.onKey(event));
     new ResizeObserver(() => this.drawZoom()).observe(this.stage);
     document.body.append(this.dialog);
   }
@@ -95,9 +101,7 @@ class Viewer {
   }
 
   showNeighbor(by) {
-    const size = String(this.item.size);
     this.at = clamp(this.at + by, 0, this.source.count() - 1);
-    if (String(this.item.size) !== size) { this.zoom = 1; this.x = this.y = 0; }      // otherwise the same region
     this.draw();
     for (const near of [1, -1]) {       // preload the neighbors
       const files = this.source.item(this.at + near)?.files || {};
@@ -108,12 +112,14 @@ class Viewer {
   draw() {
     const item = this.item;
     if (!item) return this.close();
-    const labels = Object.keys(item.files);
+    const labels = Object.keys(item.files), count = this.source.count();
     if (!item.files[this.left] || !item.files[this.right]) [this.left, this.right] = this.source.pair(this.at, labels[0]);
     this.name.textContent = item.name;
-    this.place.textContent = `${(this.at + 1).toLocaleString('en')} of ${this.source.count().toLocaleString('en')}`;
+    this.place.textContent = `${(this.at + 1).toLocaleString('en')} of ${count.toLocaleString('en')}`;
+    this.previous.hidden = this.next.hidden = this.place.hidden = count < 2;
+    this.previous.disabled = this.at === 0;
+    this.next.disabled = this.at === count - 1;
     this.scores.replaceChildren(...item.scores(this.left, this.right));
-    this.stage.style.setProperty('--ratio', item.size[0] / item.size[1]);
     for (const side of ['left', 'right']) {
       const label = this[side];
       if (this.image[side].getAttribute('src') !== item.files[label]) this.image[side].src = item.files[label];
@@ -125,11 +131,25 @@ class Viewer {
     }
     this.pairs.replaceChildren(...this.source.pairs(this.at).map(([left, right]) => element('button', {
       type: 'button', 'aria-pressed': String(left === this.left && right === this.right), onclick: () => this.choose({ left, right }) }, `${left} | ${right}`)));
-    for (const [mode] of Viewer.MODES) this.stage.classList.toggle(mode, mode === this.mode);
+    for (const part of [this.choice.left, this.choice.right, this.how]) part.hidden = labels.length < 2;
+    this.pairs.hidden = labels.length < 3;
+    this.link.left.hidden = this.isAlone;
+    this.stage.classList.toggle('alone', this.isAlone);
+    for (const [mode] of Viewer.MODES) this.stage.classList.toggle(mode, mode === this.mode && !this.isAlone);
     for (const button of this.modes) button.setAttribute('aria-pressed', String(button.dataset.mode === this.mode));
     this.drawSlider();
-    this.drawZoom();
+    this.fit();
     this.source.changed();
+  }
+
+  /* Give the stage the shape of the images. Those of another size are shown whole, otherwise the same region is. */
+  fit() {
+    const { naturalWidth, naturalHeight } = this.image.right, loaded = naturalWidth ? [naturalWidth, naturalHeight] : this.size;
+    const size = this.item?.size || loaded;
+    if (String(size) !== String(this.size)) { this.zoom = 1; this.x = this.y = 0; }
+    this.size = size;
+    this.stage.style.setProperty('--ratio', size[0] / size[1]);
+    this.drawZoom();
   }
 
   drawSlider() {
@@ -139,7 +159,7 @@ class Viewer {
 
   // ---- zoom, where 1 fits the image into the stage
 
-  get one() { return this.item.size[0] / (this.stage.clientWidth * devicePixelRatio || 1); }
+  get one() { return this.size[0] / (this.stage.clientWidth * devicePixelRatio || 1); }
 
   zoomBy(factor, event) { this.zoomTo(this.zoom * factor, event); }
 
@@ -180,7 +200,7 @@ class Viewer {
     const box = this.stage.getBoundingClientRect(), line = box.left + box.width * this.range.value / 100;
     this.pointers.set(event.pointerId, event);
     this.stage.setPointerCapture(event.pointerId);
-    const pans = this.mode !== 'slider' || (this.zoom > 1.001 && Math.abs(event.clientX - line) > Viewer.GRIP);
+    const pans = this.isAlone || this.mode !== 'slider' || (this.zoom > 1.001 && Math.abs(event.clientX - line) > Viewer.GRIP);
     this.drag = this.pointers.size > 1 ? 'pinch' : pans ? 'pan' : 'slide';
     if (this.drag === 'slide') this.slideTo(event);
     this.range.focus({ preventScroll: true });
@@ -208,10 +228,15 @@ class Viewer {
     this.drawSlider();
   }
 
+  onKey(event) {
+    if (!this.isOpen || event.ctrlKey || event.metaKey || event.altKey || event.target.matches('select')) return;
+    if (this.key(event)) event.preventDefault();
+  }
+
   /* True if the key means something here. */
   key(event) {
     const labels = Object.keys(this.item.files), digit = Number(/^Digit([1-9])$/.exec(event.code)?.[1]);
-    const mode = { f: 'flicker', d: 'difference' }[event.key];
+    const mode = { f: 'flicker', d: 'difference' }[event.key.toLowerCase()];
     const [x, y] = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key] || [0, 0];
     if (mode) this.setMode(this.mode === mode ? 'slider' : mode);
     else if ((x || y) && event.shiftKey) this.panBy(60 * x, 60 * y);
