@@ -26,6 +26,9 @@ MAX_SIZE_ERRORS = 20    # images of a wrong size before the first one that fits:
 def main(argv, console):
     if any(word.partition('=')[0] == '--input' for word in argv):
         return translate_files(argv, console)
+    if '--output' in argv[:-1] and not argv[argv.index('--output') + 1].isdigit():     # else short for --output_nc
+        raise UserError('--output is for translating files; add --input FILES, or drop it, as results are in '
+                        '--results_dir')
     console.silent = launch.is_follower()
     if launch.local_world_size() > 1:
         raise UserError('test.py works in one process, but torchrun started several; start it with python test.py')

@@ -33,7 +33,7 @@ def parse(argv):
     parser.add_argument('--output', type=Path, metavar='DIR', help='where metrics.json and metrics.csv are written '
                         '(default: RESULTS; nothing is written for --fake)')
     parser.add_argument('--range_B', type=value_range, default='auto', metavar='LO,HI', help='darkest and brightest '
-                        'value of images of more than 8 bits in --fake and --real')
+                        'value of images of more than 8 bits in the folders --fake and --real')
     parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1, mps or xpu')
     group = parser.add_argument_group('FCN scores')
     group.add_argument('--palette', metavar='COLORS', help='cityscapes, facades, a file with a color in each line, or '
@@ -55,7 +55,7 @@ def find_tasks(opt) -> list:
     if opt.results and opt.fake:
         raise UserError('both RESULTS and --fake are given; give one of them')
     if opt.results:
-        return tasks_of_results(opt.results, opt.real, opt.paired)
+        return tasks_of_results(opt.results, opt.real, opt.paired, opt.range_B)
     if not (opt.fake and opt.real):
         raise UserError('nothing to measure; give a folder of test.py, or --fake DIR and --real DIR')
     return [task_of_folders(opt.fake, opt.real, opt.range_B)]

@@ -196,6 +196,22 @@ def test_deep_images_are_measured_in_the_range_of_the_training(tmp_path, capfd):
     assert call(*words, '--range_B', '0,1000') == 0 and written(tmp_path)['mean'] == written(folder)['mean']
 
 
+def test_a_range_is_that_of_deep_images_alone(tmp_path, capfd):
+    """8-bit images next to deep ones keep their levels, and a damaged file is not called deep."""
+    gray = picture(0)[..., 0]
+    save(tmp_path / 'plain' / '0.png', np.dstack([gray] * 3))
+    save(tmp_path / 'deep' / '0.png', gray.astype(np.uint16) * 257)
+    words = ('--fake', tmp_path / 'deep', '--real', tmp_path / 'plain', '--metrics', 'l1', '--output', tmp_path)
+    assert call(*words, '--range_B', '0,65535') == 0
+    assert written(tmp_path)['mean']['L1'] == pytest.approx(0, abs=1e-4)
+    (tmp_path / 'deep' / '0.png').write_text('no image')
+    for more in ((), ('--range_B', '0,65535')):
+        capfd.readouterr()
+        assert call(*words, *more) == 2
+        found, = capfd.readouterr().err.splitlines()
+        assert 'cannot read' in found and '--range_B' not in found
+
+
 @pytest.mark.parametrize('words', [(), ('--fake', '.'), ('nowhere',), ('.', '--fake', '.'),
                                    ('--fake', 'nowhere', '--real', 'nowhere')])
 def test_mistakes_are_one_sentence(words, tmp_path, monkeypatch, capfd):

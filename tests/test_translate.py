@@ -74,6 +74,16 @@ def test_the_same_by_test_py(place):
         assert abs(pixels(f'a/{name}').astype(int) - pixels(f'b/{name}')).max() <= (20 if name == '2.jpg' else 1)
 
 
+@pytest.mark.parametrize('words', [
+    ['--input', 'photos', '--output', 'out'], ['--name', 'shoes', '--input', 'photos'],
+    ['--name', 'shoes', '--output', 'out']])
+def test_by_test_py_what_is_missing_is_said_in_a_sentence(words, place, capsys):
+    import test as test_program
+    assert run(test_program.main, words) == 2
+    message, = capsys.readouterr().err.splitlines()
+    assert {'--name', '--input', '--output'} - set(words) <= set(message.replace(';', '').split())
+
+
 def test_files_patterns_and_lists(place, monkeypatch):
     assert call('shoes', 'photos/1.png', 'photos/**/0.png', '--output', 'a') == 0
     assert files(place / 'a') == ['0.png', '1.png', 'more/0.png']

@@ -10,13 +10,34 @@ import torch
 from data.domain import Domain
 from data.image_folder import is_deep, list_images, read_image
 from util.errors import UserError
-from util.raster.kinds import kind_of
-from util.raster.read import ImageError
+from util.raster.kinds import BANDS, is_8_bit, kind_of
+from util.raster.read import ImageError, image_error
 from util.results.folder import as_path
 
 FAKE = re.compile(r'fake(_B(_\w+)?)?$')     # fake_B, one of several styles (fake_B_0), or the output of --model test
 BACK = re.compile(r'fake_A(_\w+)?$')
 OTHER_NAMES = re.compile(r'_(fake|real|rec)_?[AB]?(_rgb)?$')     # of files, where a stem is searched
+
+
+class FolderDomain(Domain):
+    """Images of a plain folder: the range is that of files with more than 8 bits; all others have their levels."""
+
+    def read(self, path, fast=False):
+        try:
+            kind = kind_of(path, self.max_pixels)
+        except (OSError, ValueError) as error:
+            raise image_error(path, error) from error
+        return read_image(path) if is_8_bit(kind.dtype, kind.colors) else self.read_all(path)
+
+
+def domain_of_folder(paths: list[Path], value_range: str) -> FolderDomain | None:
+    if value_range == 'auto':
+        return None
+    try:
+        kind = kind_of(str(paths[0]))
+        return FolderDomain('B', kind.channels if kind.colors == BANDS else 3, value_range=value_range)
+    except (OSError, ValueError) as error:
+        raise image_error(str(paths[0]), error) from error
 
 
 @dataclass
@@ -64,7 +85,8 @@ def read_results(folder: Path) -> dict:
     return found
 
 
-def tasks_of_results(folder: Path, real: Path | None = None, paired: bool = False) -> list[Task]:
+def tasks_of_results(folder: Path, real: Path | None = None, paired: bool = False,
+                     value_range: str = 'auto') -> list[Task]:
     """The directions that a folder of test.py has results of. `real`: a folder with the targets, by name."""
     found = read_results(folder)
     visuals = dict.fromkeys(name for image in found['images'] for name in image['files'])
@@ -81,7 +103,7 @@ def tasks_of_results(folder: Path, real: Path | None = None, paired: bool = Fals
             tasks.append(task_of(folder, found, direction, fakes, target, known))
     if real:
         tasks[0].reals = [Path(path) for path in list_images(real)]
-        tasks[0].real_domain = None
+        tasks[0].real_domain = domain_of_folder(tasks[0].reals, value_range)
         give_targets(tasks[0], real)
     return tasks
 
@@ -136,15 +158,20 @@ def task_of_folders(fake: Path, real: Path, value_range: str = 'auto') -> Task:
     """Two folders of images; those with the same name are pairs."""
     fakes, reals = ([Path(path) for path in list_images(folder)] for folder in (fake, real))
     items = [Item(path.relative_to(fake).with_suffix('').as_posix(), {'fake': path}) for path in fakes]
-    domain = None
-    if value_range != 'auto':
-        domain = Domain('B', kind_of(str(fakes[0])).channels, value_range=value_range)
-    task = Task('AtoB', items, reals, domain, domain)
+    task = Task('AtoB', items, reals, *(domain_of_folder(paths, value_range) for paths in (fakes, reals)))
     give_targets(task, real)
     return task
 
 
 # ---- reading
+
+def is_image_file(path: Path) -> bool:
+    try:
+        kind_of(str(path))
+    except (OSError, ValueError):
+        return False
+    return True
+
 
 def read_levels(path: Path, domain: Domain | None = None) -> torch.Tensor:
     """An image as the metrics need it, (1, C, H, W): uint8 levels, or float64 in 0..255 of an image of more bits.
@@ -154,7 +181,7 @@ def read_levels(path: Path, domain: Domain | None = None) -> torch.Tensor:
     try:
         image = domain.read(str(path)) if domain else read_image(str(path))
     except ImageError as error:
-        if domain is None and is_deep(error.__cause__):
+        if domain is None and is_deep(error.__cause__) and is_image_file(path):
             raise UserError(f'{path.absolute()} has more than 8 bits; say which values are the darkest and the '
                             'brightest with --range_B LO,HI')
         raise
