@@ -15,7 +15,7 @@ from test_cli_train import ROOT
 from test_tiles import network, save
 
 from models import load_translator
-from models.exporting import web
+from models.exporting import folder, web
 from models.networks import MunitGenerator, init_weights
 from util.cli import run
 from util.errors import UserError
@@ -121,3 +121,11 @@ def test_a_missing_runtime_is_said_with_its_command(tmp_path, monkeypatch):
     (tmp_path / 'wrong.tgz').write_bytes(b'no archive')
     with pytest.raises(UserError, match='npm pack'):
         web.runtime_files(tmp_path / 'wrong.tgz')
+
+
+def test_a_wrong_runtime_is_found_before_the_graph_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, 'export', lambda *_, **__: pytest.fail('the graph was written'))
+    monkeypatch.setattr(folder.formats, 'optional', lambda *_: None)
+    save(network('resnet_1blocks', 'instance'), tmp_path, 'G')
+    with pytest.raises(UserError, match='npm pack'):
+        folder.export_page(load_translator(tmp_path), tmp_path / 'page', archive=tmp_path / 'nothing.tgz')

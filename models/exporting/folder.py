@@ -48,10 +48,12 @@ def export_page(translator, folder: Path, direction: str = '', half: bool = Fals
     if {translation.channels_in, translation.channels_out} - {1, 3}:
         raise UserError(f'a page shows gray and RGB pictures, not {translation.channels_in} to '
                         f'{translation.channels_out} channels; use --format onnx')
+    formats.optional('onnx', 'onnxscript', 'onnxruntime')
+    runtime = web.runtime_files(archive or web.cached_archive())        # before the minute that the graph takes
     differences = export(translator, 'onnx', folder, direction, half, levels=True, results=results)
     page = dict(channels_in=translation.channels_in, channels_out=translation.channels_out,
                 style_dim=translation.style_dim if translation.styled else 0)
-    web.write_page(folder, folder / FILES['onnx'], f'{recipe.name} {recipe.direction}', page, archive)
+    web.write_page(folder, folder / FILES['onnx'], f'{recipe.name} {recipe.direction}', page, runtime)
     for file in (FILES['onnx'], STYLE_FILES['onnx']):       # the page has the model
         (folder / file).unlink(missing_ok=True)
     differences = {'index.html': differences[FILES['onnx']]}

@@ -19,14 +19,13 @@ ELSEWHERE = f'fetch it on another machine with: npm pack {PACKAGE}@{VERSION}, an
 PAGE = Path(__file__).with_name('page')
 
 
-def write_page(folder: Path, model: Path, title: str, config: dict, archive: Path | None = None):
+def write_page(folder: Path, model: Path, title: str, config: dict, runtime: dict[str, str]):
     """Write the page next to `model`, an ONNX file that takes and returns levels, and include the model in it.
 
     Args:
         config: channels_in, channels_out and style_dim (0 for none) of the model.
-        archive: the npm package of onnxruntime-web; default: that of the cache, downloaded by npm the first time.
+        runtime: the files of onnxruntime-web, see `runtime_files`.
     """
-    runtime = runtime_files(archive or cached_archive())
     scripts = {'config.js': f'const CONFIG = {json.dumps(config)};', 'model.js': f'const MODEL = "{text_of(model)}";',
                'runtime.js': f'const RUNTIME = {json.dumps(runtime)};'}
     for name, script in scripts.items():
@@ -47,8 +46,9 @@ def runtime_files(archive: Path) -> dict[str, str]:
         with tarfile.open(archive) as package:
             return {name: base64.b64encode(package.extractfile(file).read()).decode() for name, file in RUNTIME.items()}
     except (OSError, tarfile.TarError, KeyError, AttributeError) as error:
-        raise UserError(f'{archive.absolute()} is not the npm package {PACKAGE} {VERSION} ({error}); make it with: npm '
-                        f'pack {PACKAGE}@{VERSION}') from error
+        reason = next(iter(str(error).splitlines()), '').rstrip(':')
+        raise UserError(f'{archive.absolute()} is not the npm package {PACKAGE} {VERSION} ({reason}); make it with: '
+                        f'npm pack {PACKAGE}@{VERSION}') from error
 
 
 def cached_archive() -> Path:
