@@ -38,7 +38,7 @@ class Column:
     def __init__(self, folder: Path):
         self.folder = folder
         self.content = read_json(folder / 'results.json')
-        if not self.content.get('images'):
+        if not (isinstance(self.content, dict) and self.content.get('images')):
             raise UserError(f'{folder.absolute()} has no results; give folders that test.py wrote')
         self.items = {image['stem']: image for image in self.content['images']}
         measured = read_json(folder / 'metrics.json') if (folder / 'metrics.json').is_file() else {}

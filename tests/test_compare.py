@@ -1,6 +1,8 @@
 """scripts/compare.py: several results of the same images on one page."""
+import errno
 import json
 import re
+from pathlib import Path
 
 import browser
 import pytest
@@ -95,6 +97,24 @@ def test_all_epochs_of_a_run_in_their_order(tmp_path, monkeypatch):
         with_scores(results(tmp_path / 'results' / 'run' / f'test_{epoch}', VISUALS, n=2), (1, 2), name='run')
     assert call('run', '--out', 'page') == 0
     assert summary(tmp_path / 'page')['runs'] == ['test_9', 'test_10', 'test_latest']
+
+
+def test_a_folder_that_cannot_be_made_is_no_mistake_of_the_program(tmp_path, monkeypatch, capfd):
+    """As /proc, or a drive that is not there, answers."""
+    monkeypatch.chdir(two_runs(tmp_path))
+
+    def gone(path, *_, **__):
+        raise FileNotFoundError(errno.ENOENT, 'No such file or directory', str(path))
+    monkeypatch.setattr(Path, 'mkdir', gone)
+    assert call('old', 'new', '--out', 'page') == 4
+    assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+def test_results_of_another_form_are_refused(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(two_runs(tmp_path))
+    (tmp_path / 'results' / 'new' / 'test_latest' / 'results.json').write_text('[]', encoding='utf-8')
+    assert call('old', 'new') == 2
+    assert len(capfd.readouterr().err.splitlines()) == 1
 
 
 def test_inputs_that_some_runs_do_not_have(tmp_path, monkeypatch):

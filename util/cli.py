@@ -18,9 +18,10 @@ from util.errors import ResourceError, UserError
 
 # what a disk answers that is read-only, full, broken, or has a file where a folder is needed
 STORAGE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOTDIR, errno.EEXIST,
-           errno.ENAMETOOLONG, errno.EFBIG, errno.EISDIR, errno.ENOTEMPTY)
+           errno.ENAMETOOLONG, errno.EFBIG, errno.EISDIR, errno.ENOTEMPTY, errno.ENOENT)
 CLOSED_PIPE = 141       # what shells show for a program that SIGPIPE has ended
 CURES = dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), 'change its permissions or choose another place')
+CURES[errno.ENOENT] = 'it cannot be created there, or was removed meanwhile; choose another place, or bring it back'
 
 
 class Parser(argparse.ArgumentParser):
