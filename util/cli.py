@@ -137,7 +137,8 @@ def explained(error, argv, crash_folder) -> tuple:
         place = f'{printable(os.path.abspath(path))}: ' if path else ''
         return [f'{place}{error.strerror}; {CURES.get(error.errno, "choose another place or make room")}'], 4
     from util.registry import mistake_in  # not at the top: the installer imports this file with any Python
-    users = [module.__file__ for module in list(sys.modules.values()) if vars(module).get('written_by_user')]
+    users = [module.__file__ for module in list(sys.modules.values())
+             if getattr(module, '__dict__', {}).get('written_by_user')]
     mistake = mistake_in(users, error)
     if mistake:
         return [f'{mistake}; --verbose shows the traceback'], 1
