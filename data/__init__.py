@@ -68,6 +68,8 @@ def held_out(opt, training):
     missing = Exception if registry.is_older(opt.dataset_mode) else UserError
     try:
         dataset = open_dataset(opt)
+        if not len(dataset):        # an older file may take a missing folder for an empty one
+            return ''
         if dataset.shares_images(training):
             return 'those that the options name are the training images'
         dataset.keep_going = True

@@ -10,7 +10,7 @@ import torch
 
 from data import base_dataset, reference_api, reference_datasets
 from data.image_folder import is_image
-from util.images import as_numbers, swap_domains
+from util.images import AS_WRITTEN, as_numbers, swap_domains
 from util.registry import replaced_modules
 
 MODULES = {'base_dataset': reference_api, 'image_folder': reference_api, **dict.fromkeys(
@@ -73,6 +73,7 @@ class OlderDataset(base_dataset.BaseDataset):
         texts = {key: value for key, value in sample.items() if isinstance(value, str)}
         names = [value for key, value in texts.items() if key.endswith('_paths') or is_image(value)]
         sample.setdefault('A_paths', texts.get('path', [*names, f'{index:05d}'][0]))
+        sample[AS_WRITTEN] = ''
         return swap_domains(sample) if self.reversed else sample
 
 
@@ -109,7 +110,9 @@ class ScriptDataset:
         self.epoch += 1
         self.loader.sampler.set_epoch(self.epoch)
         for batch in self.loader:
-            floats = {key: as_numbers(value) if torch.is_tensor(value) else value for key, value in batch.items()}
+            levels = AS_WRITTEN not in batch
+            floats = {key: as_numbers(value) if levels and torch.is_tensor(value) else value
+                      for key, value in batch.items() if key != AS_WRITTEN}
             yield swap_domains(floats) if self.direction == 'BtoA' else floats
 
     def load_data(self):

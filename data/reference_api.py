@@ -52,6 +52,26 @@ def default_loader(path) -> Image.Image:
     return read_picture(str(path))
 
 
+class ImageFolder(torch.utils.data.Dataset):
+    """The images of a folder, each as `transform(image)`; with `return_paths`, each with its path."""
+
+    def __init__(self, root, transform=None, return_paths=False, loader=default_loader):
+        self.root = root
+        self.transform = transform
+        self.return_paths = return_paths
+        self.loader = loader
+        self.imgs = make_dataset(root)
+
+    def __getitem__(self, index):
+        path = self.imgs[index]
+        image = self.loader(path)
+        image = self.transform(image) if self.transform else image
+        return (image, path) if self.return_paths else image
+
+    def __len__(self):
+        return len(self.imgs)
+
+
 def get_params(opt, size) -> dict:
     """A crop position and a flip that the images of a pair share; `size` is (width, height)."""
     width, height = size

@@ -14,7 +14,7 @@ from models.training.engine import Eager
 from util.console import note
 from util.errors import UserError
 from util.image_pool import ImagePool
-from util.images import as_numbers, swap_domains
+from util.images import AS_WRITTEN, as_numbers, swap_domains
 from util.machine.memory import memory_explained
 from util.registry import replaced_modules
 
@@ -38,7 +38,6 @@ class OlderModel(base_model.BaseModel):
 
     label = None        # of the checkpoint to load in `setup`
     saved = None        # the checkpoint saved last
-    epoch = 1           # finished last
 
     def __init__(self, kind: type, opt, runtime):
         super().__init__(opt, runtime)
@@ -129,7 +128,9 @@ class OlderModel(base_model.BaseModel):
         def follow_from_scratch():
             self.scale_rates()
             follow_schedule()
-        self.epoch, self.follow_schedule = epoch, follow_from_scratch
+        self.follow_schedule = follow_from_scratch
+        for scheduler in self.client.schedulers:
+            scheduler.last_epoch = epoch - self.opt.epoch_count     # also in a resumed run, which creates them anew
         self.client.update_learning_rate()
         rates = [group['lr'] for group in self.parameter_groups]
         follow_schedule()
@@ -141,7 +142,9 @@ class OlderModel(base_model.BaseModel):
 
     def set_input(self, batch):
         """Older models take floats, and swap the domains for --direction BtoA themselves."""
-        batch = {key: as_numbers(value) if torch.is_tensor(value) else value for key, value in batch.items()}
+        levels = AS_WRITTEN not in batch
+        batch = {key: as_numbers(value) if levels and torch.is_tensor(value) else value
+                 for key, value in batch.items() if key != AS_WRITTEN}
         self.client.set_input(swap_domains(batch) if self.opt.direction == 'BtoA' else batch)
         self.image_paths = self.client.get_image_paths()
 

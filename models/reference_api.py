@@ -94,7 +94,6 @@ class BaseModel:
             if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
                 scheduler.step(self.metric)
             else:
-                scheduler.last_epoch = self.framework.epoch - self.opt.epoch_count     # also in a resumed run
                 scheduler.step()
 
     # ---- images and losses

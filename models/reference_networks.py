@@ -124,6 +124,8 @@ def init_net(net, init_type='normal', init_gain=0.02, gpu_ids=()):
     if isinstance(init_gain, (list, tuple)):    # in 2018 there was no gain
         return init_net(net, init_type, gpu_ids=init_gain)
     device = torch.accelerator.current_accelerator() if gpu_ids else torch.device('cpu')
+    if gpu_ids and not hasattr(net, 'module'):
+        object.__setattr__(net, 'module', net)      # on a GPU it was wrapped: files ask for `netG.module`
     return init_weights(net.to(device), init_type, init_gain)
 
 

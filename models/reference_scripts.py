@@ -11,7 +11,7 @@ from models.training.progress import Progress
 from models.training.state import TrainingState, load_networks
 from util.checkpoint import store
 from util.console import say
-from util.images import swap_domains
+from util.images import AS_WRITTEN, swap_domains
 from util.machine.runtime import start_runtime
 
 
@@ -109,6 +109,7 @@ class ScriptModel:
         batch = {key: value for key, value in input.items()}
         images = next((value for value in batch.values() if torch.is_tensor(value)), [None])
         batch.setdefault('A_paths', [''] * len(images))
+        batch[AS_WRITTEN] = ''
         self.batch = swap_domains(batch) if self.opt.direction == 'BtoA' else batch
         self.visuals = None
         self.model.set_input(self.batch)

@@ -246,7 +246,7 @@ class BaseOptions:
         parser = OptionParser()
         self.add_options(parser)
         named = zip(('model', 'dataset_mode'), parser.peek(argv, 'model', 'dataset_mode'), strict=True)
-        problems = []
+        problems, before = [], argv
         for option, name in named:
             try:
                 {'model': models.registry, 'dataset_mode': data.registry}[option].resolve(name)
@@ -255,6 +255,8 @@ class BaseOptions:
                 argv = without(argv, option)
         if not problems:
             return
+        if argv == before:      # it was abbreviated, as in --mode, and would be found again
+            raise UserError(*problems)
         try:
             self.parse(argv)
         except UserError as error:

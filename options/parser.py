@@ -44,6 +44,7 @@ REPLACED = {
     '--no_lsgan': ['--gan_mode', 'vanilla'], '--skip_bad_images': ['--bad_images', 'skip'],
     '--align_data': ['--dataset_mode', 'aligned'], '--use_dropout': ['--dropout'],
 }
+GROWING = argparse._AppendAction, argparse._AppendConstAction, argparse._CountAction   # the default is their start
 OLDER_VALUES = {('--lr_policy', 'lambda'): 'linear'}
 
 
@@ -174,12 +175,13 @@ class OptionParser(argparse.ArgumentParser):
         `elsewhere` describes options that exist, but not here: {'--lambda_L1': 'an option of train.py'}.
         """
         dests = [action.dest for action in self._actions if action.dest != 'help']
-        untouched = object()
-        namespace = argparse.Namespace(**{dest: untouched for dest in dests})
+        untouched = dict.fromkeys(dests, object())
+        untouched.update((action.dest, action.default) for action in self._actions if isinstance(action, GROWING))
+        namespace = argparse.Namespace(**untouched)
         namespace, unknown = self.parse_known_args(argv, namespace)
         for token in unknown:
             self.problems += self.about_unknown(token, elsewhere)
-        given = {dest for dest in dests if getattr(namespace, dest) is not untouched}
+        given = {dest for dest in dests if getattr(namespace, dest) is not untouched[dest]}
         defaults = {action.dest: self.converted_default(action) for action in self._actions}
         values = {dest: getattr(namespace, dest) if dest in given else defaults[dest] for dest in dests}
         return values, given

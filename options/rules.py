@@ -65,7 +65,9 @@ def problems_of(values: dict, is_train: bool) -> list[str]:
                   own_discriminator_of_scales, unfit_objective, missing_vgg_weights, graph_of_other_steps,
                   twin_of_others, twin_with_mixed_batches, options_without_metrics, unknown_best_metric]
     else:
-        rules += [examples_and_random_styles, missing_examples, bad_model_suffix]
+        rules.append(bad_model_suffix)
+        if 'style_image' in opt.model['test_options']:      # else a file may have options of these names
+            rules += [examples_and_random_styles, missing_examples]
     return [problem for rule in rules for problem in rule(opt)]
 
 

@@ -502,6 +502,7 @@ def test_unknown_discriminator(mistakes):
 
 def test_training_the_test_model_by_another_spelling(mistakes):
     assert '--model' in mistakes('train', '--model Test')[0]
+    assert '--model nothing' in mistakes('train', '--mode nothing')[0]      # abbreviated
 
 
 def test_seed_beyond_64_bits(mistakes):

@@ -22,7 +22,7 @@ import train as train_program
 from data import create_dataset, create_loader
 from models.reference_adapter import OlderModel
 from models.training.progress import Progress
-from options import TestOptions, TrainOptions
+from options import TestOptions, TrainOptions, ValidationOptions
 from util.cli import run as run_program
 from util.console import Console
 from util.errors import UserError
@@ -403,13 +403,14 @@ def test_a_loader_that_keeps_images_changes_nothing(loader, add, run):
 def test_samples_without_a_and_b(add, words, images, tmp_path):
     text = (OLDER / 'data' / 'triple_dataset.py').read_text('utf-8').replace('TripleDataset', 'MyNamedDataset')
     text = text.replace('return sample', "return {'photo': sample['A'], 'sketch': sample['B'], 'number': index, "
-                        "'path': sample['A_paths']}")
+                        "'path': sample['A_paths'], 'classes': sample['A'][0].gt(0).byte()}")
     add(data, 'my_named_dataset.py', text)
     text = (OLDER / 'models' / 'plain_pix_model.py').read_text('utf-8')
     add(models, 'my_named_model.py', text.replace('PlainPixModel', 'MyNamedModel') + '''
     def set_input(self, input):
         self.real_A, self.real_B = input['photo'].to(self.device), input['sketch'].to(self.device)
         self.image_paths = input['path']
+        assert input['classes'].dtype.is_floating_point is False and input['classes'].max() <= 1
 ''')
     chosen = ['--model', 'my_named', '--dataset_mode', 'my_named', '--name', 'named', '--dataroot', images['triple']]
     train_program.main(words('plain_pix', *chosen), Console())
@@ -417,6 +418,76 @@ def test_samples_without_a_and_b(add, words, images, tmp_path):
             '--results_dir', tmp_path / 'results', '--num_threads', 0]
     assert test_program.main([*map(str, argv)], Console()) == 0
     assert len(list((tmp_path / 'results' / 'named' / 'test_latest' / 'images').iterdir())) == 9
+
+
+def test_schedulers_of_a_file_go_on_in_a_resumed_run(add, words, build_model):
+    """They are created anew, also where the file steps them itself."""
+    text = (OLDER / 'models' / 'own_networks_model.py').read_text('utf-8').replace('OwnNetworks', 'OwnSteps')
+    add(models, 'own_steps_model.py', text + """
+    def update_learning_rate(self):
+        for scheduler in self.schedulers:       # half of it after 2 epochs
+            scheduler.step()
+""")
+
+    def rates(*epochs):
+        model = build_model(TrainOptions().parse(words('own_networks', '--model', 'own_steps')))
+        for epoch in epochs:
+            model.update_learning_rate(epoch, lambda: None)
+        return [group['lr'] / model.opt.lr for group in model.parameter_groups]
+    assert rates(2) == rates(1, 2) == pytest.approx([0.5, 2])
+
+
+def test_a_phase_without_images_is_not_validated(add, train_options, tmp_path, aligned_root):
+    """A file may list what is in a folder and not notice that there is none."""
+    add(data, 'listed_dataset.py', """import glob
+from data.base_dataset import BaseDataset
+from data.image_folder import ImageFolder, default_loader
+
+
+class ListedDataset(BaseDataset):
+    def initialize(self, opt):
+        self.paths = sorted(glob.glob(f'{opt.dataroot}/{opt.phase}/*.png'))
+        self.sizes = [image.size for image, path in ImageFolder(f'{opt.dataroot}/test', None, return_paths=True)]
+
+    def __getitem__(self, index):
+        path = self.paths[index % len(self.paths)]
+        return {'A_paths': path, 'size': default_loader(path).size}
+
+    def __len__(self):
+        return len(self.paths)
+""")
+    opt = train_options('--dataroot', aligned_root, '--dataset_mode', 'listed')
+    dataset = create_dataset(opt)
+    assert (len(dataset), dataset.client.sizes) == (5, [(80, 40)] * 3)
+    assert data.held_out(opt.replace(phase='val'), dataset) == ''
+    assert len(data.held_out(opt.replace(phase='test'), dataset)) == 3
+
+
+def test_options_of_a_file_that_grow_or_are_called_like_ours(add, words):
+    text = (OLDER / 'models' / 'plain_pix_model.py').read_text('utf-8').replace('PlainPix', 'Grown')
+    add(models, 'grown_model.py', text + """
+    @staticmethod
+    def modify_commandline_options(parser, is_train):
+        parser.add_argument('--level', action='append', type=int, default=[1])
+        parser.add_argument('--more', action='count', default=0)
+        parser.add_argument('--style_dir', default='styles')
+        return Pix2PixModel.modify_commandline_options(parser, is_train)
+""")
+    opt = TrainOptions().parse(words('plain_pix', '--model', 'grown'))
+    assert (opt.level, opt.more, opt.style_dir) == ([1], 0, 'styles')
+    given = words('plain_pix', '--model', 'grown', '--level', 2, '--level', 3, '--more', '--more')
+    opt = TrainOptions().parse(given)
+    assert (opt.level, opt.more) == ([1, 2, 3], 2) and {'level', 'more'} <= opt.given
+    assert TrainOptions().parse(given).level == [1, 2, 3]
+    assert ValidationOptions(opt).parse().style_dir == 'styles'
+
+
+def test_a_network_of_a_file_is_not_exported(add, run):
+    text = (OLDER / 'models' / 'own_networks_model.py').read_text('utf-8').replace('OwnNetworks', 'OwnNames')
+    add(models, 'own_names_model.py', text)
+    folder = run('own_networks', '--model', 'own_names', '--n_epochs', '1', '--n_epochs_decay', '0')
+    with pytest.raises(UserError, match='--model own_names.* test.py'):
+        models.load_translator(folder)
 
 
 def test_a_learning_rate_that_follows_a_plateau(add, run):

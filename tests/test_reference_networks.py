@@ -1,4 +1,5 @@
 """The names of the reference's networks.py: the same layers, keys and numbers as our networks."""
+import copy
 import functools
 
 import pytest
@@ -15,6 +16,15 @@ def test_scripts_find_the_names_in_models_networks():
     assert networks.ResnetGenerator is not reference_networks.ResnetGenerator       # ours is there, too
     with pytest.raises(AttributeError, match='no_such_name'):
         print(networks.no_such_name)
+
+
+def test_on_a_gpu_files_find_a_network_in_its_module(monkeypatch):
+    monkeypatch.setattr(torch.accelerator, 'current_accelerator', lambda: torch.device('cpu'))
+    net = reference_networks.init_net(nn.Conv2d(1, 1, 1), gpu_ids=[0])
+    assert net.module is net and list(net.state_dict()) == ['weight', 'bias'] and len(list(net.modules())) == 1
+    twin = copy.deepcopy(net)
+    assert twin.module is twin
+    assert not hasattr(reference_networks.init_net(nn.Conv2d(1, 1, 1)), 'module')
 
 
 @pytest.mark.parametrize('norm', ['batch', 'instance', 'none'])

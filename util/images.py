@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from util import lab
 from util.files import save_picture
 
+AS_WRITTEN = 'as_written'       # key of a batch from a dataset file of the user, whose uint8 tensors may be classes
 LABEL_HEIGHT, LABEL_SIZE, PADDING = 20, 14, 2   # pixels, of `image_grid`
 
 

@@ -80,6 +80,9 @@ class RunFolder(Source):
             raise UserError(f'{networks.path.absolute()} has the options of its training; drop '
                             f'{", ".join(sorted(given))}')
         facts = declarations(self.training['model']) if self.training else {}
+        if facts.get('older') and not is_generator(self.training['netG']):
+            raise UserError(f'{networks.path.absolute()} was trained with --model {self.training["model"]}, which has '
+                            f'networks of its own; use test.py')
         self.kind = facts.get('translation', '')
         if self.kind and self.kind not in kinds.BUILDERS:
             raise UserError(f'{networks.path.absolute()} was trained with --model {self.training["model"]}, whose '
@@ -208,6 +211,14 @@ class ExportedFolder(Source):
                 raise UserError(f'{(self.place / file).absolute()} does not fit {CONFIG}: {problem}; export it again')
             net.load_state_dict(weights)
         return translation, self.recipe
+
+
+def is_generator(name: str) -> bool:
+    try:
+        catalog.parse_netG(name)
+    except ValueError:
+        return False
+    return True
 
 
 def weight_files(translation: kinds.Translation) -> dict[str, torch.nn.Module]:
