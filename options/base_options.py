@@ -332,7 +332,7 @@ class BaseOptions:
         values = self.filled({name: getattr(values, name) for name in names})
         # a wrong --name must not become the default one, and an unknown option needs no look at the checkpoint
         problems = [*parser.problems, *self.unknown_option_errors(unknown, parser),
-                    *rules.problems_without_checkpoint({**values, **self.examples(argv)})]
+                    *rules.problems_without_checkpoint({**values, 'style_dir': '', **self.examples(argv)})]
         if problems:
             raise UserError(*problems)
         label = f'iter_{values["load_iter"]}' if values['load_iter'] else values['epoch']
