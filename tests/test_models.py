@@ -535,7 +535,7 @@ def test_one_new_file_adds_a_model_and_a_dataset(add_file, photo_root, train_opt
 
 def test_a_file_without_its_class_is_named(add_file, photo_root, train_options, build_model):
     add_file(models, 'my_other_model.py', 'class SomethingElse:\n    pass\n')
-    with pytest.raises(UserError, match=r'my_other_model\.py has no class named like my_othermodel'):
+    with pytest.raises(UserError, match=r'my_other_model\.py has no class named like myothermodel'):
         models.registry.load('my_other')
 
 

@@ -31,8 +31,8 @@ def load_networks(model, folder: Path, label: str, averages: bool = False) -> li
         if not path.exists():
             found = layout.labels(folder).get(label)
             raise UserError(f'no checkpoint {path.absolute()}: ' + (
-                f'{label} has the networks {", ".join(found)}; choose another --model, or --model test with '
-                f'--model_suffix' if found else layout.describe_checkpoints(folder)))
+                f'{label} has only the networks {", ".join(found)}; choose another --epoch, or the --model or '
+                f'--model_suffix of these' if found else layout.describe_checkpoints(folder)))
         store.load_weights(path, model.nets[name], describe_generator)
     return list(files.values())
 
