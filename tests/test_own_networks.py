@@ -1,8 +1,10 @@
 """A generator or discriminator of one's own: one file in models/nets/, named on the command line by its name."""
+import shutil
 import sys
 
 import pytest
 import torch
+from conftest import ROOT
 from training import trainer_of
 
 import models.nets
@@ -200,7 +202,9 @@ def test_lambda_feat_needs_features(add_net, train_options, aligned_root, build_
 
 @pytest.fixture
 def add_model(tmp_path, monkeypatch):
-    """add_model(text) puts a file models/my_own_model.py for the length of a test, without other models."""
+    """add_model(text) puts a file models/my_own_model.py for the length of a test, without other models but `test`."""
+    shutil.copy(ROOT / 'models' / 'test_model.py', tmp_path)
+
     def add(text):
         (tmp_path / 'my_own_model.py').write_text(text, encoding='utf-8')
         monkeypatch.setattr(models.registry, 'folder', tmp_path)
