@@ -130,7 +130,7 @@ class OlderModel(base_model.BaseModel):
             follow_schedule()
         self.follow_schedule = follow_from_scratch
         for scheduler in self.client.schedulers:
-            scheduler.last_epoch = epoch - self.opt.epoch_count     # also in a resumed run, which creates them anew
+            scheduler.last_epoch = epoch - self.opt.epoch_count     # also in a resumed run, which creates new ones
         self.client.update_learning_rate()
         rates = [group['lr'] for group in self.parameter_groups]
         follow_schedule()

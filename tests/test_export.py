@@ -86,6 +86,7 @@ def test_graphs_load_back(kind, form, levels, trained, tmp_path):
             graph(photo, **style, **wrong)
     with pytest.raises(UserError):
         graph.to('meta')
+    assert graph(photo, **style).shape == (37, 52, 3)       # still where it was
     (tmp_path / 'out' / exporting.FILES[form]).write_bytes(b'damaged')
     with pytest.raises(UserError):
         load_translator(tmp_path / 'out')

@@ -31,19 +31,18 @@ class GraphTranslation(Translation):
         self.levels = config['inputs']['image'].startswith('uint8')
         self.styled = 'style' in config['inputs']
         self.style_dim = options.get('style_dim', options.get('nz'))
-        # in lists, because modules of PyTorch among the attributes would be moved and trained with this one
-        self.run = [opened(folder / FILES[config['file_format']])]
-        self.encode = [opened(folder / STYLE_FILES[config['file_format']])] if self.styled else []
+        self.run = opened(folder / FILES[config['file_format']])
+        self.encode = opened(folder / STYLE_FILES[config['file_format']]) if self.styled else None
 
     def forward(self, image, style=None):
         inputs = [self.seen(image)]
         if self.styled:
             inputs.append(self.parameters_of(style).float().expand(len(image), -1).contiguous())
-        made = self.run[0](*inputs)
+        made = self.run(*inputs)
         return made.permute(0, 3, 1, 2).float() / 127.5 - 1 if self.levels else made
 
     def encode_style(self, image):
-        return self.encode[0](self.seen(image))[:, :, None, None]
+        return self.encode(self.seen(image))[:, :, None, None]
 
     def seen(self, image):
         """An image (N, C, H, W) in [-1, 1] as the graph takes it."""
@@ -71,7 +70,8 @@ def opened(path: Path):
             return opened_onnx(path)
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')     # PyTorch prefers torch.export
-            return torch.jit.load(str(path))
+            graph = torch.jit.load(str(path))
+        return lambda *inputs: graph(*inputs)       # no module, which would be moved with the one that has it
     except UserError:
         raise
     except Exception as error:      # each library has its own

@@ -80,7 +80,7 @@ class RunFolder(Source):
             raise UserError(f'{networks.path.absolute()} has the options of its training; drop '
                             f'{", ".join(sorted(given))}')
         facts = declarations(self.training['model']) if self.training else {}
-        if facts.get('older') and not is_generator(self.training['netG']):
+        if facts.get('older') and not is_known_netG(self.training['netG']):
             raise UserError(f'{networks.path.absolute()} was trained with --model {self.training["model"]}, which has '
                             f'networks of its own; use test.py')
         self.kind = facts.get('translation', '')
@@ -213,7 +213,7 @@ class ExportedFolder(Source):
         return translation, self.recipe
 
 
-def is_generator(name: str) -> bool:
+def is_known_netG(name: str) -> bool:
     try:
         catalog.parse_netG(name)
     except ValueError:

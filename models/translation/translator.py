@@ -165,17 +165,18 @@ class Translator:
                     module.track_running_stats = False      # statistics of the image, and none are changed
         return self.moved(translation)
 
-    def moved(self, translation):
-        layout = torch.channels_last if self.device.type == 'cpu' else torch.contiguous_format
-        return translation.to(self.device, memory_format=layout)
+    def moved(self, translation, device: torch.device | None = None):
+        device = device or self.device
+        layout = torch.channels_last if device.type == 'cpu' else torch.contiguous_format
+        return translation.to(device, memory_format=layout)
 
     def to(self, device) -> 'Translator':
         """Move to a device: 'cuda', 'cuda:1', 'mps', 'xpu', 'cpu'."""
         device = usable_device(device)
         with self.lock:
-            self.device = device
             for translation, _ in self.loaded.values():
-                self.moved(translation)
+                self.moved(translation, device)
+            self.device = device
         return self
 
     def winograd(self) -> 'Translator':
