@@ -223,7 +223,10 @@ class BaseOptions:
         self.refuse_unknown_classes(argv)
         stored = {} if {'-h', '--help'} & set(argv) else self.stored_options(argv)
         parser = self.build_parser(argv, stored)
-        values, given = parser.parse_all(argv, self.options_of_other_programs())
+        # the values of the checkpoint are replaced by those given, and not added to
+        classes = {name: stored[name] for name in ('model', 'dataset_mode', 'netG', 'netD') if name in stored}
+        fresh = self.build_parser(argv, classes) if stored and parser.starts() else parser
+        values, given = parser.parse_all(argv, self.options_of_other_programs(), fresh.starts())
         note_older_names(argv, values['model'])
         self.defaults = {name: parser.get_default(name) for name in values}
         values = self.complete(values, given, stored)
@@ -330,13 +333,14 @@ class BaseOptions:
         names = [action.dest for action in parser._actions if action.dest != 'help']
         values, unknown = parser.parse_known_args(argv)
         values = self.filled({name: getattr(values, name) for name in names})
-        # a wrong --name must not become the default one, and an unknown option needs no look at the checkpoint
-        problems = [*parser.problems, *self.unknown_option_errors(unknown, parser),
+        problems = [*parser.problems,      # a wrong --name must not become the default one
                     *rules.problems_without_checkpoint({**values, 'style_dir': '', **self.examples(argv)})]
+        label = f'iter_{values["load_iter"]}' if values['load_iter'] else values['epoch']
+        folder = Path(values['checkpoints_dir']) / (values['name'] if problems else full_name(values))
+        if problems or not folder.is_dir():     # otherwise the model of the run may know them
+            problems += self.unknown_option_errors(unknown, parser)
         if problems:
             raise UserError(*problems)
-        label = f'iter_{values["load_iter"]}' if values['load_iter'] else values['epoch']
-        folder = Path(values['checkpoints_dir']) / full_name(values)
         named = any(word.partition('=')[0] == '--name' for word in argv)
         if not named and not values['suffix'] and not folder.is_dir():
             runs = ', '.join(layout.run_names(folder.parent)) or 'none yet; train one first'

@@ -169,14 +169,17 @@ class OptionParser(argparse.ArgumentParser):
         self.problems.clear()
         return [getattr(values, name) for name in names]
 
-    def parse_all(self, argv: list[str], elsewhere: dict[str, str]) -> tuple[dict, set[str]]:
+    def starts(self) -> dict:
+        """What the values of options that may be given several times are added to."""
+        return {action.dest: action.default for action in self._actions if isinstance(action, GROWING)}
+
+    def parse_all(self, argv: list[str], elsewhere: dict[str, str], starts: dict) -> tuple[dict, set[str]]:
         """All values, and the names of those that were given; mistakes are added to `problems`.
 
         `elsewhere` describes options that exist, but not here: {'--lambda_L1': 'an option of train.py'}.
         """
         dests = [action.dest for action in self._actions if action.dest != 'help']
-        untouched = dict.fromkeys(dests, object())
-        untouched.update((action.dest, action.default) for action in self._actions if isinstance(action, GROWING))
+        untouched = {**dict.fromkeys(dests, object()), **starts}
         namespace = argparse.Namespace(**untouched)
         namespace, unknown = self.parse_known_args(argv, namespace)
         for token in unknown:

@@ -482,6 +482,28 @@ def test_options_of_a_file_that_grow_or_are_called_like_ours(add, words):
     assert ValidationOptions(opt).parse().style_dir == 'styles'
 
 
+def test_options_that_grow_begin_anew_when_a_run_goes_on(add, run, images):
+    text = (OLDER / 'models' / 'plain_pix_model.py').read_text('utf-8').replace('PlainPix', 'Growing')
+    add(models, 'growing_model.py', text + """
+    @staticmethod
+    def modify_commandline_options(parser, is_train):
+        parser.add_argument('--level', action='append', type=int, default=[1])
+        parser.add_argument('--kinds', action='append')
+        parser.add_argument('--more', action='count', default=0)
+        return Pix2PixModel.modify_commandline_options(parser, is_train)
+""")
+    given = ['--level', '2', '--kinds', 'a', '--more', '--more']
+    folder = run('plain_pix', '--model', 'growing', '--n_epochs', '1', '--n_epochs_decay', '0', *given)
+    name = ['--dataroot', str(images['aligned']), '--name', folder.name, '--checkpoints_dir', str(folder.parent)]
+
+    def values(*more):
+        opt = TestOptions().parse([*name, *more])
+        return opt.level, opt.kinds, opt.more
+    assert values() == ([1, 2], ['a'], 2)
+    assert values(*given) == ([1, 2], ['a'], 2)
+    assert values('--level', '3', '--kinds', 'b', '--more') == ([1, 3], ['b'], 1)
+
+
 def test_a_network_of_a_file_is_not_exported(add, run):
     text = (OLDER / 'models' / 'own_networks_model.py').read_text('utf-8').replace('OwnNetworks', 'OwnNames')
     add(models, 'own_names_model.py', text)
