@@ -98,8 +98,14 @@ def read_options(folder: Path) -> tuple[dict, dict]:
     return values, {name: values[name] for name in values if name in changed - SHOWN_APART - INCIDENTAL}
 
 
+def numbers_of(values) -> dict:
+    """The finite numbers of a dictionary; {} for anything else, which another program wrote."""
+    return {name: value for name, value in values.items() if isinstance(value, (int, float)) and math.isfinite(value)} \
+        if isinstance(values, dict) else {}
+
+
 def read_log(folder: Path) -> list[dict]:
-    """The lines of losses.jsonl that are complete."""
+    """The lines of losses.jsonl that are complete: their numbers, and their 'metrics'."""
     path = folder / 'losses.jsonl'
     found = []
     for line in path.read_text(encoding='utf-8', errors='replace').splitlines() if path.is_file() else ():
@@ -107,8 +113,9 @@ def read_log(folder: Path) -> list[dict]:
             record = json.loads(line)
         except ValueError:      # cut off by a crash
             continue
-        if isinstance(record, dict) and isinstance(record.get('epoch'), int):
-            found.append(record)
+        numbers = numbers_of(record)
+        if 'epoch' in numbers:
+            found.append({**numbers, 'metrics': numbers_of(record.get('metrics'))})
     return found
 
 
@@ -117,7 +124,7 @@ def seconds_of(records: list[dict]) -> float:
     total, before = 0.0, 0
     for record in records:
         images = record.get('total_iters', before)
-        if record.get('images_per_s'):
+        if record.get('images_per_s', 0) > 0:
             total += max(0, images - before) / record['images_per_s']
         before = images
     return total
@@ -127,8 +134,8 @@ def best_of(records: list[dict]) -> dict[str, tuple[float, int]]:
     """{metric: (best value, its epoch)} of the validations of a run."""
     found = {}
     for record in records:
-        for name, value in (record.get('metrics') or {}).items():
-            if name in METRICS and isinstance(value, (int, float)) and math.isfinite(value):
+        for name, value in record['metrics'].items():
+            if name in METRICS:
                 sign = 1 if METRICS[name].better == 'higher' else -1
                 if name not in found or sign * value > sign * found[name][0]:
                     found[name] = (value, record['epoch'])
@@ -140,7 +147,7 @@ def tests_of(results: Path) -> dict[str, dict[str, float]]:
     found = {}
     for path in sorted(results.glob('*/results.json')):
         try:
-            found[path.parent.name] = json.loads(path.read_text(encoding='utf-8')).get('mean_metrics') or {}
+            found[path.parent.name] = numbers_of(json.loads(path.read_text(encoding='utf-8')).get('mean_metrics'))
         except (OSError, ValueError, AttributeError):
             continue
     return found

@@ -590,8 +590,11 @@ def test_the_viewer_compares_the_pictures_of_an_image(start, progress, at_once, 
     browser.key('Escape')
     browser.wait('!document.querySelector("dialog").open')
     assert browser.eval('document.activeElement.querySelector("img").alt') == 'fake_B'
+    browser.wait('history.state === null')
     browser.click('#newest img[alt="rec_B"]')
     assert browser.eval(compared) == ['real_B', 'rec_B', 0] and not browser.errors
+    browser.eval('history.back()')
+    browser.wait('!document.querySelector("dialog").open')
     assert browser.eval('location.href').endswith('index.html')
 
 

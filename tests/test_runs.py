@@ -87,6 +87,23 @@ def test_metrics_are_drawn_on_the_page_of_losses(home, tmp_path):
     assert [(one['label'], one['y']) for one in panel['series']] == [('first: psnr', [12.0, 14.0, 13.0])]
 
 
+@pytest.mark.parametrize('line', [
+    'null', '[1]', '"x"', '{"epoch": "4"}', '{"epoch": null}', '{"epoch": 3, "total_iters": "many"}',
+    '{"epoch": 3, "total_iters": 30, "images_per_s": "fast"}', '{"epoch": 3, "total_iters": 30, "images_per_s": -1}',
+    '{"epoch": 3, "metrics": [1]}', '{"epoch": 3, "metrics": {"psnr": "good"}}', '{"epoch": 3, "total_iters": Infinity}'])
+def test_lines_that_another_program_wrote(home, line):
+    log = home / 'checkpoints' / 'first' / 'losses.jsonl'
+    expected = runs.describe(log.parent, home / 'results')
+    log.write_text(log.read_text(encoding='utf-8') + f'\n{line}\n', encoding='utf-8')
+    assert runs.describe(log.parent, home / 'results') == expected
+
+
+@pytest.mark.parametrize('means', [[1], 'PSNR', {'PSNR': 'good'}])
+def test_results_that_another_program_wrote(home, means):
+    (home / 'results' / 'first' / 'test_latest' / 'results.json').write_text(json.dumps(dict(mean_metrics=means)))
+    assert call(home) == 0 and runs.describe(home / 'checkpoints' / 'first', home / 'results')['tested'] == ''
+
+
 def test_options_of_all_starts_of_a_run(tmp_path):
     """The last start of a run tells only what it changed."""
     for name, lines in (('train_opt.txt.1', ['ngf: 4 \t[default: 64]', 'n_epochs: 5 \t[default: 100]']),

@@ -30,11 +30,15 @@ const clicked = {
   pair: (at, label) => sourcePair(clicked.labels(at), label),
   pairs: at => sourcePairs(clicked.labels(at)),
   changed: () => {},
-  closed: () => focusOn(clicked.button.dataset.place),
+  closed: () => {
+    focusOn(clicked.button.dataset.place);
+    if (history.state?.viewer) history.back();      // it was closed by a key or button
+  },
 };
 
 function openViewer(groups, at, label, button) {
   Object.assign(clicked, {groups, button});
+  history.pushState({viewer: true}, '');          // so that Back closes it
   page.viewer.show(at, label);
 }
 
@@ -260,6 +264,8 @@ function build() {
   page.validation.append(element('div', {class: 'controls'}, page.playButton, page.slider, page.moment), page.samples);
   page.options = part('Options given', 'options');
   page.viewer = new Viewer(clicked);
+  if (history.state?.viewer) history.replaceState(null, '');      // the page was loaded again
+  addEventListener('popstate', () => page.viewer.close());
 }
 
 window.pixmorph = data => {
