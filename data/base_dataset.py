@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from util.console import say, warn
+from util.console import counted, say, warn
 from util.errors import MissingFolderError, UserError
 from util.images import as_numbers, swap_domains
 from util.machine.seeding import derive_seed
@@ -220,7 +220,7 @@ class BaseDataset(Dataset):
             say(f'note: {line}')
         for domain in self.stored_domains:
             if others := left_out(self.headers_of(domain), domain):
-                say(f'note: of {len(self.headers_of(domain))} images of domain {domain.name} {others}')
+                say(f'note: of {counted(len(self.headers_of(domain)), "image")} of domain {domain.name} {others}')
         self.found = self.settle()
         headers = self.inspection.headers.values()
         self.n_files = self.inspection.n_files
@@ -233,17 +233,21 @@ class BaseDataset(Dataset):
         self.inspection = None      # workers need no copy
 
     def notes(self) -> list[str]:
-        """For a test: which files are ignored, and which sizes change."""
+        """For a test: which files are ignored, what of their images is left out, and which sizes change."""
         lines = [f'{folder}: ignored: {others}' for folder in self.listed if (others := ignored(folder))]
         paths = list(dict.fromkeys([*self.files_of['A'], *self.files_of['B']]))
         sizes = {(header.width // self.halves, header.height) for header in some_headers(paths).values()
                  if not header.problem}
+        for domain in self.stored_domains:
+            headers = some_headers(list(self.files_of[domain.name]))
+            if others := left_out(headers, domain, training=False):
+                lines.append(f'of {counted(len(headers), "image")} of domain {domain.name} {others}')
         lines += self.odd_width()
         lines += self.seen_in_training(paths)
         if change := self.prepare.describe(sizes):
             asked = {'preprocess', 'load_size', 'crop_size'} & self.given
             why = f'by --preprocess {self.prepare.preprocess}' if asked else 'as in training'
-            lines.append(f'{len(paths)} image{"s" if len(paths) > 1 else ""} of {span(sizes)} {change} {why}; --whole '
+            lines.append(f'{counted(len(paths), "image")} of {span(sizes)} {change} {why}; --whole '
                          f'keeps their sizes')
         return lines
 

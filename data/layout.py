@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from util.console import counted
 from util.errors import UserError
 from util.machine.seeding import derive_seed
 from util.places import shards, tar_names
@@ -100,7 +101,7 @@ class Layout:
             missing += [f'{path} in {folder}' for folder, file in zip(self.folders[name][1:], files, strict=True)
                         if file is None]
         if missing:
-            raise UserError(f'--folder_{name}: {len(missing)} files have no partner of the same name: '
+            raise UserError(f'--folder_{name}: {counted(len(missing), "file")} without a partner of the same name: '
                             f'{", ".join(missing[:5])}')
         return found
 
@@ -196,7 +197,7 @@ def text_of(option: str, path: str) -> str:
 def existing(option: str, paths: list[str]) -> list[str]:
     missing = [path for path in paths if not os.path.isfile(path)]
     if missing:
-        raise UserError(f'{option} names {len(missing)} files that do not exist, such as '
+        raise UserError(f'{option}: {counted(len(missing), "file")} not found, such as '
                         f'{os.path.abspath(missing[0])}; paths are relative to --dataroot')
     if not paths:
         raise UserError(f'{option} names no files; write one path in each line')

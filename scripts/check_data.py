@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from options import TrainOptions
 from util.cli import run
-from util.console import printable
+from util.console import counted, printable
 from util.errors import UserError
 from util.files import check_output
 
@@ -79,7 +79,7 @@ def summary(folders: dict) -> list[str]:
         sizes_text = f'{sizes[0][0]}x{sizes[0][1]}' if sizes else 'none can be read'
         if len(sizes) > 1:
             sizes_text += f' to {sizes[-1][0]}x{sizes[-1][1]} ({len(sizes)} sizes)'
-        parts = [f'{len(headers)} images', sizes_text, *types]
+        parts = [counted(len(headers), 'image'), sizes_text, *types]
         if turned := sum(header.turned for header in good):
             parts.append(f'{turned} turned by EXIF')
         if transparent := sum(header.transparent for header in good):

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from options.image_options import value_range
 from util.cli import Parser, run
+from util.console import counted
 from util.errors import UserError
 
 
@@ -96,7 +97,7 @@ def main(argv, console):
         images = measure.measure(task, measured)
         contents[task.direction] = report.content(measured, images)
         direction = f', {task.direction}' if len(tasks) > 1 else ''
-        print(f'{sum(len(item.fakes) for item in task.items)} images of {source}{direction}\n')
+        print(f'{counted(sum(len(item.fakes) for item in task.items), "image")} of {source}{direction}\n')
         print(report.table(measured, contents[task.direction]['metrics']), end='\n\n')
     for metric in made[0]:
         print(f'{metric.name}: {metric.protocol}')

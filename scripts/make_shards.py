@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data.image_folder import ignored, list_images
 from data.layout import HELD_OUT, PLACES
 from util.cli import Parser, run
-from util.console import printable, say
+from util.console import counted, printable, say
 from util.errors import UserError
 from util.files import atomic_write, no_folder
 from util.places import index, tar_names
@@ -117,14 +117,15 @@ def make(opt):
         if not is_complete(str(out / f'{tar}.tar'), folder, dataroot, names):
             pack(str(out / f'{tar}.tar'), folder, dataroot, names)
             made += 1
-            say(f'{number} of {len(plan)}: {out / tar}.tar, {len(names)} images')
+            say(f'{number} of {len(plan)}: {out / tar}.tar, {counted(len(names), "image")}')
     if others := ignored(dataroot):
         say(f'left out: {others}')
     more = sorted({str(path) for path in out.rglob('*.tar')} - {str(out / f'{tar}.tar') for tar in plan})
     if more:
         raise UserError(f'{len(more)} tars in {out} are not of this dataset, or of other settings, such as {more[0]}; '
                         f'remove them, or choose another --out')
-    say(f'{sum(map(len, plan.values()))} images in {len(plan)} tars in {out}, of which {made} were made now')
+    images = counted(sum(map(len, plan.values())), 'image')
+    say(f'{images} in {counted(len(plan), "tar")} in {out}, of which {made} were made now')
 
 
 def write_indices(tars: list[str]):
@@ -134,7 +135,7 @@ def write_indices(tars: list[str]):
     for tar in tars:
         found = index.build(tar, checked=True)
         found.save(tar + tar_names.INDEX)
-        say(f'{tar}{tar_names.INDEX}: {len(found)} files')
+        say(f'{tar}{tar_names.INDEX}: {counted(len(found), "file")}')
 
 
 def damage(folder: str) -> list[str]:

@@ -201,6 +201,10 @@ def test_bands_and_pages(tmp_path, train, translate):
     assert code == 0, text
     code, text = train('cyclegan', '--dataroot', tmp_path / 'stack')
     assert code == 0 and 'several pages (up to 4)' in text
+    code, text = translate('--phase', 'train', '--dataroot', tmp_path / 'stack')
+    assert code == 0 and 'of 1 image of domain A 1 has several pages (up to 4)' in text
+    code, text = translate('--dataroot', root)
+    assert code == 0 and 'of 2 images of domain A 2 have up to 5 bands' in text
 
 
 def test_label_maps_come_back_as_classes(tmp_path, train, translate):

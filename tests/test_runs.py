@@ -90,7 +90,8 @@ def test_metrics_are_drawn_on_the_page_of_losses(home, tmp_path):
 @pytest.mark.parametrize('line', [
     'null', '[1]', '"x"', '{"epoch": "4"}', '{"epoch": null}', '{"epoch": 3, "total_iters": "many"}',
     '{"epoch": 3, "total_iters": 30, "images_per_s": "fast"}', '{"epoch": 3, "total_iters": 30, "images_per_s": -1}',
-    '{"epoch": 3, "metrics": [1]}', '{"epoch": 3, "metrics": {"psnr": "good"}}', '{"epoch": 3, "total_iters": Infinity}'])
+    '{"epoch": 3, "metrics": [1]}', '{"epoch": 3, "metrics": {"psnr": "good"}}',
+    '{"epoch": 3, "total_iters": Infinity}'])
 def test_lines_that_another_program_wrote(home, line):
     log = home / 'checkpoints' / 'first' / 'losses.jsonl'
     expected = runs.describe(log.parent, home / 'results')

@@ -19,6 +19,11 @@ def printable(text: str) -> str:
     return text.translate(CONTROLS)
 
 
+def counted(number: int, noun: str) -> str:
+    """'1 image', '2 images'."""
+    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
+
+
 def warn(message: str):
     """One line on stderr about something that may not be what the user wants; the program continues."""
     MESSAGES.warning('%s', message)

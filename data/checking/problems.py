@@ -150,16 +150,20 @@ def channel_problems(headers: dict[str, Header], domain) -> list[Problem]:
                     f'{wanted}: {listing(files)}; {cure}', files)]
 
 
-def left_out(headers: dict[str, Header], domain) -> str:
-    """What the options leave out of the images of a domain, with counts; '' if nothing."""
+def left_out(headers: dict[str, Header], domain, training: bool = True) -> str:
+    """What the options leave out of the images of a domain, with counts; '' if nothing.
+
+    Trained networks have a fixed number of channels, so that --bands can only choose others.
+    """
     parts = []
     good = [header for header in headers.values() if not header.problem]
     paged = [header.pages for header in good if header.pages > 1]
     if paged and not domain.all_pages:
-        parts.append(f'{len(paged)} have several pages (up to {max(paged)}), of which the first is used; --pages all '
-                     f'uses all of them as channels')
+        parts.append(f'{len(paged)} {"have" if len(paged) > 1 else "has"} several pages (up to {max(paged)}), of which '
+                     f'the first is used' + ('; --pages all uses all of them as channels' if training else ''))
     extra = [header.channels for header in good if header.colors == 'bands' and header.channels > domain.channels]
     if extra and not (domain.bands or domain.all_pages or domain.palette):
-        parts.append(f'{len(extra)} have up to {max(extra)} bands, of which the first {domain.channels} are used; '
-                     f'--bands chooses others, --input_nc or --output_nc {max(extra)} uses all')
+        parts.append(f'{len(extra)} {"have" if len(extra) > 1 else "has"} up to {max(extra)} bands, of which the first '
+                     f'{domain.channels} are used; --bands chooses others'
+                     + (f', --input_nc or --output_nc {max(extra)} uses all' if training else ''))
     return '; '.join(parts)

@@ -2,6 +2,8 @@
 import math
 import time
 
+from util.console import counted
+
 from .best import Best
 from .validator import Validator
 
@@ -52,7 +54,7 @@ class Validation:
         values = ', '.join(self.with_unit(metric, record['metrics'].get(metric.name))
                            for metric in self.validator.metrics)
         best = f'; the best {self.best.metric} so far' if record['best'] else ''
-        return (f'validation after epoch {record["epoch"]}: {values} ({record["images"]} images, '
+        return (f'validation after epoch {record["epoch"]}: {values} ({counted(record["images"], "image")}, '
                 f'{record["seconds"]:.1f} s){best}')
 
     def with_unit(self, metric, value: float | None) -> str:

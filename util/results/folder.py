@@ -7,6 +7,7 @@ import time
 import unicodedata
 from pathlib import Path
 
+from util.console import counted
 from util.files import first_free, move_aside
 
 # options that do not change the images: tests that differ only in these are the same test
@@ -116,7 +117,8 @@ def move_unknown_aside(folder: Path, written: set[str], notify):
         new = aside / path.relative_to(folder)
         new.parent.mkdir(parents=True, exist_ok=True)
         path.rename(new)
-    notify(f'moved {len(unknown)} images of an earlier test, whose inputs no longer exist, to {aside.absolute()}')
+    notify(f'moved {counted(len(unknown), "image")} of an earlier test, whose inputs no longer exist, to '
+           f'{aside.absolute()}')
 
 
 def as_text(name: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from util.console import say
+from util.console import counted, say
 from util.files import atomic_write, save_picture
 from util.images import save_image, stretched, stretched_picture, stretched_size, tensor_to_image
 from util.places import shards, tar_names
@@ -264,7 +264,7 @@ class Results:
     def means_as_text(self) -> str:
         """The means as one line: 'mean PSNR 13.11 dB, SSIM 0.2432, L1 44.70 of 255 (100 images)'."""
         words = [f'{name} {value:{metrics.FORMATS[name]}}{metrics.UNITS[name]}' for name, value in self.means.items()]
-        return f'mean {", ".join(words)} ({len(self.images)} images)'
+        return f'mean {", ".join(words)} ({counted(len(self.images), "image")})'
 
     def unique_stem(self, stem: str, path: str) -> str:
         """`stem`, extended if another result has it, so that no result overwrites another.
