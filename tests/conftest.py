@@ -167,6 +167,14 @@ def server():
 
 
 @pytest.fixture(scope='session')
+def python():
+    """python.run(['train.py', ...], cwd=folder) starts a program as a user does, but with PyTorch imported."""
+    from interpreter import Interpreter
+    with Interpreter() as python:
+        yield python
+
+
+@pytest.fixture(scope='session')
 def home(tmp_path_factory) -> Path:
     """A folder with the images of every model."""
     import tiny_runs

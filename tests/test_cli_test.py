@@ -3,7 +3,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -159,10 +158,10 @@ def test_num_test_is_told(translate, tmp_path):
     assert Page(folder / 'index.html').headings == ['0', '1'] and not (folder / 'images' / '2_real_A.png').exists()
 
 
-def test_metrics_are_those_of_evaluate(translate, tmp_path):
+def test_metrics_are_those_of_evaluate(translate, python, tmp_path):
     _, out, _ = translate('--name', 'colorization')
     folder = tmp_path / 'colorization' / 'test_latest'
-    done = subprocess.run([sys.executable, str(ROOT / 'scripts' / 'evaluate.py'), str(folder)], capture_output=True)
+    done = python.run([ROOT / 'scripts' / 'evaluate.py', folder], cwd=tmp_path)
     assert done.returncode == 0
     by_files = json.loads((folder / 'metrics.json').read_text(encoding='utf-8'))
     told = json.loads((folder / 'results.json').read_text(encoding='utf-8'))

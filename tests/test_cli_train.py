@@ -47,10 +47,12 @@ ARGUMENTS = {
 }
 
 
-def program(name: str, *words, folder: Path, env: dict | None = None) -> subprocess.CompletedProcess:
-    """Run train.py or test.py in a process of its own, as a user does."""
-    return subprocess.run([sys.executable, str(ROOT / f'{name}.py'), *map(str, words)], cwd=folder, timeout=300,
-                          capture_output=True, text=True, encoding='utf-8', env={**os.environ, **(env or {})})
+@pytest.fixture(scope='module')
+def program(python):
+    """Run train.py or test.py in a process of its own."""
+    def run(name: str, *words, folder: Path) -> subprocess.CompletedProcess:
+        return python.run([ROOT / f'{name}.py', *words], cwd=folder)
+    return run
 
 
 class Page(HTMLParser):
@@ -146,7 +148,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.sample(2)
 @pytest.mark.parametrize('model', ARGUMENTS)
-def test_run_and_its_files(model, home, tmp_path):
+def test_run_and_its_files(model, program, home, tmp_path):
     done = program('train', *TINY_TRAINING, *ARGUMENTS[model], '--name', 'run', '--checkpoints_dir', tmp_path,
                    '--n_epochs', 1, '--n_epochs_decay', 1, '--save_epoch_freq', 1, '--print_freq', 2,
                    '--display_freq', 2, folder=home)
@@ -375,7 +377,7 @@ def test_images_that_do_not_fit_leave_the_earlier_run_alone(here, tmp_path):
 
 # ---- mistakes, as a user sees them
 
-def test_mistakes_of_a_command_line(home, tmp_path):
+def test_mistakes_of_a_command_line(program, home, tmp_path):
     words = ['--dataroot', 'absent', '--batch_size', 0, '--checkpoints_dir', tmp_path / 'runs']
     done = program('train', *words, folder=home)
     lines = done.stderr.splitlines()
@@ -384,7 +386,7 @@ def test_mistakes_of_a_command_line(home, tmp_path):
     assert str(home / 'absent') in done.stderr and not (tmp_path / 'runs').exists()
 
 
-def test_data_mistake_and_its_traceback(home, tmp_path):
+def test_data_mistake_and_its_traceback(program, home, tmp_path):
     broken = tmp_path / 'broken' / 'train'
     broken.mkdir(parents=True)
     (broken / '0.png').write_text('no image')
@@ -423,7 +425,9 @@ def test_console_that_cannot_write_a_path(home, tmp_path):
     draw_root(tmp_path / '漢' / 'aligned', ('',), (80, 40))
     words = train_words('pix2pix', '--max_dataset_size', 1, '--dataroot', tmp_path / '漢' / 'aligned',
                         '--checkpoints_dir', tmp_path / 'runs')
-    done = program('train', *words, folder=home, env={'PYTHONIOENCODING': 'cp1252'})
+    done = subprocess.run([sys.executable, str(ROOT / 'train.py'), *map(str, words)], cwd=home, timeout=300,
+                          capture_output=True, text=True, encoding='utf-8',
+                          env={**os.environ, 'PYTHONIOENCODING': 'cp1252'})
     assert done.returncode == 0
 
 
@@ -560,7 +564,7 @@ def test_the_command_to_go_on_is_quoted(here, tmp_path):
 
 
 @pytest.mark.skipif(os.name == 'nt', reason='Windows has no such signals')
-def test_a_stopped_run_goes_on_as_if_it_had_not_been(home, tmp_path, run_slow):
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(program, home, tmp_path, run_slow):
     """Stopped in the middle of an epoch, with two workers: saved, and in the end equal to the run left alone."""
     words = train_words('pix2pix', '--checkpoints_dir', tmp_path, '--num_threads', 2, '--n_epochs', 6)
     words += ['--print_freq', 1]

@@ -1,6 +1,5 @@
 """The four stages of the quickstart with real programs and tiny networks: draw, train, test, score."""
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import quickstart
 
 
 @pytest.fixture(scope='module')
-def stages(tmp_path_factory):
+def stages(tmp_path_factory, python):
     """Exit codes and outputs of the four commands, with fewer images, thinner networks and one epoch."""
     folder = tmp_path_factory.mktemp('quickstart')
     smaller = {'--n_train': '8', '--n_test': '3', '--ngf': '4', '--ndf': '4', '--n_epochs': '1',
@@ -25,7 +24,7 @@ def stages(tmp_path_factory):
         words = [places.get(word, word) for word in words]
         words += ['--checkpoints_dir', str(folder)] if '--name' in words else []
         words += ['--results_dir', str(folder / 'results')] if words[0] == 'test.py' else []
-        runs.append(subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True))
+        runs.append(python.run(words, cwd=ROOT))
     return folder, runs
 
 

@@ -2,7 +2,6 @@
 import json
 import os
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -37,11 +36,10 @@ def clone(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def start(clone):
+def start(clone, python):
     """start('train_by_hand.py', ...) runs a script as a user does: its exit code, and what it printed."""
     def run(*words):
-        done = subprocess.run([sys.executable, *map(str, words)], cwd=clone, capture_output=True, text=True,
-                              timeout=200, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+        done = python.run(words, cwd=clone, env={'OMP_NUM_THREADS': '1'})
         return done.returncode, done.stdout, done.stderr
     return run
 

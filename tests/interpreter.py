@@ -1,0 +1,92 @@
+"""Programs in processes of their own, which begin with PyTorch imported: that takes longer than what most of them do.
+
+    with Interpreter() as python:
+        done = python.run(['train.py', '--dataroot', ...], cwd=folder)
+"""
+import atexit
+import json
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+
+class Interpreter:
+    """Forks a process for each program; what PyTorch reads when it is imported, as OMP_NUM_THREADS, stays as it is."""
+
+    def __init__(self):
+        self.folder = tempfile.TemporaryDirectory()
+        environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
+        self.process = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        text=True, env=environment)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.folder.cleanup()
+
+    def run(self, words, cwd, env: dict | None = None) -> subprocess.CompletedProcess:
+        """As `subprocess.run([sys.executable, *words], cwd=cwd, env=env, capture_output=True, text=True)`."""
+        outputs = [Path(self.folder.name) / name for name in ('out', 'err')]
+        request = dict(words=list(map(str, words)), cwd=str(cwd), env={**os.environ, **(env or {})},
+                       outputs=list(map(str, outputs)))
+        self.process.stdin.write(json.dumps(request) + '\n')
+        self.process.stdin.flush()
+        code = json.loads(self.process.stdout.readline())
+        out, err = (path.read_text(encoding='utf-8', errors='replace') for path in outputs)
+        return subprocess.CompletedProcess(words, code, out, err)
+
+
+def begin(request: dict):
+    """Give the process the surroundings of a program that was just started."""
+    os.setsid()
+    os.chdir(request['cwd'])
+    os.environ.clear()
+    os.environ.update(request['env'])
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for descriptor, path in enumerate(request['outputs'], 1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    sys.stdin, sys.stdout, sys.stderr = (
+        open(number, mode, encoding='utf-8', errors=errors, closefd=False)
+        for number, mode, errors in ((0, 'r', 'strict'), (1, 'w', 'strict'), (2, 'w', 'backslashreplace')))
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+    sys.argv = request['words']
+    sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))
+
+
+def serve() -> dict | None:
+    """Fork for each request; returns the request in the new process, None at the end in this one."""
+    import torch._dynamo  # noqa: F401  which the first optimizer imports
+    import torchvision  # noqa: F401
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            return json.loads(line)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        print(json.dumps(code), flush=True)
+    return None
+
+
+if __name__ == '__main__':
+    request = serve()
+    if request:
+        begin(request)
+        code = 0
+        try:
+            runpy.run_path(sys.argv[0], run_name='__main__')
+        except SystemExit as error:
+            code = error.code
+        except BaseException:
+            traceback.print_exc()
+            code = 1
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        os._exit(code or 0)         # without the seconds in which Python takes PyTorch apart
