@@ -7,6 +7,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')     # before torch: threads that w
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+import faults
 import numpy as np
 import pytest
 import torch
@@ -39,6 +40,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     torch.set_num_threads(1)
+    faults.notice_deaths_soon()
 
 
 def left_out(items) -> set[str]:
@@ -161,7 +163,6 @@ def test_options(tmp_path):
 @pytest.fixture(scope='session')
 def server():
     """Forks runs of train.py and test.py, and injects faults into them."""
-    import faults
     with faults.Server() as server:
         yield server
 

@@ -78,6 +78,10 @@ class Loader:
                 self.recover(error)
                 if not len(self.sampler):
                     return
+            except UserError:
+                # A traceback keeps the DataLoader until Python looks for cycles, where it waits 5 s for each worker.
+                self.end_workers()
+                raise
 
     def begin(self):
         """An iterator over the batches of the epoch; the workers of the last epoch are used again."""
