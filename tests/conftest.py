@@ -176,6 +176,14 @@ def python():
 
 
 @pytest.fixture(scope='session')
+def program(python):
+    """program('train', ..., folder=folder) runs train.py or test.py in a process of its own."""
+    def run(name: str, *words, folder: Path, env: dict | None = None):
+        return python.run([ROOT / f'{name}.py', *words], cwd=folder, env=env)
+    return run
+
+
+@pytest.fixture(scope='session')
 def home(tmp_path_factory) -> Path:
     """A folder with the images of every model."""
     import tiny_runs

@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from conftest import TINY_TRAINING, draw_images, draw_root
 from PIL import Image
 from skimage.color import rgb2lab
-from test_cli_train import PROGRAMS, ROOT, Page, files, program
+from test_cli_train import PROGRAMS, ROOT, Page, files
 
 from util.cli import run
 from util.results.writer import Results
@@ -116,7 +117,7 @@ def test_run_is_tested_by_its_name(name, translate, tmp_path):
     assert bool(told['mean_metrics']) == measured
 
 
-def test_in_a_process_of_its_own(home, tmp_path):
+def test_in_a_process_of_its_own(program, home, tmp_path):
     done = program('test', '--name', 'cyclegan', '--results_dir', tmp_path, '--gpu_ids', -1, folder=home)
     assert (done.returncode, done.stderr) == (0, '')
     assert f'creating web directory {tmp_path / "cyclegan" / "test_latest"}\n' in done.stdout
@@ -492,10 +493,11 @@ def test_broken_checkpoints(home, translate, tmp_path):
 def test_a_system_without_utf8_has_the_same_results(home, tmp_path, run_slow):
     shutil.copytree(home / 'single', tmp_path / 'bïlder')
     (tmp_path / 'bïlder' / '1.png').rename(tmp_path / 'bïlder' / 'ä漢.png')
-    ascii_only = dict(LC_ALL='C', PYTHONUTF8='0', PYTHONCOERCECLOCALE='0')
+    ascii_only = {**os.environ, 'LC_ALL': 'C', 'PYTHONUTF8': '0', 'PYTHONCOERCECLOCALE': '0'}
     for _ in range(1 + run_slow):       # into a new folder, and over its results
-        done = program('test', '--name', 'cyclegan', '--model', 'test', '--dataroot', tmp_path / 'bïlder', '--gpu_ids',
-                       '-1', '--num_threads', '0', '--results_dir', tmp_path, folder=home, env=ascii_only)
+        command = [sys.executable, ROOT / 'test.py', '--name', 'cyclegan', '--model', 'test', '--dataroot',
+                   tmp_path / 'bïlder', '--gpu_ids', '-1', '--num_threads', '0', '--results_dir', tmp_path]
+        done = subprocess.run(command, cwd=home, env=ascii_only, capture_output=True, text=True, encoding='utf-8')
         assert (done.returncode, done.stderr) == (0, '')
     folder = tmp_path / 'cyclegan' / 'test_latest'
     assert Page(folder / 'index.html').headings == ['0', '2', 'ä漢'] and (folder / 'images' / 'ä漢_fake.png').is_file()
@@ -537,7 +539,7 @@ def test_broken_image_does_not_stop_the_others(home, translate, tmp_path):
     assert (folder / 'images' / '2_fake.png').exists()
 
 
-def test_verbose_shows_structure_and_traceback(home, translate, tmp_path):
+def test_verbose_shows_structure_and_traceback(program, home, translate, tmp_path):
     _, out, _ = translate('--name', 'cyclegan', '--verbose')
     assert any('ConvTranspose2d' in line for line in out)
     done = program('test', '--name', 'absent', '--verbose', folder=home)

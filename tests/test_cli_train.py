@@ -47,14 +47,6 @@ ARGUMENTS = {
 }
 
 
-@pytest.fixture(scope='module')
-def program(python):
-    """Run train.py or test.py in a process of its own."""
-    def run(name: str, *words, folder: Path) -> subprocess.CompletedProcess:
-        return python.run([ROOT / f'{name}.py', *words], cwd=folder)
-    return run
-
-
 class Page(HTMLParser):
     """What a browser sees of a page: title, headings, image files, links and labels."""
 

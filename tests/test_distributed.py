@@ -15,7 +15,6 @@ import tiny_runs
 import torch
 import torch.distributed as dist
 from conftest import ROOT
-from test_cli_train import program
 
 from data.loading.loader import grouped
 from data.loading.sampler import EpochSampler
@@ -501,7 +500,7 @@ def test_sigterm_to_torchrun_loses_nothing(words, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_process_ends_all_and_torchrun_restarts_them(words, tmp_path):
+def test_a_killed_process_ends_all_and_torchrun_restarts_them(program, words, tmp_path):
     """They resume from the last checkpoint without being told to; and one process can resume the run of two."""
     process = torchrun(*words('run', '--save_latest_freq', 2, '--overwrite'), restarts=3, wait=False)
     assert read_until(process, '(epoch: 2, iters: 2')
@@ -517,7 +516,7 @@ def test_a_killed_process_ends_all_and_torchrun_restarts_them(words, tmp_path):
     assert [json.loads(record)['total_iters'] for record in records] == list(range(2, 4 * 33 + 1, 2))
 
 
-def test_a_torchrun_job_resumes_its_own_run_only(words, tmp_path, monkeypatch):
+def test_a_torchrun_job_resumes_its_own_run_only(program, words, tmp_path, monkeypatch):
     """As after a restart: what the job has saved is resumed, at the size of its updates; another job starts again."""
     length = '--n_epochs', 1, '--n_epochs_decay', 0
 
@@ -543,7 +542,7 @@ def test_a_torchrun_job_resumes_its_own_run_only(words, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_twins_can_be_stopped_and_resumed(words, tmp_path):
+def test_twins_can_be_stopped_and_resumed(program, words, tmp_path):
     """The checkpoint is complete; in the end losses and page equal those of one process."""
     length = ('--n_epochs', '12', '--n_epochs_decay', '0', '--val_freq', '8', '--save_latest_freq', '6')
     more = ('--continue_train', 'auto', '--parallel', 'twin')

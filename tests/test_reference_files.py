@@ -599,16 +599,19 @@ def test_an_error_of_ours_is_still_to_be_reported(add, words, capsys, monkeypatc
 
 # ---- several processes
 
-def test_two_processes_train_as_one(words, tmp_path):
+def test_two_processes_train_as_one(python, words, tmp_path):
     """Two processes have half of each batch and make the updates of one."""
     clone = clone_with_older_files(tmp_path / 'clone')
     weights = []
     for size in (1, 2):
         argv = words('plain_pix', '--batch_size', 4 // size, '--no_dropout', '--max_dataset_size', 4,
                      '--name', f'by_{size}')
-        start = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2', '--'] if size == 2 else []
-        done = subprocess.run([sys.executable, *start, 'train.py', *argv], cwd=clone, capture_output=True, text=True,
-                              timeout=200, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+        if size == 1:
+            done = python.run(['train.py', *argv], cwd=clone)
+        else:
+            start = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2', '--', 'train.py']
+            done = subprocess.run([sys.executable, *start, *argv], cwd=clone, capture_output=True, text=True,
+                                  timeout=200, env={**os.environ, 'OMP_NUM_THREADS': '1'})
         assert done.returncode == 0, done.stderr
         weights.append(torch.load(tmp_path / 'runs' / f'by_{size}' / 'latest_net_G.pth', weights_only=True))
     for key, value in weights[0].items():
