@@ -19,6 +19,7 @@ from util.errors import ResourceError, UserError
 # what a disk answers that is read-only, full, broken, or has a file where a folder is needed
 STORAGE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOTDIR, errno.EEXIST,
            errno.ENAMETOOLONG, errno.EFBIG, errno.EISDIR, errno.ENOTEMPTY, errno.ENOENT)
+SECONDS_TO_SPEAK = 3
 CLOSED_PIPE = 141       # what shells show for a program that SIGPIPE has ended
 CURES = dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), 'change its permissions or choose another place')
 CURES[errno.ENOENT] = 'it cannot be created there, or was removed meanwhile; choose another place, or bring it back'
@@ -80,7 +81,9 @@ def run(main, argv=None):
             if '--verbose' in argv:
                 traceback.print_exc()
             messages, exit_code = explained(error, argv, console.crash_folder)
-            if not console.silent or isinstance(error, ResourceError) or not isinstance(error, UserError):
+            if console.silent and isinstance(error, UserError) and not isinstance(error, ResourceError):
+                time.sleep(SECONDS_TO_SPEAK)    # the first process says it, unless torchrun ends it since this one did
+            else:
                 for message in messages:
                     console.message('error', message)
             return exit_code
