@@ -7,6 +7,7 @@ import atexit
 import json
 import os
 import runpy
+import socket
 import subprocess
 import sys
 import tempfile
@@ -35,14 +36,32 @@ class Interpreter:
 
     def run(self, words, cwd, env: dict | None = None) -> subprocess.CompletedProcess:
         """As `subprocess.run([sys.executable, *words], cwd=cwd, env=env, capture_output=True, text=True)`."""
-        outputs = [Path(self.folder.name) / name for name in ('out', 'err')]
-        request = dict(words=list(map(str, words)), cwd=str(cwd), env={**os.environ, **(env or {})},
-                       outputs=list(map(str, outputs)))
-        self.process.stdin.write(json.dumps(request) + '\n')
+        return self.run_together(words, cwd, [env or {}])[0]
+
+    def run_together(self, words, cwd, envs: list[dict]) -> list[subprocess.CompletedProcess]:
+        """A process for each of `envs`, at the same time."""
+        outputs = [[os.path.join(self.folder.name, f'{name}{number}') for name in ('out', 'err')]
+                   for number in range(len(envs))]
+        requests = [dict(words=list(map(str, words)), cwd=str(cwd), env={**os.environ, **env}, outputs=paths)
+                    for env, paths in zip(envs, outputs, strict=True)]
+        self.process.stdin.write(json.dumps(requests) + '\n')
         self.process.stdin.flush()
-        code = json.loads(self.process.stdout.readline())
-        out, err = (path.read_text(encoding='utf-8', errors='replace') for path in outputs)
-        return subprocess.CompletedProcess(words, code, out, err)
+        codes = json.loads(self.process.stdout.readline())
+        texts = [[Path(path).read_text(encoding='utf-8', errors='replace') for path in paths] for paths in outputs]
+        return [subprocess.CompletedProcess(words, code, *text) for code, text in zip(codes, texts, strict=True)]
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(('127.0.0.1', 0))
+        return server.getsockname()[1]
+
+
+def as_torchrun(size: int) -> list[dict]:
+    """What torchrun tells each of `size` processes."""
+    port = free_port()
+    return [dict(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(size), LOCAL_WORLD_SIZE=str(size),
+                 MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), OMP_NUM_THREADS='1') for rank in range(size)]
 
 
 def begin(request: dict):
@@ -55,7 +74,7 @@ def begin(request: dict):
     for descriptor, path in enumerate(request['outputs'], 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     sys.stdin, sys.stdout, sys.stderr = (
-        open(number, mode, encoding='utf-8', errors=errors, closefd=False)
+        open(number, mode, encoding=os.environ.get('PYTHONIOENCODING', 'utf-8'), errors=errors, closefd=False)
         for number, mode, errors in ((0, 'r', 'strict'), (1, 'w', 'strict'), (2, 'w', 'backslashreplace')))
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
     sys.argv = request['words']
@@ -63,15 +82,16 @@ def begin(request: dict):
 
 
 def serve() -> dict | None:
-    """Fork for each request; returns the request in the new process, None at the end in this one."""
+    """Fork for each request; returns it in the new process, and None at the end in this one."""
     import torch._dynamo  # noqa: F401  which the first optimizer imports
     import torchvision  # noqa: F401
     for line in sys.stdin:
-        pid = os.fork()
-        if pid == 0:
-            return json.loads(line)
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        print(json.dumps(code), flush=True)
+        started = []
+        for request in json.loads(line):
+            started.append(os.fork())
+            if started[-1] == 0:
+                return request
+        print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in started]), flush=True)
     return None
 
 

@@ -3,7 +3,6 @@ import json
 import multiprocessing
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ import tiny_runs
 import torch
 import torch.distributed as dist
 from conftest import ROOT
+from interpreter import free_port
 
 from data.loading.loader import grouped
 from data.loading.sampler import EpochSampler
@@ -135,12 +135,6 @@ def differences(first, second, tolerance: float = 1e-9) -> list[str]:
 
 
 # ---- processes forked from the test, without torchrun
-
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(('127.0.0.1', 0))
-        return server.getsockname()[1]
-
 
 def process(work, rank: int, size: int, port: int, answers):
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), LOCAL_RANK=str(rank), MASTER_ADDR='127.0.0.1',

@@ -1,16 +1,15 @@
 """Model and dataset files in the older contract (tests/older) run unchanged, in train.py and in test.py."""
 import importlib
 import json
-import os
 import pickle
 import shutil
-import subprocess
 import sys
 
 import pytest
 import states
 import torch
 from conftest import ROOT, TINY_TRAINING, draw_root
+from interpreter import as_torchrun
 from training import trainer_of
 
 import data
@@ -606,13 +605,8 @@ def test_two_processes_train_as_one(python, words, tmp_path):
     for size in (1, 2):
         argv = words('plain_pix', '--batch_size', 4 // size, '--no_dropout', '--max_dataset_size', 4,
                      '--name', f'by_{size}')
-        if size == 1:
-            done = python.run(['train.py', *argv], cwd=clone)
-        else:
-            start = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2', '--', 'train.py']
-            done = subprocess.run([sys.executable, *start, *argv], cwd=clone, capture_output=True, text=True,
-                                  timeout=200, env={**os.environ, 'OMP_NUM_THREADS': '1'})
-        assert done.returncode == 0, done.stderr
+        runs = python.run_together(['train.py', *argv], clone, as_torchrun(2) if size == 2 else [{}])
+        assert all(done.returncode == 0 for done in runs), runs
         weights.append(torch.load(tmp_path / 'runs' / f'by_{size}' / 'latest_net_G.pth', weights_only=True))
     for key, value in weights[0].items():
         assert key.endswith('bias') or torch.allclose(weights[1][key], value, atol=1e-5), key

@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from interpreter import free_port  # noqa: F401
 from PIL import Image
 
 from util.monitors import base, visdom_server
@@ -98,11 +98,6 @@ def start(tmp_path, monkeypatch):
     monkeypatch.setattr(base, 'CLOSING_SECONDS', 0.1)
     for run in runs:
         run.close()
-
-
-def free_port():
-    with socket.create_server(('127.0.0.1', 0)) as probe:
-        return probe.getsockname()[1]
 
 
 def start_server(port, folder, *arguments):
