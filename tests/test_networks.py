@@ -6,6 +6,8 @@ import torch
 from torch import nn
 
 from models import catalog
+from models.nets import convolutions
+from models.nets.convolutions import DoublingConv2d, HalvingConv2d
 from models.networks import (
     create_discriminator,
     create_generator,
@@ -351,3 +353,25 @@ def test_resizing_replaces_transposed_convolutions(netG):
     assert len(inputs) == (2 if netG.startswith('resnet') else 5)
     assert all(torch.equal(y, x.repeat_interleave(2, 2).repeat_interleave(2, 3))
                for x, y in zip(inputs, outputs, strict=True))
+
+
+@pytest.mark.parametrize('bias', [True, False])
+@pytest.mark.parametrize('images, height, width', [(1, 2, 2), (1, 2, 8), (3, 4, 4), (1, 8, 8)])
+def test_convolutions_of_small_maps_are_matrix_products(monkeypatch, images, height, width, bias):
+    """In networks that translate on a CPU, with the channels last; equal to the plain convolutions."""
+    layers = [HalvingConv2d(5, 7, bias), DoublingConv2d(5, 7, bias)]
+    x = torch.randn(images, 5, height, width)
+    plain = [layer(x) for layer in layers]
+    last = {'memory_format': torch.channels_last}
+    products = [layer.to(**last)(x.contiguous(**last)) for layer in layers]
+    for one, other, scale in zip(plain, products, (0.5, 2), strict=True):
+        assert one.shape == other.shape == (images, 7, height * scale, width * scale)
+        assert torch.allclose(one, other, atol=1e-6)
+    monkeypatch.setattr(convolutions.F, 'conv2d', None)
+    monkeypatch.setattr(convolutions.F, 'conv_transpose2d', None)
+    for layer in layers:
+        layer(x)
+        with pytest.raises(TypeError):      # a larger map, or another number format
+            layer(torch.randn(1, 5, 64, 64))
+        with pytest.raises(TypeError):
+            layer.double()(x.double())

@@ -47,6 +47,9 @@ class SpectralConvTranspose2d(nn.ConvTranspose2d):
     def forward(self, x):
         with full_precision(x.device):
             weight = self.weight
+        return self.convolved(x, weight)
+
+    def convolved(self, x, weight):
         return F.conv_transpose2d(x, weight, self.bias, self.stride, self.padding, self.output_padding, self.groups,
                                   self.dilation)
 
@@ -143,3 +146,56 @@ class PaddedConv2d(nn.Conv2d):
     def convolved(self, x, weight, padding: tuple[int, int]):
         """The convolution with zeros around the image."""
         return F.conv2d(x, weight, self.bias, self.stride, padding, self.dilation, self.groups)
+
+
+# ---- the innermost levels of a U-Net
+
+SMALL_MAP = 64      # pixels, of all images together
+
+
+def is_product(x, weight, pixels: int) -> bool:
+    """True if a convolution with a map of so few pixels should be one matrix product, as far as we measured it.
+
+    That is for the networks that translate on a CPU, whose weights have their channels last: PyTorch's convolutions
+    bring the weights into another order each time, which takes most of their time here.
+    """
+    return (weight.is_contiguous(memory_format=torch.channels_last) and x.device.type == 'cpu'
+            and x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled('cpu')
+            and pixels <= SMALL_MAP)        # asked last: exported graphs, which are of other layout, are for any size
+
+
+class HalvingConv2d(PaddedConv2d):
+    """A 4x4 convolution to half the size."""
+
+    def __init__(self, before: int, after: int, bias: bool = True):
+        super().__init__(before, after, 4, 2, 1, bias=bias)
+
+    def convolved(self, x, weight, padding):
+        images, channels, height, width = x.shape
+        if not is_product(x, weight, images * (height // 2) * (width // 2)):
+            return super().convolved(x, weight, padding)
+        patches = F.pad(x, (1, 1, 1, 1)).permute(0, 2, 3, 1).unfold(1, 4, 2).unfold(2, 4, 2)
+        patches = patches.permute(0, 1, 2, 4, 5, 3)         # (N, H / 2, W / 2, 4, 4, C)
+        y = patches.flatten(3) @ weight.permute(0, 2, 3, 1).flatten(1).T
+        y = y if self.bias is None else y + self.bias
+        return y.permute(0, 3, 1, 2)
+
+
+class DoublingConv2d(SpectralConvTranspose2d):
+    """A transposed 4x4 convolution to twice the size."""
+
+    def __init__(self, before: int, after: int, bias: bool = True):
+        super().__init__(before, after, 4, 2, 1, bias=bias)
+
+    def convolved(self, x, weight):
+        images, channels, height, width = x.shape
+        if not is_product(x, weight, images * height * width):
+            return super().convolved(x, weight)
+        parts = x.permute(0, 2, 3, 1) @ weight.permute(0, 2, 3, 1).flatten(1)
+        parts = parts.unflatten(3, (4, 4, -1))              # (N, H, W, 4, 4, K): what each pixel adds to 4x4 others
+        y = x.new_zeros(images, 2 * height + 2, 2 * width + 2, parts.shape[-1])
+        for row in range(4):
+            for column in range(4):
+                y[:, row:row + 2 * height:2, column:column + 2 * width:2] += parts[:, :, :, row, column]
+        y = y[:, 1:-1, 1:-1].permute(0, 3, 1, 2)
+        return y if self.bias is None else y + self.bias[:, None, None]

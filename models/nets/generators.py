@@ -11,7 +11,15 @@ from itertools import pairwise, takewhile
 import torch
 from torch import nn
 
-from .convolutions import Downsample, OutputConv2d, OutputConvTranspose2d, ReflectionPad2d, Upsample
+from .convolutions import (
+    DoublingConv2d,
+    Downsample,
+    HalvingConv2d,
+    OutputConv2d,
+    OutputConvTranspose2d,
+    ReflectionPad2d,
+    Upsample,
+)
 from .layers import Dropout, leaky, norm_rule
 from .norms import Chain
 from .recompute import Block, Segments
@@ -147,11 +155,11 @@ class UnetLevel(nn.Module):
         super().__init__()
         norm_layer, bias = norm_rule(norm)
         self.skips = skips
-        down = [leaky(), nn.Conv2d(outer, width, 4, 2, 1, bias=bias)]
+        down = [leaky(), HalvingConv2d(outer, width, bias)]
         if inside is not None:      # no norm in the bottleneck: with one value per channel, it would return 0
             down += [norm_layer(width), inside]
         joined = width * (2 if skips and inside is not None else 1)
-        double = [nn.ConvTranspose2d(joined, outer, 4, 2, 1, bias=bias)]
+        double = [DoublingConv2d(joined, outer, bias)]
         if upsample == 'resize':
             double = resized_convolution(joined, outer, bias)
         up = [nn.ReLU(), *double, norm_layer(outer)]

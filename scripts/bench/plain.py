@@ -51,6 +51,7 @@ class PlainUpsample(convolutions.Upsample):
 PLAIN = {
     norms.Chain: nn.Sequential, recompute.Segments: nn.Sequential, norms.InstanceNorm2d: nn.InstanceNorm2d,
     convolutions.OutputConv2d: nn.Conv2d, convolutions.OutputConvTranspose2d: nn.ConvTranspose2d,
+    convolutions.HalvingConv2d: nn.Conv2d, convolutions.DoublingConv2d: nn.ConvTranspose2d,
     convolutions.PaddedConv2d: nn.Conv2d, convolutions.ReflectionPad2d: nn.ReflectionPad2d,
     convolutions.Downsample: PlainDownsample, convolutions.Upsample: PlainUpsample,
     networks.ResnetBlock: PlainBlock, networks.ConvBlock: PlainConvBlock, networks.ContentResBlock: PlainContentBlock,

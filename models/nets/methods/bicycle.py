@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..convolutions import OutputConvTranspose2d
+from ..convolutions import DoublingConv2d, HalvingConv2d, OutputConvTranspose2d
 from ..layers import NORM_LAYERS, Dropout, leaky
 from ..norms import full_precision
 
@@ -26,7 +26,7 @@ class LatentUnet(nn.Module):
         self.ups = nn.ModuleList()
         for level, (before, width) in enumerate(zip([input_nc, *widths], widths, strict=False)):
             outer, last = level == 0, level == n_levels - 1
-            layers = [nn.Conv2d(before + self.codes[level], width, 4, 2, 1, bias=bias or outer)]
+            layers = [HalvingConv2d(before + self.codes[level], width, bias or outer)]
             plain = outer or last       # no norm at the bottleneck: with one value per channel, it would return 0
             self.downs.append(nn.Sequential(*([] if outer else [leaky()]), *layers,
                                             *([] if plain else [norm_layer(width)])))
@@ -34,7 +34,7 @@ class LatentUnet(nn.Module):
             if outer:
                 up = [nn.ReLU(), OutputConvTranspose2d(joined, output_nc, 4, 2, 1), nn.Tanh()]
             else:
-                up = [nn.ReLU(), nn.ConvTranspose2d(joined, before, 4, 2, 1, bias=bias), norm_layer(before)]
+                up = [nn.ReLU(), DoublingConv2d(joined, before, bias), norm_layer(before)]
                 up += [Dropout(0.5)] if dropout and 4 <= level <= n_levels - 2 else []
             self.ups.append(nn.Sequential(*up))
 
