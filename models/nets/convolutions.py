@@ -154,14 +154,19 @@ SMALL_MAP = 64      # pixels, of all images together
 
 
 def is_product(x, weight, pixels: int) -> bool:
-    """True if a convolution with a map of so few pixels should be one matrix product, as far as we measured it.
+    """True if a convolution with a map of so few pixels should be one matrix product: in float32 on a CPU.
 
-    That is for the networks that translate on a CPU, whose weights have their channels last: PyTorch's convolutions
-    bring the weights into another order each time, which takes most of their time here.
+    PyTorch's convolutions bring the weights into another order each time, which takes most of their time here. Exported
+    graphs, which are for any size, have neither gradients nor the channels last, so that they have no products.
     """
-    return (weight.is_contiguous(memory_format=torch.channels_last) and x.device.type == 'cpu'
-            and x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled('cpu')
-            and pixels <= SMALL_MAP)        # asked last: exported graphs, which are of other layout, are for any size
+    return ((channels_are_last(weight) or (weight.requires_grad and torch.is_grad_enabled()))
+            and x.device.type == 'cpu' and x.dtype == weight.dtype == torch.float32
+            and not torch.is_autocast_enabled('cpu') and pixels <= SMALL_MAP)
+
+
+def channels_are_last(weight) -> bool:
+    """As in networks that translate on a CPU."""
+    return weight.is_contiguous(memory_format=torch.channels_last)
 
 
 class HalvingConv2d(PaddedConv2d):
@@ -171,14 +176,17 @@ class HalvingConv2d(PaddedConv2d):
         super().__init__(before, after, 4, 2, 1, bias=bias)
 
     def convolved(self, x, weight, padding):
-        images, channels, height, width = x.shape
-        if not is_product(x, weight, images * (height // 2) * (width // 2)):
+        images, _, height, width = x.shape
+        height, width = height // 2, width // 2
+        if not is_product(x, weight, images * height * width):
             return super().convolved(x, weight, padding)
-        patches = F.pad(x, (1, 1, 1, 1)).permute(0, 2, 3, 1).unfold(1, 4, 2).unfold(2, 4, 2)
-        patches = patches.permute(0, 1, 2, 4, 5, 3)         # (N, H / 2, W / 2, 4, 4, C)
-        y = patches.flatten(3) @ weight.permute(0, 2, 3, 1).flatten(1).T
-        y = y if self.bias is None else y + self.bias
-        return y.permute(0, 3, 1, 2)
+        if channels_are_last(weight):
+            patches = F.pad(x, (1, 1, 1, 1)).permute(0, 2, 3, 1).unfold(1, 4, 2).unfold(2, 4, 2)
+            patches = patches.permute(0, 1, 2, 4, 5, 3)         # (N, H / 2, W / 2, 4, 4, C)
+            y = (patches.flatten(3) @ weight.permute(0, 2, 3, 1).flatten(1).T).permute(0, 3, 1, 2)
+        else:
+            y = (weight.flatten(1) @ F.unfold(x, 4, padding=1, stride=2)).unflatten(2, (height, width))
+        return y if self.bias is None else y + self.bias[:, None, None]
 
 
 class DoublingConv2d(SpectralConvTranspose2d):
@@ -188,14 +196,18 @@ class DoublingConv2d(SpectralConvTranspose2d):
         super().__init__(before, after, 4, 2, 1, bias=bias)
 
     def convolved(self, x, weight):
-        images, channels, height, width = x.shape
+        images, _, height, width = x.shape
         if not is_product(x, weight, images * height * width):
             return super().convolved(x, weight)
-        parts = x.permute(0, 2, 3, 1) @ weight.permute(0, 2, 3, 1).flatten(1)
-        parts = parts.unflatten(3, (4, 4, -1))              # (N, H, W, 4, 4, K): what each pixel adds to 4x4 others
-        y = x.new_zeros(images, 2 * height + 2, 2 * width + 2, parts.shape[-1])
-        for row in range(4):
-            for column in range(4):
-                y[:, row:row + 2 * height:2, column:column + 2 * width:2] += parts[:, :, :, row, column]
-        y = y[:, 1:-1, 1:-1].permute(0, 3, 1, 2)
+        if channels_are_last(weight):
+            parts = x.permute(0, 2, 3, 1) @ weight.permute(0, 2, 3, 1).flatten(1)
+            parts = parts.unflatten(3, (4, 4, -1))      # (N, H, W, 4, 4, K): what each pixel adds to 4x4 others
+            y = x.new_zeros(images, 2 * height + 2, 2 * width + 2, parts.shape[-1])
+            for row in range(4):
+                for column in range(4):
+                    y[:, row:row + 2 * height:2, column:column + 2 * width:2] += parts[:, :, :, row, column]
+            y = y[:, 1:-1, 1:-1].permute(0, 3, 1, 2)
+        else:
+            parts = weight.flatten(1).T @ x.flatten(2)
+            y = F.fold(parts, (2 * height, 2 * width), 4, padding=1, stride=2)
         return y if self.bias is None else y + self.bias[:, None, None]
