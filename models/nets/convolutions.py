@@ -208,6 +208,6 @@ class DoublingConv2d(SpectralConvTranspose2d):
                     y[:, row:row + 2 * height:2, column:column + 2 * width:2] += parts[:, :, :, row, column]
             y = y[:, 1:-1, 1:-1].permute(0, 3, 1, 2)
         else:
-            parts = weight.flatten(1).T @ x.flatten(2)
-            y = F.fold(parts, (2 * height, 2 * width), 4, padding=1, stride=2)
+            parts = x.flatten(2).mT @ weight.flatten(1)
+            y = F.fold(parts.mT, (2 * height, 2 * width), 4, padding=1, stride=2)
         return y if self.bias is None else y + self.bias[:, None, None]
