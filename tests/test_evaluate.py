@@ -3,6 +3,7 @@ import csv
 import importlib.util
 import json
 import math
+import os
 import sys
 from xml.etree import ElementTree
 
@@ -244,3 +245,28 @@ def test_what_cannot_be_measured_is_said_before_networks_are_loaded(tmp_path, mo
     assert '2 of each' in capsys.readouterr().err
     assert call('--fake', tmp_path / 'fake', '--real', tmp_path / 'one', '--metrics', 'lpips') == 2
     assert 'has no targets' in capsys.readouterr().err
+
+
+def test_images_of_one_name(tmp_path, capfd):
+    """Each result has a row of its own; a target is only taken if there is one that fits."""
+    fake, real = tmp_path / 'fake', tmp_path / 'real'
+    for name in ('1.png', '1.bmp', os.fsdecode(b'\xff.png')):
+        save(fake / name, picture(1))
+        save(real / name, picture(2))
+    assert call('--fake', fake, '--real', real, '--output', tmp_path / 'out') == 0
+    assert set(written(tmp_path / 'out')['images']) == {'1.png', '1.bmp', '\ufffd'}
+    assert len((tmp_path / 'out' / 'metrics.csv').read_text(encoding='utf-8').splitlines()) == 4
+    (real / '1.bmp').rename(real / '1.tif')
+    assert call('--fake', fake, '--real', real, '--metrics', 'l1') == 2     # 1.bmp: of 1.png or of 1.tif?
+    assert '1.tif' in capfd.readouterr().err
+
+
+def test_results_are_not_compared_with_their_inputs(tmp_path, capfd):
+    """A folder with images of several kinds for each name, as test.py writes it, has no single target."""
+    save(tmp_path / 'fake' / '1_fake_B.png', picture(1))
+    for name in ('1_real_A.png', '1_real_B.png'):
+        save(tmp_path / 'real' / name, picture(2))
+    assert call('--fake', tmp_path / 'fake', '--real', tmp_path / 'real', '--metrics', 'l1') == 2
+    assert '1_real_A' in capfd.readouterr().err
+    (tmp_path / 'real' / '1_real_A.png').unlink()
+    assert call('--fake', tmp_path / 'fake', '--real', tmp_path / 'real', '--metrics', 'l1') == 0

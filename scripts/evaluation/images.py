@@ -1,6 +1,7 @@
 """Which images are measured, and what they are compared with: a folder of test.py, or two plain folders."""
 import json
 import re
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from data.image_folder import is_deep, list_images, read_image
 from util.errors import UserError
 from util.raster.kinds import BANDS, is_8_bit, kind_of
 from util.raster.read import ImageError, image_error
-from util.results.folder import as_path
+from util.results.folder import as_path, as_text
 
 FAKE = re.compile(r'fake(_B(_\w+)?)?$')     # fake_B, one of several styles (fake_B_0), or the output of --model test
 BACK = re.compile(r'fake_A(_\w+)?$')
@@ -139,17 +140,30 @@ def domain_of(options: dict, letter: str, channels: str) -> Domain | None:
 
 
 def give_targets(task: Task, real: Path):
-    """Targets from a folder, by the name of the result or of its source."""
-    names = {}
+    """Targets from a folder, by the name of the result or of its source; of none that several images may be."""
+    exact, similar = defaultdict(list), defaultdict(list)
     for path in task.reals:
         stem = path.relative_to(real).with_suffix('').as_posix()
-        names[stem] = path
-        names.setdefault(OTHER_NAMES.sub('', stem), path)
+        exact[stem].append(path)
+        similar[OTHER_NAMES.sub('', stem)].append(path)
+    missing, unclear = [], []
     for item in task.items:
-        item.target = names.get(item.stem) or names.get(OTHER_NAMES.sub('', item.stem))
-    missing = [item.stem for item in task.items if not item.target]
-    task.why_unpaired = (f'{len(missing)} of {len(task.items)} results have no image of their name in {real.absolute()}'
-                         f', such as {missing[0]}') if missing else ''
+        found = exact.get(item.stem) or similar.get(OTHER_NAMES.sub('', item.stem), [])
+        same = [path for path in found if path.name in {file.name for file in item.fakes.values()}]
+        found = same if len(same) == 1 else found
+        if len(found) == 1:
+            item.target = found[0]
+        else:
+            (unclear if found else missing).append((item.stem, found))
+    reasons = []
+    if missing:
+        reasons.append(f'{len(missing)} of {len(task.items)} results have no image of their name in {real.absolute()}, '
+                       f'such as {missing[0][0]}')
+    if unclear:
+        stem, found = unclear[0]
+        reasons.append(f'{stem} may belong to {" or ".join(path.name for path in found[:3])} in {real.absolute()}; '
+                       'leave one image of each name there')
+    task.why_unpaired = '; '.join(reasons)
 
 
 # ---- plain folders
@@ -160,6 +174,9 @@ def task_of_folders(fake: Path, real: Path, value_range: str = 'auto') -> Task:
     items = [Item(path.relative_to(fake).with_suffix('').as_posix(), {'fake': path}) for path in fakes]
     task = Task('AtoB', items, reals, *(domain_of_folder(paths, value_range) for paths in (fakes, reals)))
     give_targets(task, real)
+    same = Counter(item.stem for item in items)
+    for item, path in zip(items, fakes, strict=True):       # a name for each in metrics.json
+        item.stem = as_text(item.stem if same[item.stem] == 1 else path.relative_to(fake).as_posix())
     return task
 
 

@@ -8,6 +8,7 @@ from tqdm import tqdm
 from data.checking.headers import read_header
 from models import metrics
 from models.metrics import METRICS, Metric
+from util.console import note
 from util.errors import UserError
 
 from .images import Item, Task, read_levels
@@ -20,6 +21,8 @@ def default_names(task: Task, weights=None) -> list[str]:
     """L1, PSNR and SSIM of pairs; without targets KID, by the network whose weights are here."""
     if task.has_targets:
         return list(DEFAULT_PAIRED)
+    if any(item.target for item in task.items):
+        note(f'without {", ".join(DEFAULT_PAIRED)}: {task.why_unpaired or "not all results have a target"}')
     names = [name for name in ('kid', 'kid_effnet') if metrics.is_available(name, weights)][:1]
     return names or ['kid_effnet']
 
