@@ -24,7 +24,7 @@ from util.console import warn
 from util.errors import UserError
 from util.raster.kinds import kind_of
 from util.registry import nearest
-from util.results.folder import as_path
+from util.results.folder import as_path, is_complete, is_numbers
 from util.results.gallery import DECIMALS, METRIC_NOTES, Gallery
 
 BETTER = {'PSNR': 'higher', 'SSIM': 'higher', 'L1': 'lower'}
@@ -38,10 +38,13 @@ class Column:
     def __init__(self, folder: Path):
         self.folder = folder
         self.content = read_json(folder / 'results.json')
-        if not (isinstance(self.content, dict) and self.content.get('images')):
-            raise UserError(f'{folder.absolute()} has no results; give folders that test.py wrote')
+        if not is_complete(self.content):
+            raise UserError(f'{folder.absolute()} has no results, or a damaged results.json; give folders that test.py '
+                            f'wrote')
         self.items = {image['stem']: image for image in self.content['images']}
         measured = read_json(folder / 'metrics.json') if (folder / 'metrics.json').is_file() else {}
+        if not is_measured(measured):
+            raise UserError(f'{folder.absolute()}/metrics.json is damaged; run scripts/evaluate.py again, or remove it')
         self.measured, self.metrics = measured.get('images', {}), measured.get('metrics', {})
         self.run = str(self.content.get('name', folder.parent.name))
         self.test = folder.name
@@ -96,10 +99,17 @@ class Column:
         return path if path.is_file() else None
 
 
+def is_measured(content) -> bool:
+    """True for the content of a metrics.json."""
+    parts = [content.get(name, {}) for name in ('images', 'metrics')] if isinstance(content, dict) else [None]
+    return (all(isinstance(part, dict) for part in parts) and all(map(is_numbers, parts[0].values()))
+            and all(isinstance(entry, dict) for entry in parts[1].values()))
+
+
 def read_json(path: Path) -> dict:
     try:
         return json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, 'strerror', None) or error
         raise UserError(f'{path.absolute()} cannot be read ({reason}); run test.py again')
 

@@ -8,7 +8,6 @@ Reads losses.jsonl, or the loss_log.txt of a run of the original code.
 """
 import argparse
 import json
-import math
 import re
 import sys
 from dataclasses import asdict
@@ -25,8 +24,9 @@ from util.cli import Parser, run
 from util.errors import UserError
 from util.files import AUTHOR, atomic_write, check_output
 from util.monitors.curve_plot import COLORS, Series, draw, smoothed
-from util.monitors.curves import Curves, read_run
+from util.monitors.curves import Curves, is_finite, object_of, read_run
 from util.monitors.live_page.page import page
+from util.results.folder import as_text
 
 POINTS = 1000   # per curve; longer runs are drawn as means over windows
 
@@ -118,7 +118,7 @@ def metric_panels(opt) -> dict[str, list[Series]]:
             scale = f'{metric} ({spec.unit})' if spec and spec.unit else metric
             panel = panels.setdefault(scale, [])
             x, y, epoch = (list(column) for column in zip(*points, strict=True))
-            panel.append(Series(f'{name}: {metric}' if len(names) > 1 else metric, x, y, epoch, 0, line))
+            panel.append(Series(f'{as_text(name)}: {metric}' if len(names) > 1 else metric, x, y, epoch, 0, line))
     return panels
 
 
@@ -126,17 +126,15 @@ def read_metrics(path: Path) -> dict[str, list[tuple]]:
     """{metric: [(images seen, value, epoch)]} of the lines of losses.jsonl that report a validation."""
     found = {}
     for line in path.read_text(encoding='utf-8', errors='replace').splitlines() if path.is_file() else ():
-        try:
-            record = json.loads(line)
-            metrics = record['metrics'].items()
-            place = record.get('total_iters', record['iters']), record['epoch']
-        except (ValueError, KeyError, TypeError, AttributeError):      # losses, or cut off by a crash
+        record = object_of(line)
+        metrics = record.get('metrics')
+        place = record.get('total_iters', record.get('iters')), record.get('epoch')
+        if not (isinstance(metrics, dict) and all(map(is_finite, place))):      # losses, or cut off by a crash
             continue
-        for name, value in metrics:
+        for name, value in metrics.items():
             if name in METRICS:
-                finite = isinstance(value, (int, float)) and math.isfinite(value)
                 points = [point for point in found.get(name, ()) if point[0] < place[0]]    # repeated after resuming
-                found[name] = [*points, (place[0], value if finite else None, place[1])]
+                found[name] = [*points, (place[0], value if is_finite(value) else None, place[1])]
     return found
 
 
@@ -157,7 +155,7 @@ def write_html(path: Path, series: list[Series], title: str, opt):
 
 def main(argv, console):
     opt = parse(argv)
-    found = {name: read_curves(opt.checkpoints_dir / name) for name in dict.fromkeys(opt.names)}
+    found = {as_text(name): read_curves(opt.checkpoints_dir / name) for name in dict.fromkeys(opt.names)}
     series = series_of(found, choose(found, opt.losses))
     title = 'Losses of ' + ', '.join(found)
     folder = opt.checkpoints_dir / opt.names[0] if len(found) == 1 else opt.checkpoints_dir

@@ -8,13 +8,12 @@ Reads train_opt.txt and losses.jsonl of each run, and the results of test.py in 
 import ast
 import csv
 import io
-import json
-import math
 import os
 import re
 import shlex
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -27,12 +26,15 @@ from util.console import as_duration
 from util.errors import UserError
 from util.files import AUTHOR, atomic_write, check_output
 from util.html import page_style
+from util.monitors.curves import is_finite, object_of
+from util.results.folder import as_text as text_of
 
 OPTION = re.compile(r'\s*(\w+): (.*?)\s*(?:\[default: (.*)\])?\s*$')
 SHOWN_APART = {'model', 'dataroot', 'name', 'checkpoints_dir'}
 INCIDENTAL = {'gpu_ids', 'cpu_threads', 'num_threads', 'display_id', 'no_html', 'overwrite', 'continue_train',
               'display_freq', 'print_freq', 'verbose', 'init_direction', 'isTrain', 'job', 'size_multiple',
               'update_size'}
+SLOWEST = 1e-6         # images per second; below it a log is damaged
 COLUMNS = ('name', 'model', 'data', 'epochs', 'images', 'time', 'best', 'tested', 'options', 'pages')
 
 
@@ -100,8 +102,7 @@ def read_options(folder: Path) -> tuple[dict, dict]:
 
 def numbers_of(values) -> dict:
     """The finite numbers of a dictionary; {} for anything else, which another program wrote."""
-    return {name: value for name, value in values.items() if isinstance(value, (int, float)) and math.isfinite(value)} \
-        if isinstance(values, dict) else {}
+    return {name: value for name, value in values.items() if is_finite(value)} if isinstance(values, dict) else {}
 
 
 def read_log(folder: Path) -> list[dict]:
@@ -109,10 +110,7 @@ def read_log(folder: Path) -> list[dict]:
     path = folder / 'losses.jsonl'
     found = []
     for line in path.read_text(encoding='utf-8', errors='replace').splitlines() if path.is_file() else ():
-        try:
-            record = json.loads(line)
-        except ValueError:      # cut off by a crash
-            continue
+        record = object_of(line)
         numbers = numbers_of(record)
         if 'epoch' in numbers:
             found.append({**numbers, 'metrics': numbers_of(record.get('metrics'))})
@@ -124,7 +122,7 @@ def seconds_of(records: list[dict]) -> float:
     total, before = 0.0, 0
     for record in records:
         images = record.get('total_iters', before)
-        if record.get('images_per_s', 0) > 0:
+        if record.get('images_per_s', 0) >= SLOWEST:
             total += max(0, images - before) / record['images_per_s']
         before = images
     return total
@@ -147,8 +145,8 @@ def tests_of(results: Path) -> dict[str, dict[str, float]]:
     found = {}
     for path in sorted(results.glob('*/results.json')):
         try:
-            found[path.parent.name] = numbers_of(json.loads(path.read_text(encoding='utf-8')).get('mean_metrics'))
-        except (OSError, ValueError, AttributeError):
+            found[path.parent.name] = numbers_of(object_of(path.read_bytes()).get('mean_metrics'))
+        except OSError:
             continue
     return found
 
@@ -159,14 +157,14 @@ def describe(folder: Path, results_dir: Path) -> dict:
     records = read_log(folder)
     tests = tests_of(results_dir / folder.name)
     last = max((record['epoch'] for record in records), default=0)
-    planned = sum(int(values[name]) for name in ('n_epochs', 'n_epochs_decay') if values.get(name, '').isdigit())
+    planned = sum(int(values[name]) for name in ('n_epochs', 'n_epochs_decay') if values.get(name, '').isdecimal())
     pages = {name: path for name, path in (('training', folder / 'live.html'), ('losses', folder / 'losses.html'))
              if path.is_file()}
     pages |= {name: results_dir / folder.name / name / 'index.html' for name in tests}
     metrics = '; '.join(f'{name} {value:.4g} (epoch {epoch})' for name, (value, epoch) in best_of(records).items())
-    tested = '; '.join(f'{name}: ' + ', '.join(f'{metric} {value:.4g}' for metric, value in means.items())
+    tested = '; '.join(f'{text_of(name)}: ' + ', '.join(f'{metric} {value:.4g}' for metric, value in means.items())
                        for name, means in tests.items() if means)
-    return dict(name=folder.name, model=values.get('model', '?'), data=Path(values.get('dataroot', '')).name,
+    return dict(name=text_of(folder.name), model=values.get('model', '?'), data=Path(values.get('dataroot', '')).name,
                 epochs=f'{last} of {planned}' if planned else str(last),
                 images=f'{max((record.get("total_iters", 0) for record in records), default=0):,}',
                 time=as_duration(seconds_of(records)), best=metrics, tested=tested,
@@ -210,7 +208,7 @@ def write_csv(path: Path, runs: list[dict]):
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(COLUMNS)
     for found in runs:
-        pages = ' '.join(str(page.absolute()) for page in found['pages'].values())
+        pages = ' '.join(text_of(str(page.absolute())) for page in found['pages'].values())
         writer.writerow([pages if name == 'pages' else found[name] for name in COLUMNS])
     with atomic_write(path) as file:
         file.write(text.getvalue())
@@ -220,11 +218,16 @@ def is_ours(path: Path) -> bool:
     return path.is_file() and path.read_text(encoding='utf-8', errors='replace').startswith(','.join(COLUMNS))
 
 
+def address(page: Path, table: Path) -> str:
+    """The URL of a page, relative to that of the table."""
+    return quote(os.fsencode(Path(os.path.relpath(page.absolute(), table.absolute().parent)).as_posix()))
+
+
 def write_html(path: Path, runs: list[dict]):
     heading = tags.thead(tags.tr(*(tags.th(name, scope='col') for name in COLUMNS)))
     rows = []
     for found in runs:
-        links = [tags.a(name, href=Path(os.path.relpath(page.absolute(), path.absolute().parent)).as_posix())
+        links = [tags.a(text_of(name), href=address(page, path))
                  for name, page in found['pages'].items()]
         cells = [tags.td(*[part for link in links for part in (link, ' ')] if name == 'pages' else [found[name]],
                          data_label=name, cls='' if name == 'pages' or found[name] else 'empty') for name in COLUMNS]

@@ -7,7 +7,7 @@ from pathlib import Path
 import browser
 import pytest
 from conftest import ROOT
-from test_evaluate import load, picture, results, save
+from test_evaluate import evaluate, load, picture, results, save
 
 from util.cli import run
 
@@ -110,11 +110,16 @@ def test_a_folder_that_cannot_be_made_is_no_mistake_of_the_program(tmp_path, mon
     assert len(capfd.readouterr().err.splitlines()) == 1
 
 
-def test_results_of_another_form_are_refused(tmp_path, monkeypatch, capfd):
+@pytest.mark.parametrize('content', ['[]', '{"images": 5}', '{"images": [{}]}', '[' * 50_000, json.dumps(
+    dict(images=[dict(stem='0', files={'fake_B': 'x.png'}, metrics={'L1': 'x'})]))], ids=str.__len__)
+@pytest.mark.parametrize('name', ['results.json', 'metrics.json'])
+def test_damaged_files_are_one_sentence(name, content, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(two_runs(tmp_path))
-    (tmp_path / 'results' / 'new' / 'test_latest' / 'results.json').write_text('[]', encoding='utf-8')
+    folder = tmp_path / 'results' / 'new' / 'test_latest'
+    (folder / name).write_text(content, encoding='utf-8')
     assert call('old', 'new') == 2
-    assert len(capfd.readouterr().err.splitlines()) == 1
+    assert str(folder) in capfd.readouterr().err
+    assert name == 'metrics.json' or run(evaluate.main, [str(folder)]) == 2
 
 
 def test_inputs_that_some_runs_do_not_have(tmp_path, monkeypatch):

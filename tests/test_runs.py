@@ -1,6 +1,7 @@
 """scripts/runs.py, and metrics in scripts/plot_losses.py."""
 import csv
 import json
+import os
 import re
 import subprocess
 import sys
@@ -125,3 +126,22 @@ def test_a_reader_that_is_gone_ends_the_program_quietly(home):
     command = f'{sys.executable} {ROOT / "scripts" / "runs.py"} --checkpoints_dir {home / "checkpoints"}'
     done = subprocess.run(['bash', '-c', f'{command} | true; echo ${{PIPESTATUS[0]}}'], capture_output=True, text=True)
     assert done.stdout.strip() in ('141', '0') and not done.stderr
+
+
+def test_logs_that_are_damaged_or_have_names_of_any_bytes(home):
+    """They are listed, and do not keep others from being read."""
+    lines = ['{"epoch": ' + '9' * 400 + ', "total_iters": 3, "losses": {"G": 1}}', '[' * 50_000,
+             '{"epoch": 1e999, "total_iters": 2, "losses": {}, "metrics": {"psnr": 3}}',
+             '{"epoch": 1, "total_iters": 3, "images_per_s": 1e-300, "losses": {"G": 1}}']
+    name = os.fsdecode(b'\xff#')
+    (home / 'checkpoints' / name).mkdir()
+    (home / 'checkpoints' / name / 'losses.jsonl').write_text('\n'.join(lines), encoding='utf-8')
+    (home / 'checkpoints' / name / 'train_opt.txt').write_text('  n_epochs: ²\n', encoding='utf-8')
+    (home / 'results' / name / 'test_1').mkdir(parents=True)
+    (home / 'results' / name / 'test_1' / 'results.json').write_text('{}', encoding='utf-8')
+    assert call(home, '--csv', home / 'runs.csv', '--html', home / 'runs.html') == 0
+    *_, last = csv.DictReader((home / 'runs.csv').open(encoding='utf-8'))
+    assert (last['name'], last['epochs'], last['time']) == ('\ufffd#', '1', '0 s')
+    assert 'results/%FF%23/test_1/index.html' in (home / 'runs.html').read_text(encoding='utf-8')
+    words = ['--checkpoints_dir', str(home / 'checkpoints'), '--out', str(home / 'x'), '--html', str(home / 'x.html')]
+    assert run(plot.main, [name, 'first', *words]) == 0 and run(plot.main, ['nothing', *words]) == 2

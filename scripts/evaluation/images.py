@@ -13,7 +13,7 @@ from data.image_folder import is_deep, list_images, read_image
 from util.errors import UserError
 from util.raster.kinds import BANDS, is_8_bit, kind_of
 from util.raster.read import ImageError, image_error
-from util.results.folder import as_path, as_text
+from util.results.folder import as_path, as_text, is_complete
 
 FAKE = re.compile(r'fake(_B(_\w+)?)?$')     # fake_B, one of several styles (fake_B_0), or the output of --model test
 BACK = re.compile(r'fake_A(_\w+)?$')
@@ -79,10 +79,10 @@ def read_results(folder: Path) -> dict:
                         'with --fake DIR --real DIR')
     try:
         found = json.loads(path.read_text(encoding='utf-8'))
-        if not found['images'] or not all(image['files'] for image in found['images']):
-            raise KeyError('images')
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f'{path.absolute()} lists no images; run test.py again')
+    except (ValueError, RecursionError):
+        found = None
+    if not is_complete(found):
+        raise UserError(f'{path.absolute()} lists no images, or is damaged; run test.py again')
     return found
 
 

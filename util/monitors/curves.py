@@ -77,16 +77,30 @@ class Window:
         return float(f'{total / n:.5g}') if n and math.isfinite(total) else None
 
 
+def object_of(line: str | bytes) -> dict:
+    """The object in a line of JSON; {} for a line that was cut off, is damaged, or holds something else."""
+    try:
+        found = json.loads(line, parse_int=whole)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def whole(digits: str) -> int | float:
+    return int(digits) if len(digits) < 20 else float(digits)       # damaged; the float is perhaps infinite
+
+
+def is_finite(value) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
 def record_of(line: str | bytes, what: str = 'losses') -> dict | None:
     """The report of losses, or of 'metrics', in a line of losses.jsonl; None if it is incomplete after a crash, or
     another report.
     """
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    is_report = (isinstance(record, dict) and isinstance(record.get(what), dict)
-                 and all(isinstance(record.get(name), (int, float)) for name in ('epoch', 'total_iters'))
+    record = object_of(line)
+    is_report = (isinstance(record.get(what), dict)
+                 and all(is_finite(record.get(name)) for name in ('epoch', 'total_iters'))
                  and all(isinstance(value, (int, float)) or (value is None and what == 'metrics')
                          for value in record[what].values()))
     return record if is_report else None

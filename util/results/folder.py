@@ -35,6 +35,31 @@ def facts_of(opt) -> dict:
                 dataroot=str(Path(opt.dataroot).absolute()), options=options)
 
 
+def is_complete(content) -> bool:
+    """True for the content of a results.json that a program can use: with images, and everything of its type."""
+    images = content.get('images') if isinstance(content, dict) else None
+    target = content.get('target') if images else None
+    return (isinstance(images, list) and bool(images) and all(map(is_entry, images))
+            and (target is None or is_texts(target) and len(target) == 2)
+            and is_numbers(content.get('mean_metrics', {})) and isinstance(content.get('options', {}), dict))
+
+
+def is_entry(image) -> bool:
+    """True for one of the images of results.json."""
+    return (isinstance(image, dict) and isinstance(image.get('stem'), str) and isinstance(image.get('files'), dict)
+            and bool(image['files']) and is_texts([*image['files'].values()]) and is_numbers(image.get('metrics', {}))
+            and isinstance(image.get('source') or '', str))
+
+
+def is_texts(found) -> bool:
+    return isinstance(found, list) and all(isinstance(text, str) for text in found)
+
+
+def is_numbers(found) -> bool:
+    return isinstance(found, dict) and all(value is None or isinstance(value, (int, float))
+                                           for value in found.values())
+
+
 def page_facts(opt, moment: dict) -> dict[str, str]:
     """What was tested, for the page; without absolute paths, because pages are sent to other people.
 
