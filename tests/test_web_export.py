@@ -90,6 +90,9 @@ def test_a_page_translates_a_picture(archive, tmp_path):
         page.wait('document.querySelector("#status").textContent.startsWith("70 x 45")')
         difference = abs(result(page) - load_translator(tmp_path / 'run')(pixels).astype(int))
         assert difference.max() <= 1 and (difference == 0).mean() > 0.98
+        page.open(index)
+        give(page, 'early.png', as_png(pixels[:40]))     # before the model is ready
+        page.wait('document.querySelector("#status").textContent.startsWith("70 x 40")')
         page.eval('document.querySelector("#slider").value = 20; '
                   'document.querySelector("#slider").dispatchEvent(new Event("input"))')
         assert '80%' in page.eval('document.querySelector("#before").style.clipPath')

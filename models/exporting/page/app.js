@@ -6,7 +6,7 @@
   const element = (id) => document.getElementById(id);
   const say = (text) => { element('status').textContent = text; };
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  let ort, session, picture, style, name = 'picture', busy = false;
+  let ort, session, picture, style, waiting, name = 'picture', busy = false;
 
   async function start() {
     const code = new Blob([bytes(RUNTIME.module)], {type: 'text/javascript'});
@@ -19,6 +19,13 @@
     element('restyle').hidden = !CONFIG.style_dim;
     drawStyle();
     say(`Ready (${providers[0]}).`);
+    await next();
+  }
+
+  async function next() {           // the picture that was chosen while the model was not ready
+    const file = waiting;
+    waiting = null;
+    if (file) await open(file);
   }
 
   function drawStyle() {            // normal random numbers, by Box and Muller
@@ -27,7 +34,10 @@
   }
 
   async function open(file) {
-    if (!session || busy) return say('Please wait until the model is ready.');
+    if (!session || busy) {         // a browser says nothing if the same file is chosen again, so it is kept
+      waiting = file;
+      return say(`${session ? 'Translating' : 'Loading the model'} ... ${file.name} is next.`);
+    }
     let bitmap;
     try {
       bitmap = await createImageBitmap(file);
@@ -94,6 +104,7 @@
     } finally {
       busy = false;
     }
+    await next();
   }
 
   function compare() {
