@@ -1,7 +1,9 @@
 """Pairs: side by side in one image of <dataroot>/<phase>, A left and B right, or in two folders by file name."""
 from collections.abc import Sequence
+from itertools import takewhile
+from pathlib import Path
 
-from util.console import note, say
+from util.console import counted, note, say
 from util.places.files import shown
 from util.places.paths import Paths, without
 from util.raster.read import ImageError
@@ -63,7 +65,7 @@ class AlignedDataset(BaseDataset):
         """Files of A and their partners in B, at most --max_dataset_size."""
         if self.layout.pairs:
             pairs = self.layout.split(self.layout.table())
-            say(f'{len(pairs)} pairs of {self.layout.pairs}')
+            say(f'{counted(len(pairs), "pair")} of {self.layout.pairs}')
             return self.usable_pairs(*columns(pairs[:int(min(self.limit, len(pairs)))]))
         A, B = list_images(folder_A), list_images(folder_B)
         if isinstance(A, Paths) and A.has_names_of(B) and not self.layout.is_split(folder_A):
@@ -75,13 +77,14 @@ class AlignedDataset(BaseDataset):
                     else 'add their partners, or leave them out with --allow_unmatched')
             self.add_problem(Problem(
                 'no partner', f'{len(unmatched)} of {len(A) + len(B)} images in {shown(folder_A)} and '
-                f'{folder_B.name} have no partner of the same name: {listing(dict.fromkeys(unmatched, ""))}; {cure} '
-                f'(for unpaired images, use --dataset_mode unaligned and a --model for it)',
+                f'{beside(folder_B, folder_A)} have no partner of the same name: '
+                f'{listing(dict.fromkeys(unmatched, ""))}; {cure} (for unpaired images, use --dataset_mode unaligned and a --model for it)',
                 dict.fromkeys(unmatched, 'no partner'), fatal=not (allow_unmatched and pairs)))
         if pairs is not None:
             A, B = columns(self.layout.split(pairs, folder_A))
         A, B = (paths[:int(min(self.limit, len(paths)))] for paths in (A, B))
-        message = f'paired by file name: {len(A)} pairs in {shown(folder_A)} and {folder_B.name}'
+        message = (f'paired by file name: {counted(len(A), "pair")} in {shown(folder_A)} and '
+                   f'{beside(folder_B, folder_A)}')
         if self.training:
             note(f'{message}; if images with the same name are not pairs, choose a --model for unpaired images')
         else:
@@ -137,6 +140,13 @@ class AlignedDataset(BaseDataset):
     def folder_A(self):
         """With two folders, the one of the model's A."""
         return self.folders[self.reversed] if self.folders else super().folder_A
+
+
+def beside(folder, other) -> str:
+    """A folder named next to another one, without what they share: B/train next to data/A/train."""
+    parts, others = Path(folder).absolute().parts, Path(other).absolute().parts
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(parts, others, strict=False)))
+    return Path(*parts[same:]).as_posix() if 1 < same < len(parts) else shown(folder)
 
 
 def columns(pairs: list[tuple[str, str]]) -> tuple[list[str], list[str]]:

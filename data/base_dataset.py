@@ -337,6 +337,8 @@ class BaseDataset(Dataset):
 
     def layout_hint(self, name: str) -> str:
         """What to do when the folder `name` is missing: the folders may be those of another dataset mode."""
+        if self.dataroot.name == name and any(self.dataroot.glob('*')):
+            return f'use --dataroot {shlex.quote(str(self.dataroot.absolute().parent))}'
         if not self.training and self.dataroot.is_dir() and any(map(is_image, os.listdir(self.dataroot))):
             return f'to translate the images in {os.path.abspath(self.dataroot)} itself, {self.photos_hint(name)}'
         if name == self.phase and (self.dataroot / f'{name}A').is_dir():

@@ -183,7 +183,7 @@ class OptionParser(argparse.ArgumentParser):
         namespace = argparse.Namespace(**untouched)
         namespace, unknown = self.parse_known_args(argv, namespace)
         for token in unknown:
-            self.problems += self.about_unknown(token, elsewhere)
+            self.problems += self.about_unknown(token, elsewhere, self.switch_before(token, argv))
         given = {dest for dest in dests if getattr(namespace, dest) is not untouched[dest]}
         defaults = {action.dest: self.converted_default(action) for action in self._actions}
         values = {dest: getattr(namespace, dest) if dest in given else defaults[dest] for dest in dests}
@@ -194,11 +194,19 @@ class OptionParser(argparse.ArgumentParser):
         default = self.get_default(action.dest)
         return self._get_value(action, default) if isinstance(default, str) and action.option_strings else default
 
-    def about_unknown(self, token: str, elsewhere: dict[str, str]) -> list[str]:
+    def switch_before(self, token: str, argv: list[str]) -> str:
+        """The option in front of a word, if it is one without a value, else ''."""
+        place = argv.index(token) if token in argv else 0
+        action = self._option_string_actions.get(argv[place - 1]) if place else None
+        return argv[place - 1] if action is not None and action.nargs == 0 else ''
+
+    def about_unknown(self, token: str, elsewhere: dict[str, str], switch: str) -> list[str]:
         name = token.partition('=')[0]
         if not name.startswith('--'):
             if token.lower() in ('true', 'false'):
                 return [f'unexpected argument {token}: a switch takes no value; give its name alone, or leave it out']
+            if switch:
+                return [f'unexpected argument {token}: {switch} takes no value; drop {token}']
             return [] if self.problems_are_options() else [f'unexpected argument {token}; options begin with --']
         if name in elsewhere:
             return [f'{name} is {elsewhere[name]}; drop it here']

@@ -17,6 +17,7 @@ from util.files import no_folder
 from util.places import tar_names
 from util.registry import nearest
 
+from .image_options import dataroot_of
 from .parser import file_name
 
 # options of the losses that the models here share
@@ -106,18 +107,11 @@ def options_without_effect(values: dict, given) -> list[str]:
 # ---- data
 
 def missing_data_folder(opt):
-    named = [folder for name in 'AB' for folder in opt.get(f'folder_{name}') or ()]
-    for folder in named:
-        if tar_names.is_set(folder):
-            yield from missing_tars(folder)
-        elif not Path(folder).is_dir():
-            yield no_folder(folder, '--folder_A or --folder_B')
-    files = [(option, opt.get(option)) for option in ('pairs', 'list_A', 'list_B') if opt.get(option)]
-    for option, file in files:
-        if not Path(file).is_file():
-            yield f'there is no file {Path(file).absolute()}; correct --{option}'
-    if not opt['dataroot'] and (named or files):
-        return
+    missing = list(missing_named_places(opt))
+    yield from missing
+    around = dataroot_of({**opt.values, 'dataroot': None})
+    if around and (not opt['dataroot'] or missing and opt['dataroot'] == around):
+        return      # no --dataroot was given
     if not opt['dataroot']:
         yield 'no images given; add their folder with --dataroot DIR'
         return
@@ -129,6 +123,18 @@ def missing_data_folder(opt):
         yield f'{path} is a file; --dataroot needs the folder of the images'
     elif not os.path.isdir(path):
         yield no_folder(opt['dataroot'], '--dataroot')
+
+
+def missing_named_places(opt):
+    for option in ('folder_A', 'folder_B'):
+        for folder in opt.get(option) or ():
+            if tar_names.is_set(folder):
+                yield from missing_tars(folder)
+            elif not Path(folder).is_dir():
+                yield no_folder(folder, f'--{option}')
+    for option in ('pairs', 'list_A', 'list_B'):
+        if opt.get(option) and not Path(opt[option]).is_file():
+            yield f'there is no file {Path(opt[option]).absolute()}; correct --{option}'
 
 
 def missing_tars(place: str):

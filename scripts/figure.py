@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from PIL import Image, ImageDraw, ImageFont
 
 from util.cli import Parser, run
+from util.console import counted
 from util.errors import UserError
 from util.registry import nearest
 from util.results.folder import as_path
@@ -56,7 +57,8 @@ def main(argv, console):
     opt.out.parent.mkdir(parents=True, exist_ok=True)
     settings = dict(quality=100, subsampling=0, resolution=300) if opt.out.suffix.lower() == '.pdf' else {}
     figure.save(opt.out, **settings)
-    print(f'{opt.out.absolute()}: {len(rows)} rows, {len(columns)} columns, {figure.width} x {figure.height} pixels')
+    print(f'{opt.out.absolute()}: {counted(len(rows), "row")}, {counted(len(columns), "column")}, '
+          f'{figure.width} x {figure.height} pixels')
 
 
 # ---- what to show

@@ -143,6 +143,11 @@ def test_photos_without_a_folder_of_a_phase(single_root, mode, cure):
     assert '--dataset_mode single' not in message(isTrain=True, bad_images='stop')
 
 
+def test_the_folder_of_a_phase_as_dataroot(tmp_path):
+    draw_images(tmp_path / 'train', 1, (8, 4))
+    assert sentence_of(dataset_of, tmp_path / 'train', 'aligned').endswith(f'use --dataroot {tmp_path}')
+
+
 def test_missing_folder_of_the_second_domain(tmp_path):
     draw_images(tmp_path / 'trainA', 1)
     message = sentence_of(dataset_of, tmp_path, 'unaligned')

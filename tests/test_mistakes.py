@@ -62,6 +62,11 @@ def test_a_folder_that_differs_by_a_few_letters(place):
     assert '--dataroot unaligned' in message and str(place / 'unalignd') in message
 
 
+def test_each_missing_folder_is_named_once_with_its_option(place):
+    one, two = train_errors('--folder_A', 'nowhere/a', '--folder_B', 'unalignd')
+    assert str(place / 'nowhere' / 'a') in one and one.endswith('--folder_A') and '--folder_B unaligned' in two
+
+
 def test_paths_in_messages_are_normalised(place):
     message, = train_errors('--dataroot', './unaligned/../nowhere/at/all')
     assert str(place / 'nowhere/at/all') in message and '..' not in message

@@ -322,6 +322,7 @@ MISTAKES = {
     '--gpu_ids abc': ['--gpu_ids abc', '-1'],
     '--gpu_ids 0,': ['--gpu_ids 0,', '-1'],
     '--model test': ['--model test', '--model'],
+    '--no_flip yes': ['unexpected argument yes', '--no_flip takes no value'],
     '--lambda_identy 3': ['unknown option --lambda_identy', 'did you mean --lambda_identity?'],
     '--btch_size=3': ['unknown option --btch_size', 'did you mean --batch_size?'],
     'word': ['word', 'options begin with --'],

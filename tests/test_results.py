@@ -365,3 +365,5 @@ def test_legends():
     assert legend(['real_A', 'fake_B', 'real_B'], ('fake_B', 'real_B'))['real_B'] == 'the target'
     assert legend(['mine', 'fake'], None) == {'fake': 'G(real)'}
     assert 'fake_B_k' in legend(['real_A', 'rec_A', 'fake_B_0', 'fake_B_1'], None)
+    styled = legend(['real_A', 'fake_B', 'rec_B', 'real_B'], ('rec_B', 'real_B'))
+    assert styled.keys() == {'real_A', 'fake_B', 'rec_B', 'real_B'} and 'real_B' in styled['rec_B']

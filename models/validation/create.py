@@ -2,6 +2,7 @@
 from pathlib import Path
 
 from models import metrics
+from util.console import counted
 from util.errors import UserError
 from util.machine.seeding import derive_seed
 
@@ -48,7 +49,8 @@ def create_validation(opt, test_opt, trainer, dataset, epoch_size: int) -> Valid
     validator = Validator(trainer, test_opt, dataset, plan, found)
     chosen = next(metric for metric in found if metric.name == (opt.best_metric or names[0]))
     freq = epochs_between(opt.val_epoch_freq, validator.size, epoch_size)
-    line = (f'validation: {", ".join(names)} of {validator.size} images every {freq} epoch(s); '
+    line = (f'validation: {", ".join(names)} of {counted(validator.size, "image")} '
+            f'{"after each epoch" if freq == 1 else f"every {freq} epochs"}; '
             f'the best checkpoint has the {better_word(chosen)} {chosen.name}')
     best = Best(chosen.name, chosen.better, opt.early_stop, images_of(dataset, plan))
     return Validation(validator, freq, best, [line])

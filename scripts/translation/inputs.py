@@ -29,6 +29,11 @@ class Job:
             return self.target
         return self.target.with_name(f'{self.target.stem}_{index}{self.target.suffix}')
 
+    def line(self, count: int) -> str:
+        """For a log: the image, and the files of its `count` results."""
+        first, last = (self.target_of(index, count) for index in (0, count - 1))
+        return f'{self.source} -> {first}' + (f' to {last.name}' if count > 1 else '')
+
 
 def find_images(words: list[str], output: Path) -> list[tuple[Path, Path]]:
     """(file, name of its result in the output folder) for the words of a command line, before anything is loaded.
@@ -78,7 +83,7 @@ def named_files(word: str):
     elif WILD & set(word):
         yield from matching_files(word)
     else:
-        raise UserError(f'there is no file or folder {os.path.abspath(word)}; correct INPUT')
+        raise UserError(f'there is no file or folder {os.path.abspath(word)}; correct the name')
 
 
 def matching_files(pattern: str):
@@ -86,7 +91,7 @@ def matching_files(pattern: str):
     fixed = Path(*parts[:next(index for index, part in enumerate(parts) if WILD & set(part))])
     found = sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
     if not found:
-        raise UserError(f'no file matches {pattern}; correct INPUT')
+        raise UserError(f'no file matches {pattern}; correct the name')
     for path in found:
         yield Path(path), Path(path).relative_to(fixed)
 

@@ -88,7 +88,7 @@ class Work:
         """Wait until an image is written. A full disk ends the program, as it would fail for all others."""
         future.result()
         self.written += 1
-        bar.line(f'{job.source} -> {job.target}', terminal=False)
+        bar.line(job.line(1 if self.combine else self.count), terminal=False)
         bar.advance(1)
 
     def translate_video(self, bar, job: Job):
@@ -100,7 +100,7 @@ class Work:
             self.fail(bar, job, error)
             return
         self.written += 1
-        bar.line(f'{job.source} -> {job.target}', terminal=False)
+        bar.line(job.line(1 if self.combine else self.count), terminal=False)
         bar.advance(1)
 
     def fail(self, bar, job: Job, error: Exception):

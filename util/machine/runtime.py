@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from util.console import warn
+from util.console import counted, warn
 from util.errors import UserError
 from util.machine import distributed, launch
 from util.machine.cores import usable_cores
@@ -53,7 +53,7 @@ def start_runtime(gpu_ids: str = '0', cpu_threads: int = 0, seed: int = 0, gpu_w
     if precision == 'bf16' and device.type == 'cpu' and (gain := gain_of_bf16()) < 1:
         warn(f'a convolution in bf16 is {gain:.2f} times as fast as in fp32 on this processor, so it is slower; drop '
              f'--precision bf16')
-    description = f'{description}, {torch.get_num_threads()} CPU threads, {precision}'
+    description = f'{description}, {counted(torch.get_num_threads(), "CPU thread")}, {precision}'
     if group.size > 1:
         description = f'{group.size} processes, rank 0 on {description}'
     return Runtime(device, description, precision, group)

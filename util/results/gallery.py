@@ -240,6 +240,9 @@ def legend(names: list[str], target: tuple[str, str] | None, domains: dict[str, 
         known.pop('real_B')
     if 'rec_A' in names and 'fake_A' not in names:      # content and style codes
         known.update(rec_A='content and style of real_A', fake_B=f'content of real_A, a style of {guide}')
+    elif 'rec_B' in names and 'fake_A' not in names:    # styles of B, one of them that of the target
+        known.update(rec_B=f'content of real_A, style of {"real_B" if target else guide}',
+                     fake_B=f'content of real_A, a style of {guide}')
     found = {name: known[name] for name in names if name in known}
     if 'fake_B_0' in names:
         found['fake_B_k'] = f'content of real_A, style k of {guide}'

@@ -148,7 +148,7 @@ function showCurves(data) {
   const {x, epoch, series} = data.curves;
   page.losses.hidden = !x.length;
   page.curveBox.hidden = x.length < 2;
-  page.firstLosses.replaceChildren(...(x.length === 1 ? [element('p', {class: 'soft'}, `after ${images(x[0])}; curves follow with the next report`),
+  page.firstLosses.replaceChildren(...(x.length === 1 ? [element('p', {class: 'soft'}, `after ${images(x[0])}${data.state === 'running' ? '; curves follow with the next report' : ''}`),
     values(Object.entries(series).map(([label, y]) => [label, y[0] === null ? 'not finite' : short(y[0])]))] : []));
   if (x.length > 1) page.chart.set(Object.entries(series).map(([label, y]) => ({label, x, y, epoch})));
 }
