@@ -78,7 +78,8 @@ class AlignedDataset(BaseDataset):
             self.add_problem(Problem(
                 'no partner', f'{len(unmatched)} of {len(A) + len(B)} images in {shown(folder_A)} and '
                 f'{beside(folder_B, folder_A)} have no partner of the same name: '
-                f'{listing(dict.fromkeys(unmatched, ""))}; {cure} (for unpaired images, use --dataset_mode unaligned and a --model for it)',
+                f'{listing(dict.fromkeys(unmatched, ""))}; {cure} (for unpaired images, use --dataset_mode unaligned '
+                f'and a --model for it)',
                 dict.fromkeys(unmatched, 'no partner'), fatal=not (allow_unmatched and pairs)))
         if pairs is not None:
             A, B = columns(self.layout.split(pairs, folder_A))

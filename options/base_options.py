@@ -337,7 +337,8 @@ class BaseOptions:
                     *rules.problems_without_checkpoint({**values, 'style_dir': '', **self.examples(argv)})]
         label = f'iter_{values["load_iter"]}' if values['load_iter'] else values['epoch']
         folder = Path(values['checkpoints_dir']) / (values['name'] if problems else full_name(values))
-        if problems or not folder.is_dir():     # otherwise the model of the run may know them
+        # only a run of a file that was written for the reference may know options that nobody else does
+        if problems or not folder.is_dir() or not (models.registry.has_older() or data.registry.has_older()):
             problems += self.unknown_option_errors(unknown, parser)
         if problems:
             raise UserError(*problems)

@@ -138,7 +138,7 @@ def find_columns(opt) -> list[Column]:
             runs = sorted(path.name for path in opt.results_dir.iterdir() if path.is_dir()) \
                 if opt.results_dir.is_dir() else []
             problems.append(f'{word} is neither a results folder of test.py nor a run in {opt.results_dir.absolute()}'
-                            f'{nearest(word, runs)}; run test.py first, or correct --results_dir')
+                            + (nearest(word, runs) or '; run test.py first, or correct --results_dir'))
     if problems:
         raise UserError(*problems)
     columns = [Column(folder) for folder in dict.fromkeys(folders)]

@@ -20,7 +20,7 @@ from util.cli import Parser, run
 from util.console import counted
 from util.errors import UserError
 from util.registry import nearest
-from util.results.folder import as_path
+from util.results.folder import as_path, what_to_give
 
 KINDS = ('.png', '.pdf')
 FIRST = 4               # rows without --rows
@@ -67,7 +67,8 @@ def items_of(folder: Path, wanted: str) -> list[dict]:
     """The results of a page, in their order: {'stem', 'files', ...}."""
     items = [item for path in sorted((folder / 'data').glob('*.js')) for item in items_in(path)]
     if not items:
-        raise UserError(f'{folder.absolute()} has no results; give a folder that test.py or scripts/compare.py wrote')
+        cure = what_to_give(folder, 'give a folder that test.py or scripts/compare.py wrote')
+        raise UserError(f'{folder.absolute()} has no results; {cure}')
     lists = list(dict.fromkeys(item.get('direction', '') for item in items))
     if wanted and wanted not in lists:
         there = ', '.join(lists) if any(lists) else 'no lists'

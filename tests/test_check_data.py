@@ -121,7 +121,7 @@ def test_types_that_do_not_agree(check, healthy):
     parts = of_other_values(healthy)
     code, out, _ = check('--dataroot', healthy)
     line, *_ = findings(out, 'FAILS')
-    assert code == 1 and '--range_A' in line and 'float32' in line and 'uint8' in line
+    assert code == 1 and '--range_A' in line and 'float32' in line and 'uint8' in line and '.tif' in line
     code, out, _ = check('--dataroot', healthy, '--range_A', '0,255')
     line, = findings(out, 'FAILS')
     assert code == 1 and all(part in line for part in parts)

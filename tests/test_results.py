@@ -17,7 +17,7 @@ from PIL import Image
 
 from options.base_options import Options
 from util.results import gallery, metrics
-from util.results.folder import address_of_training, domain_names, page_facts
+from util.results.folder import address_of_training, domain_names, page_facts, what_to_give
 from util.results.gallery import PAGE, Gallery, as_script, legend
 from util.results.writer import Results
 
@@ -357,6 +357,14 @@ def test_the_address_of_the_training(tmp_path):
     assert found == {'page': '../../../runs/x/web/index.html',
                      'probe': '../../../runs/x/web/images/epoch001_real_A.png'}
     assert address_of_training(Path(tmp_path.anchor) / 'elsewhere' / 'x', web.parent) is None
+
+
+def test_the_folder_of_a_run_names_its_results(tmp_path):
+    assert what_to_give(tmp_path, 'give another') == 'give another'
+    for name in ('val_best', 'test_latest'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'results.json').write_text('{}')
+    assert what_to_give(tmp_path, '') == f'give {tmp_path / "test_latest"} or {tmp_path / "val_best"}'
 
 
 def test_legends():

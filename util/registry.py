@@ -144,6 +144,10 @@ class Registry:
             return True
         return any(self.is_older(base) for base in self.bases_of(node))
 
+    def has_older(self) -> bool:
+        """Is there a file written for the reference, which adds its options when it runs?"""
+        return any(map(self.is_older, self.readable_names()))
+
     def is_older_constructor(self, method) -> bool:
         """Does it take `opt` alone, which in a native model is not enough, or use what a native dataset has not?"""
         if self.kind == 'model':

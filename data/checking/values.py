@@ -12,6 +12,7 @@ import numpy as np
 from data.loading.sampler import chunks
 from util.console import note, say
 from util.errors import UserError
+from util.places.files import shown
 from util.raster import labels, ranges
 from util.raster.kinds import is_jpeg, kind_of
 from util.raster.ranges import Range, Values
@@ -41,7 +42,8 @@ def settle(domain, headers: dict, values_of) -> dict[str, str]:
     types = Counter(header.dtype for header in headers.values())
     asked = domain.asked_ranges[0]
     if not (domain.palette or isinstance(asked, Range)) and (asked or set(types) - set(PLAIN)):
-        domain.asked_ranges = [find_range(domain, asked, types, headers, values_of)]
+        domain.asked_ranges = [find_range(domain, asked, types, headers, values_of,
+                                           lambda path: headers[path].dtype)]
         found[f'range_{domain.name}'] = str(domain.range)
     dtype = types.most_common(1)[0][0]
     if domain.is_wide or dtype not in PLAIN:
@@ -59,17 +61,24 @@ def settle_parts(domain, headers: dict) -> dict[str, str]:
         files = [(path, *domain.partners[path])[number] for path in headers]
         asked = domain.asked_ranges[number] if number < len(domain.asked_ranges) else None
         if not isinstance(asked, Range):
-            types = Counter(kind_of(file, domain.max_pixels).dtype for file in files)
-            asked = find_range(domain, asked, types, files, partial(read_pixels, max_pixels=domain.max_pixels))
+            type_of = partial(stored_type, max_pixels=domain.max_pixels)
+            asked = find_range(domain, asked, Counter(map(type_of, files)), files,
+                               partial(read_pixels, max_pixels=domain.max_pixels), type_of)
         texts.append(str(asked))
     domain.asked_ranges = [ranges.parse(text) for text in texts]
     return {f'range_{domain.name}': ':'.join(texts)}
 
 
-def find_range(domain, asked: tuple | None, types: Counter, paths: Iterable[str], values_of) -> Range:
+def stored_type(file: str, max_pixels: int | None) -> str:
+    return kind_of(file, max_pixels).dtype
+
+
+def find_range(domain, asked: tuple | None, types: Counter, paths: Iterable[str], values_of, type_of) -> Range:
     """The range of the values in some files: between the percentiles `asked`, or all of them."""
     if len(types) > 1:
         counts = ' and '.join(f'{count} of type {dtype}' for dtype, count in types.most_common())
+        rare = min(types, key=types.get)
+        counts += f' (such as {shown(next(path for path in paths if type_of(path) == rare))})'
         raise UserError(f'domain {domain.name} has {counts}, whose values may mean different things; convert them to '
                         f'one type, or give the range of all values with --range_{domain.name} LO,HI')
     values = look_at(next(iter(types)), paths, values_of)

@@ -13,7 +13,7 @@ from data.image_folder import is_deep, list_images, read_image
 from util.errors import UserError
 from util.raster.kinds import BANDS, is_8_bit, kind_of
 from util.raster.read import ImageError, image_error
-from util.results.folder import as_path, as_text, is_complete
+from util.results.folder import as_path, as_text, is_complete, what_to_give
 
 FAKE = re.compile(r'fake(_B(_\w+)?)?$')     # fake_B, one of several styles (fake_B_0), or the output of --model test
 BACK = re.compile(r'fake_A(_\w+)?$')
@@ -75,8 +75,9 @@ def read_results(folder: Path) -> dict:
     """The content of results.json; a `UserError` without this file or without images in it."""
     path = folder / 'results.json'
     if not path.is_file():
-        raise UserError(f'{path.absolute()} does not exist; give a folder that test.py wrote, or two folders of images '
-                        'with --fake DIR --real DIR')
+        cure = what_to_give(folder, 'give a folder that test.py wrote, or two folders of images with --fake DIR '
+                            '--real DIR')
+        raise UserError(f'{path.absolute()} does not exist; {cure}')
     try:
         found = json.loads(path.read_text(encoding='utf-8'))
     except (ValueError, RecursionError):

@@ -146,6 +146,12 @@ def move_unknown_aside(folder: Path, written: set[str], notify):
            f'{aside.absolute()}')
 
 
+def what_to_give(folder: Path, otherwise: str) -> str:
+    """The results inside a folder that has none itself, as that of a run; without such, `otherwise`."""
+    inside = [as_text(str(path.parent)) for path in sorted(folder.glob('*/results.json'))]
+    return f'give {" or ".join(inside)}' if inside else otherwise
+
+
 def as_text(name: str) -> str:
     """A file name with the bytes replaced that are not UTF-8."""
     return name.encode('utf-8', 'surrogateescape').decode('utf-8', 'replace')
