@@ -65,7 +65,10 @@ def divided(names: list[str], dataroot: Path, per_tar: int, most_bytes: int) -> 
 
 
 def is_complete(tar: str, folder: str, dataroot: Path, names: list[str]) -> bool:
-    """True if a tar has these images, none of which is newer than it."""
+    """True if a tar has these images, none of which has changed since it was written.
+
+    The time of the last change counts, which also renaming sets: a copied or renamed file keeps the time of its content.
+    """
     try:
         found = index.load(tar, tar + tar_names.INDEX)
         if not found or found.head['tar'] != index.version_of(tar):
@@ -75,7 +78,7 @@ def is_complete(tar: str, folder: str, dataroot: Path, names: list[str]) -> bool
     except OSError:
         return False
     return sizes == {name: state.st_size for name, state in states.items()} and all(
-        state.st_mtime_ns <= found.head['tar'][1] for state in states.values())
+        max(state.st_mtime_ns, state.st_ctime_ns) <= found.head['tar'][1] for state in states.values())
 
 
 def pack(tar: str, folder: str, dataroot: Path, names: list[str]):

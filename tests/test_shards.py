@@ -201,6 +201,23 @@ def test_an_interrupted_run_is_resumed(photo_root, capsys):
         create_dataset(options(photo_root, 'colorization'))[0]['A'])
 
 
+def test_images_that_took_the_name_of_another_are_packed_again(tmp_path):
+    """Of the same size, and with the time that they had."""
+    draw_images(tmp_path / 'images' / 'train', 2, (8, 8))
+    first, second = (tmp_path / 'images' / 'train' / f'{number}.bmp' for number in (0, 1))
+    for path in (first, second):
+        Image.open(path.with_suffix('.png')).save(path)
+        path.with_suffix('.png').unlink()
+    words = ['--dataroot', str(tmp_path / 'images'), '--out', str(tmp_path / 'shards')]
+    assert make_shards.main(words, None) == 0
+    first.rename(tmp_path / 'x')
+    second.rename(first)
+    (tmp_path / 'x').rename(second)
+    assert make_shards.main(words, None) == 0
+    with tarfile.open(tmp_path / 'shards' / 'train' / '00000.tar') as tar:
+        assert tar.extractfile('0.bmp').read() == first.read_bytes()
+
+
 def test_check_finds_damage(photo_root, capsys):
     out = packed(photo_root)
     tar = out / 'train' / '00000.tar'
