@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from util.checkpoint import copies, layout
+from util.checkpoint import copies
 from util.checkpoint.lock import Lock
 from util.cli import Parser, run
 from util.errors import UserError
@@ -33,8 +33,6 @@ def main(argv, console):
         if opt.if_exists and not there:
             print(f'{url} holds no checkpoint yet')
             return
-        if layout.labels(folder):
-            raise UserError(f'{folder.absolute()} has checkpoints already; choose another --name')
         with Lock(folder) as lock:
             lock.acquire()
             label = copies.download(url, folder)

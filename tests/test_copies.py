@@ -67,6 +67,51 @@ def test_an_interrupted_copy_is_not_used(url, tmp_path, monkeypatch):
         assert (tmp_path / broken / 'latest_net_G.pth').read_bytes() == b'one'
 
 
+@pytest.mark.parametrize('operation', ['exists', 'ls', 'rm', 'cat_file', 'pipe_file', 'makedirs'])
+def test_a_failure_of_the_network_is_tried_again(operation, url, tmp_path, monkeypatch):
+    """Each time that it is needed: also to see what is there, and to remove what is old."""
+    storage = fsspec.filesystem('memory')
+    monkeypatch.setattr(copies.remote, 'PAUSE', 0)
+    work, calls = getattr(storage, operation), []
+
+    def fails_first(path, *args, **more):
+        if path not in calls and (operation != 'exists' or path.endswith('json')):      # `rm` calls `exists` often
+            calls.append(path)
+            raise RuntimeError('gone')
+        return work(path, *args, **more)
+    monkeypatch.setattr(storage, operation, fails_first)
+    for content in (b'one', b'two'):
+        save(tmp_path / 'here', 'latest', content)
+        copies.upload(tmp_path / 'here', 'latest', url)
+    assert copies.sets_at(url) == {'latest': 2}
+    copies.download(url, tmp_path / 'there')
+    assert (tmp_path / 'there' / 'losses.jsonl').read_bytes() == b'two' and calls
+
+
+def test_a_download_that_failed_is_repeated(url, tmp_path, monkeypatch, capfd):
+    here, there = tmp_path / 'here', tmp_path / 'there'
+    save(here, 'latest', b'one', also=['best'])
+    for label in ('latest', 'best'):
+        copies.upload(here, label, url)
+    monkeypatch.setattr(copies.remote, 'PAUSE', 0)
+    words = [url, '--name', 'there', '--checkpoints_dir', str(tmp_path)]
+    storage, read = fsspec.filesystem('memory'), fsspec.filesystem('memory').cat_file
+    for broken in ('losses.jsonl', 'latest_net_G.pth'):
+        def fails(path, broken=broken, **more):
+            if path.endswith(broken):
+                raise RuntimeError('gone')
+            return read(path, **more)
+        with monkeypatch.context() as patch:
+            patch.setattr(storage, 'cat_file', fails)
+            assert run(fetch_run.main, words) == 2 and 'gone' in capfd.readouterr().err
+        assert {*layout.labels(there)} == {'best'}
+    (there / 'best_manifest.json').rename(tmp_path / 'x')
+    assert run(fetch_run.main, words) == 2      # of another run, as far as we know
+    (tmp_path / 'x').rename(there / 'best_manifest.json')
+    assert run(fetch_run.main, words) == 0 and {*layout.labels(there)} == {'best', 'latest'}
+    assert run(fetch_run.main, words) == 2
+
+
 def test_a_damaged_copy_is_refused(url, tmp_path):
     save(tmp_path / 'here', 'latest', b'one')
     copies.upload(tmp_path / 'here', 'latest', url)

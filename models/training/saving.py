@@ -173,11 +173,11 @@ class Checkpoints:
     def copy(self, labels):
         """Copy complete checkpoints to object storage; if that fails, training continues."""
         url = self.policy.copy_to
-        try:
-            for label in labels if url else ():
+        for label in labels if url else ():
+            try:
                 copies.upload(self.folder, label, url)
-        except Exception as error:      # each storage has its own
-            warn(f'the checkpoint could not be copied to {url}: {error}; it is complete in {self.folder}')
+            except Exception as error:      # each storage has its own
+                warn(f'the checkpoint {label} could not be copied to {url}: {error}; it is complete in {self.folder}')
 
     def write_labels(self, labels, snapshot: dict):
         size = len(labels) * sum(tensor.nbytes for tensor in store.tensors_of(snapshot))

@@ -25,10 +25,15 @@ def sets_at(url: str) -> dict[str, int]:
         found = {}
         for path in remote.again(lambda: files.ls(root, detail=False), url):
             match = SET.fullmatch(path.rstrip('/').rpartition('/')[2])
-            if match and files.exists(f'{path}/{match[1]}{layout.MANIFEST}'):
+            if match and exists(f'{url}/{match[0]}/{match[1]}{layout.MANIFEST}'):
                 found[match[1]] = max(int(match[2]), found.get(match[1], 0))
         return found
     return {}
+
+
+def exists(url: str) -> bool:
+    files, path = remote.file_system(url)
+    return remote.again(partial(files.exists, path), url)
 
 
 def check(url: str, folder):
@@ -52,33 +57,48 @@ def upload(folder, label: str, url: str):
     records = [name for name in RECORDS if (folder / name).exists()]
     for name in (*manifest.files, *records, layout.manifest_path(folder, label).name):
         remote.again(partial(files.pipe_file, f'{target}/{name}', (folder / name).read_bytes()), url)
-    for path in files.ls(root, detail=False):
+    for path in remote.again(partial(files.ls, root, detail=False), url):
         match = SET.fullmatch(path.rstrip('/').rpartition('/')[2])
         if match and match[1] == label and int(match[2]) < manifest.serial:
             with suppress(FileNotFoundError):       # first what makes it complete
-                files.rm(f'{path}/{label}{layout.MANIFEST}')
+                remote.again(partial(files.rm, f'{path}/{label}{layout.MANIFEST}'), url)
             remote.again(partial(files.rm, path, recursive=True), url)
 
 
 def download(url: str, folder) -> str:
     """Get the newest checkpoint that a run can be resumed from, the best one, and the logs; returns the newest label.
 
-    A `UserError` if there is none, or if a file is not what its manifest says.
+    The newest one comes last, so that a download that failed can be repeated. A `UserError` if there is none, if the
+    folder has other checkpoints, or if a file is not what its manifest says; an `OSError` of the storage.
     """
     folder, found = Path(folder), sets_at(url)
+    if not is_part(folder, url, found):
+        raise UserError(f'{folder.absolute()} has checkpoints already; choose another --name')
     regular = {label: serial for label, serial in found.items() if layout.is_regular(label)}
     if not regular:
         raise UserError(f'{url} holds no complete checkpoint; give the folder that was --copy_to')
     newest = max(regular, key=lambda label: (regular[label], label == 'latest'))
-    for label in (layout.BEST, newest):
-        if label in found:
-            fetch_set(f'{url}/{label}.{found[label]}', label, folder)
-    files, root = remote.file_system(url)
+    if layout.BEST in found:
+        fetch_set(f'{url}/{layout.BEST}.{found[layout.BEST]}', layout.BEST, folder)
+    folder.mkdir(parents=True, exist_ok=True)
     for name in RECORDS:
-        path = f'{root}/{newest}.{found[newest]}/{name}'
-        if files.exists(path):
-            (folder / name).write_bytes(remote.again(partial(files.cat_file, path), url))
+        path = f'{url}/{newest}.{found[newest]}/{name}'
+        if exists(path):
+            (folder / name).write_bytes(remote.read_whole(path))
+    fetch_set(f'{url}/{newest}.{found[newest]}', newest, folder)
     return newest
+
+
+def is_part(folder: Path, url: str, found: dict[str, int]) -> bool:
+    """True if a folder has no checkpoints but what an interrupted download of these left: the best one."""
+    labels = {*layout.labels(folder)}
+    if labels != {layout.BEST} or layout.BEST not in found:
+        return not labels
+    name = layout.manifest_path(folder, layout.BEST).name
+    try:
+        return (folder / name).read_bytes() == remote.read_whole(f'{url}/{layout.BEST}.{found[layout.BEST]}/{name}')
+    except FileNotFoundError:
+        return False
 
 
 def fetch_set(url: str, label: str, folder: Path):

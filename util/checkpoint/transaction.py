@@ -64,7 +64,7 @@ def new_set(folder, label: str):
         os.rename(aside, ready)
     except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)
-        raise OSError(error.errno, error.strerror, error.filename or str(folder)) from error
+        raise OSError(error.errno, error.strerror or str(error), error.filename or str(folder)) from error
     sync_folder(folder)
     publish(folder, label)
 
