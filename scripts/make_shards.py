@@ -67,7 +67,7 @@ def divided(names: list[str], dataroot: Path, per_tar: int, most_bytes: int) -> 
 def is_complete(tar: str, folder: str, dataroot: Path, names: list[str]) -> bool:
     """True if a tar has these images, none of which has changed since it was written.
 
-    The time of the last change counts, which also renaming sets: a copied or renamed file keeps the time of its content.
+    The time of the last change counts, which renaming sets, too: a copy may keep the time of its content.
     """
     try:
         found = index.load(tar, tar + tar_names.INDEX)
