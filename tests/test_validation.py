@@ -220,6 +220,8 @@ def test_without_validation_images_there_are_no_metrics(words, aligned_root, tra
     assert not validation.due(Progress(epoch=2)) and '--val_fraction' in validation.lines[0]
     with pytest.raises(UserError, match=f'{words[0]} .*--val_fraction'):
         create(*words)
+    with pytest.raises(UserError, match='^--plateau_metric needs'):      # as it is typed, without a value
+        create('--lr_policy', 'plateau', '--plateau_metric')
     with pytest.raises(UserError, match='--val_phase nowhere .*nowhereA'):
         create('--val_phase', 'nowhere')
     assert create(*words, '--val_phase', 'test').due(Progress(epoch=11, last_epoch=10))

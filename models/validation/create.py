@@ -28,7 +28,7 @@ def create_validation(opt, test_opt, trainer, dataset, epoch_size: int) -> Valid
     """
     if opt.val_metrics == 'none' or opt.val_epoch_freq == 0:
         return Validation()
-    asked = [f'--{name} {value}' for name, value in opt.as_dict().items()
+    asked = [f'--{name}' if value is True else f'--{name} {value}' for name, value in opt.as_dict().items()
              if name in NEEDING and name in opt.given and value not in ('auto', '', 0, False)]
     if isinstance(dataset, str):
         asked += [f'--val_phase {opt.val_phase}'] if 'val_phase' in opt.given else []
