@@ -128,7 +128,7 @@ def make(opt):
         raise UserError(f'{len(more)} tars in {out} are not of this dataset, or of other settings, such as {more[0]}; '
                         f'remove them, or choose another --out')
     images = counted(sum(map(len, plan.values())), 'image')
-    say(f'{images} in {counted(len(plan), "tar")} in {out}, of which {made} were made now')
+    say(f'{images} in {counted(len(plan), "tar")} in {out}; {made} made now')
 
 
 def write_indices(tars: list[str]):

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from options.image_options import band_list, joined, value_range
 from options.parser import device_list, whole
 from util.cli import Parser, run
-from util.console import note, say, warn
+from util.console import counted, note, say, warn
 from util.errors import UserError
 from util.machine.signals import stop_as_by_ctrl_c
 
@@ -107,6 +107,12 @@ def load(opt, place: Path):
     return translator.bfloat16() if runtime.precision == 'bf16' else translator
 
 
+def newest_weights(place: Path, label: str) -> float:
+    """When the networks were written, in seconds; 0.0 if that is not known."""
+    files = [place] if place.is_file() else [*place.glob(f'{label}_net_G*.pth'), *place.glob('model.*')]
+    return max((file.stat().st_mtime for file in files), default=0.0)
+
+
 def files_of(opt, translator):
     """How images are read and written: as in the training, or as the command line says."""
     from translation.pictures import Files
@@ -163,12 +169,16 @@ def main(argv, console):
     work = Work(files, translate, len(styles), combine)
     remaining = [job for job in jobs if opt.overwrite or not work.is_done(job)]
     if len(remaining) < len(jobs):
-        say(f'skipping {len(jobs) - len(remaining)} of {len(jobs)} images, whose results are in '
-            f'{opt.output.absolute()} (--overwrite translates them again)')
+        say(f'skipping {len(jobs) - len(remaining)} of {counted(len(jobs), "image")}, whose results are in '
+            f'{opt.output.absolute()}, of whatever model and options (--overwrite translates them again)')
+        if older := work.older_than(newest_weights(place, opt.epoch), jobs):
+            warn(f'{counted(older, "image")} in {opt.output.absolute()} had results before these weights were written; '
+                 f'--overwrite translates them again')
     work.run(remaining, opt.batch_size)
     seconds = time.perf_counter() - start
-    say(f'translated {work.written} of {len(remaining)} images in {seconds:.1f} s ({work.written / seconds:.2f} '
-        f'images/s, start included); results: {opt.output.absolute()}')
+    if remaining:
+        say(f'translated {work.written} of {counted(len(remaining), "image")} in {seconds:.1f} s '
+            f'({work.written / seconds:.2f} images/s, start included); results: {opt.output.absolute()}')
     if files.source.clipped[0]:
         warn(f'{files.source.clipped[0]} of {files.source.clipped[1]} values were outside the range and were clipped')
     for line in files.left_out():

@@ -1,5 +1,6 @@
 """scripts/translate.py: every input becomes one file of its name and size; what fails is listed, the rest is done."""
 import io
+import os
 import shutil
 import sys
 from fractions import Fraction
@@ -92,14 +93,19 @@ def test_files_patterns_and_lists(place, monkeypatch):
     assert files(place / 'b') == ['0.jpg', '1.jpg']
 
 
-def test_what_is_there_is_skipped(place, monkeypatch):
+def test_what_is_there_is_skipped(place, monkeypatch, capsys):
     assert call('shoes', 'photos', '--output', 'out') == 0
     (place / 'out' / '1.png').unlink()
     written = []
     write = pictures.write_pixels
     monkeypatch.setattr(pictures, 'write_pixels', lambda path, *args: (written.append(path.name), write(path, *args)))
     assert call('shoes', 'photos', '--output', 'out') == 0 and written == ['1.png']
+    assert 'warning' not in capsys.readouterr().err
+    os.utime('checkpoints/shoes/latest_net_G.pth', (2e9, 2e9))     # trained further
+    assert call('shoes', 'photos', '--output', 'out') == 0 and len(written) == 1
+    assert 'warning: 5 images' in capsys.readouterr().err
     assert call('shoes', 'photos', '--output', 'out', '--overwrite') == 0 and len(written) == 6
+    assert 'warning' not in capsys.readouterr().err
 
 
 def test_failures_are_listed_at_the_end_and_the_rest_is_done(place, capsys):

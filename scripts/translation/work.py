@@ -2,6 +2,7 @@
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
+from pathlib import Path
 
 from data.transforms import size_of
 from models.translation.pixels import Picture
@@ -111,8 +112,16 @@ class Work:
 
     def is_done(self, job: Job) -> bool:
         """Are all results of an image there? They are complete, as files appear only when they are."""
+        return all(target.is_file() for target in self.targets(job))
+
+    def older_than(self, moment: float, jobs: list[Job]) -> int:
+        """How many images have all results, one of them written before this time (in seconds)."""
+        return sum(self.is_done(job) and min(target.stat().st_mtime for target in self.targets(job)) < moment
+                   for job in jobs)
+
+    def targets(self, job: Job) -> list[Path]:
         count = 1 if self.combine else self.count
-        return all(job.target_of(index, count).is_file() for index in range(count))
+        return [job.target_of(index, count) for index in range(count)]
 
 
 def size_of_image(image) -> tuple[int, int]:
