@@ -338,7 +338,7 @@ class BaseDataset(Dataset):
     def layout_hint(self, name: str) -> str:
         """What to do when the folder `name` is missing: the folders may be those of another dataset mode."""
         if self.dataroot.name == name and any(self.dataroot.glob('*')):
-            return f'use --dataroot {shlex.quote(str(self.dataroot.absolute().parent))}'
+            return f'use --dataroot {shlex.quote(os.path.dirname(os.path.abspath(self.dataroot)))}'
         if not self.training and self.dataroot.is_dir() and any(map(is_image, os.listdir(self.dataroot))):
             return f'to translate the images in {os.path.abspath(self.dataroot)} itself, {self.photos_hint(name)}'
         if name == self.phase and (self.dataroot / f'{name}A').is_dir():
@@ -346,10 +346,10 @@ class BaseDataset(Dataset):
         if name != self.phase and (self.dataroot / self.phase).is_dir():
             return f'pairs side by side in {self.phase} are for --dataset_mode aligned'
         if self.dataroot.name.removeprefix(self.phase) in ('A', 'B', '_A', '_B'):
-            return f'use --dataroot {self.dataroot.absolute().parent}'
+            return f'use --dataroot {os.path.dirname(os.path.abspath(self.dataroot))}'
         below = [place for place in sorted(self.dataroot.glob(f'*/{name}')) if place.is_dir()]
         if below:
-            return f'use --dataroot {below[0].parent.absolute()}'
+            return f'use --dataroot {os.path.abspath(below[0].parent)}'
         splits = [phase for phase in ('val', 'test', 'train') if self.layout.has_phase(phase)]
         if splits:
             return f'use --phase {similar(self.phase, splits) or splits[0]}'
