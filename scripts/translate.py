@@ -23,6 +23,7 @@ from util.errors import UserError
 from util.machine.signals import stop_as_by_ctrl_c
 
 EXTENSIONS = ('png', 'jpg', 'webp', 'tif', 'bmp', 'npy')
+STEPS = 10                                          # from one style to another
 IMAGE_OPTIONS = ('range_A', 'range_B', 'bands')     # of the images, instead of those of the training
 
 
@@ -46,7 +47,8 @@ def parse(argv):
     group = parser.add_argument_group('models with styles')
     group.add_argument('--style_image', nargs='+', default=[], metavar='FILE', help='take the styles of these images')
     group.add_argument('--style_seed', type=int, metavar='N', help='seed of random styles; default: 10')
-    group.add_argument('--num_styles', type=whole(1, 1000), default=1, metavar='N', help='results for each image')
+    group.add_argument('--num_styles', type=whole(1, 1000), metavar='N',
+                       help=f'results for each image; default: 1, with --interpolate {STEPS}')
     group.add_argument('--interpolate', default='', choices=('images', 'strip', 'gif'),
                        help='--num_styles steps between two styles, as images, one strip or an animation')
     group = parser.add_argument_group('model')
@@ -131,7 +133,7 @@ def styles_of(opt, translator, files) -> list | None:
     """Functions from a file name to a style, one for each result of an image; [None] for a model without styles."""
     if not translator.styled:
         given = [name for name in ('style_image', 'interpolate') if getattr(opt, name)]
-        given += ['num_styles'] if opt.num_styles > 1 else []
+        given += ['num_styles'] if (opt.num_styles or 1) > 1 else []
         given += ['style_seed'] if opt.style_seed is not None else []
         if given:
             raise UserError(f'--{given[0]} is for models with styles; drop it')
@@ -142,11 +144,11 @@ def styles_of(opt, translator, files) -> list | None:
         if len(fixed) not in (0, 2):
             raise UserError(f'--interpolate needs two style images, or none, not {len(fixed)}')
         ends = fixed or list(translator.random_styles(2, seed))
-        fixed = list(translator.interpolated_styles(max(2, opt.num_styles), *ends))
+        fixed = list(translator.interpolated_styles(max(2, opt.num_styles or STEPS), *ends))
     if fixed:
         return [lambda name, style=style: style for style in fixed]
-    return [lambda name, index=index: translator.random_styles(opt.num_styles, seed, name)[index]
-            for index in range(opt.num_styles)]
+    count = opt.num_styles or 1
+    return [lambda name, index=index: translator.random_styles(count, seed, name)[index] for index in range(count)]
 
 
 def main(argv, console):

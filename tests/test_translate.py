@@ -232,8 +232,8 @@ def test_styles_of_images_and_between_them(styled):
     strip = pixels('strip/0.png')
     assert strip.shape == (50, 4 * 37, 3)
     assert np.array_equal(strip[:, :37], expected[0]) and np.array_equal(strip[:, -37:], expected[1])
-    assert call('styled', 'photos/0.png', '--output', 'gif', '--interpolate', 'gif', '--num_styles', 5) == 0
-    assert files(styled / 'gif') == ['0.gif'] and Image.open('gif/0.gif').n_frames == 5
+    assert call('styled', 'photos/0.png', '--output', 'gif', '--interpolate', 'gif') == 0
+    assert files(styled / 'gif') == ['0.gif'] and Image.open('gif/0.gif').n_frames == 10
     assert call('styled', 'photos/0.png', '--output', 'bad', '--interpolate', 'strip', *ends[:2]) == 2
 
 
