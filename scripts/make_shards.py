@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data.image_folder import ignored, list_images
 from data.layout import HELD_OUT, PLACES
 from util.cli import Parser, run
-from util.console import counted, printable, say
+from util.console import counted, note, printable, say
 from util.errors import UserError
 from util.files import atomic_write, no_folder
 from util.places import index, tar_names
@@ -114,6 +114,11 @@ def make(opt):
         raise UserError(f'--dataroot {dataroot} has images in tars already, such as {tar}; give a folder of '
                         f'image files')
     plan = planned(dataroot, opt.images, round(opt.megabytes * 10**6))
+    together = {name.split(os.sep)[0] for tar, names in plan.items() if not os.path.dirname(tar) for name in names
+                if os.sep in name}
+    if len(together) > 1:
+        note(f'{" and ".join(sorted(together)[:2])} in {dataroot} have no name of a phase or domain (train, testA, '
+             f'A, ...), so their images are packed together; pack each folder by itself if they are domains')
     made = 0
     for number, (tar, names) in enumerate(plan.items(), 1):
         folder = os.path.dirname(tar)

@@ -184,6 +184,15 @@ def test_very_many_images_in_tars(tmp_path, monkeypatch):
 
 # ---- making
 
+def test_folders_that_may_be_domains_are_named(tmp_path, capsys):
+    for name in ('apples', 'oranges'):
+        draw_images(tmp_path / 'fruit' / name, 2)
+    assert [path.name for path in packed(tmp_path / 'fruit', 9).rglob('*.tar')] == ['00000.tar']
+    assert 'apples and oranges' in capsys.readouterr().err
+    packed(tmp_path / 'fruit' / 'apples')
+    assert not capsys.readouterr().err
+
+
 def test_an_interrupted_run_is_resumed(photo_root, capsys):
     out = packed(photo_root)
     tars = sorted(out.rglob('*.tar'))
