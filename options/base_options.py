@@ -309,11 +309,13 @@ class BaseOptions:
         other().add_options(parser)
         found = dict.fromkeys(parser._option_string_actions, f'an option of {other.program}')
         for registry in (data.registry, models.registry):
-            for name in registry.readable_names():
-                for table in ('options', 'train_options', 'test_options'):
+            for table, where in (('options', ''), ('train_options', ' in train.py'), ('test_options', ' in test.py')):
+                owners = {}
+                for name in registry.readable_names():
                     for option in registry.declarations(name)[table]:
-                        found[f'--{option}'] = f'an option of --{registry.option} {name}' + {
-                            'train_options': ' in train.py', 'test_options': ' in test.py'}.get(table, '')
+                        owners.setdefault(option, []).append(name)
+                found.update((f'--{option}', f'an option of --{registry.option} {" or ".join(names)}{where}')
+                             for option, names in owners.items())
         return found
 
     def unknown_option_errors(self, unknown: list[str], parser) -> list[str]:
