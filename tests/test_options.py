@@ -436,7 +436,8 @@ def test_options_without_effect_are_told(parse, capsys):
 @pytest.mark.parametrize(('line', 'parts'), [
     ('--continue_train', ['--continue_train is an option of train.py']),
     ('--n_epochs 3', ['--n_epochs is an option of train.py']),
-    ('--model pix2pix --lambda_L1 3', ['--lambda_L1 is an option of --model bicyclegan or colorization or pix2pix in train.py']),
+    ('--model pix2pix --lambda_L1 3',
+     ['--lambda_L1 is an option of --model bicyclegan or colorization or pix2pix in train.py']),
     ('--aspect_ratio 0', ['--aspect_ratio 0', 'above 0.01']),
     ('--aspect_ratio 1e30', ['--aspect_ratio 1e30', 'below 100']),
     ('--num_test 0', ['--num_test 0', 'at least 1']),
