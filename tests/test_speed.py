@@ -504,6 +504,13 @@ def test_waiting_threads_sleep_soon(chosen, expected):
     assert done.stdout.split() == ['False', expected]
 
 
+def test_a_program_ends_without_a_search_for_garbage():
+    code = ('import atexit, gc; from util.cli import run; atexit.register(lambda: print(gc.get_freeze_count() > 0)); '
+            'run(lambda argv, console: print(gc.get_freeze_count() > 0), [])')
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, text=True, capture_output=True, check=True)
+    assert done.stdout.split() == ['False', 'True']
+
+
 def write(path, text: str):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text + '\n')
