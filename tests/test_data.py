@@ -1,10 +1,13 @@
 """Datasets: which files, which pairs and which numbers; and one sentence for every file that is not an image."""
+import gc
 import os
 import pickle
 import random
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -460,6 +463,17 @@ def test_a_file_that_a_worker_cannot_read(tmp_path):
     loader = loader_of(tmp_path, 'single', serial_batches=True, num_threads=2, batch_size=2)
     message = sentence_of(list, loader)
     assert str(tmp_path / 'b.png') in message
+
+
+def test_a_loader_in_a_cycle_of_objects_does_not_wait_for_its_workers(photo_root):
+    """Python closes the queues to them first, so that they do not learn of the end."""
+    loader = loader_of(photo_root / 'train', 'single', num_threads=2, batch_size=1)
+    assert len(list(loader)) == 5
+    workers, holder = loader.workers, SimpleNamespace(loader=loader)
+    holder.itself = holder
+    del loader, holder
+    gc.collect()
+    assert [worker.exitcode for worker in workers] == [-signal.SIGKILL] * 2
 
 
 @pytest.mark.parametrize('num_threads', [0, 2])

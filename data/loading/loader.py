@@ -3,6 +3,7 @@ import multiprocessing.connection
 import os
 import signal
 import time
+import weakref
 
 import torch
 from torch.utils.data import DataLoader
@@ -87,8 +88,12 @@ class Loader:
         """An iterator over the batches of the epoch; the workers of the last epoch are used again."""
         if self.loader is None:
             self.loader = self.create_loader()
+        before = self.messages
         with without_sigchld_errors(), signals_blocked():
             self.messages = iter(self.loader)
+        if self.messages is not before:
+            # As part of a cycle, it would wait 5 s for each worker, because the queue to it is closed first.
+            weakref.finalize(self.messages, kill, self.workers, os.getpid()).atexit = False
         return batches_of(self.messages)
 
     def create_loader(self) -> DataLoader:
@@ -180,6 +185,12 @@ class Loader:
         reading = f' (reading {", ".join(paths[:3])})' if paths else ''
         raise ResourceError(f'no image arrived for {self.timeout:g} seconds{reading}; check the disk or server of '
                             f'{os.path.abspath(self.dataset.dataroot)}, or wait longer with --data_timeout N')
+
+
+def kill(workers: list, owner: int):
+    """In the process that started them: others have copies of the objects."""
+    for worker in workers if os.getpid() == owner else ():
+        worker.kill()
 
 
 def unchanged(message):
