@@ -12,14 +12,13 @@ import ctypes
 import json
 import os
 import signal
-import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from injected import FAULTS, Storage
+from interpreter import ForkServer
 
 ROOT = Path(__file__).resolve().parents[1]
 SUBREAPER = 36          # option of prctl: orphaned descendants become children of this process
@@ -39,24 +38,11 @@ class Done:
     operations: list = field(default_factory=list)  # ['saving', 'rename', 'a.txt']: thread, operation, file in the run
 
 
-class Server:
+class Server(ForkServer):
     """Forks runs; `run` waits until one ends."""
 
     def __init__(self):
-        self.folder = tempfile.TemporaryDirectory()
-        environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'XDG_CACHE_HOME': self.folder.name}
-        self.process = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        text=True, env=environment)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()     # loader workers of other tests may hold its pipe open
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
-        self.folder.cleanup()
+        super().__init__(__file__)
 
     def run(self, argv, program: str = 'train', **faults) -> Done:
         """`faults`: limit (seconds), kill_after (seconds), and the names of FAULTS with their arguments."""
@@ -64,9 +50,7 @@ class Server:
         for name in names.values():
             Path(name).write_bytes(b'')
         request = dict(argv=list(map(str, argv)), program=program, files=names, faults=faults)
-        self.process.stdin.write(json.dumps(request) + '\n')
-        self.process.stdin.flush()
-        answer = json.loads(self.process.stdout.readline())
+        answer = self.ask(request)
         texts = {name: Path(path).read_text(encoding='utf-8', errors='replace') for name, path in names.items()}
         operations = [line.split(' ', 2) for line in texts['operations'].splitlines()]
         return Done(**answer, out=texts['out'], err=texts['err'], operations=operations)

@@ -15,24 +15,36 @@ import traceback
 from pathlib import Path
 
 
-class Interpreter:
-    """Forks a process for each program; what PyTorch reads when it is imported, as OMP_NUM_THREADS, stays as it is."""
+class ForkServer:
+    """A script in a process of its own, which forks a process for each line it is sent, and answers with a line."""
 
-    def __init__(self):
+    def __init__(self, script: str):
         self.folder = tempfile.TemporaryDirectory()
-        environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
-        self.process = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'XDG_CACHE_HOME': self.folder.name}
+        self.process = subprocess.Popen([sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         text=True, env=environment)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self.process.kill()
+        self.process.kill()     # loader workers of other tests may hold its pipe open
         self.process.wait()
         self.process.stdin.close()
         self.process.stdout.close()
         self.folder.cleanup()
+
+    def ask(self, request):
+        self.process.stdin.write(json.dumps(request) + '\n')
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+
+class Interpreter(ForkServer):
+    """What PyTorch reads when it is imported, such as OMP_NUM_THREADS, stays as it is."""
+
+    def __init__(self):
+        super().__init__(__file__)
 
     def run(self, words, cwd, env: dict | None = None) -> subprocess.CompletedProcess:
         """As `subprocess.run([sys.executable, *words], cwd=cwd, env=env, capture_output=True, text=True)`."""
@@ -44,9 +56,7 @@ class Interpreter:
                    for number in range(len(envs))]
         requests = [dict(words=list(map(str, words)), cwd=str(cwd), env={**os.environ, **env}, outputs=paths)
                     for env, paths in zip(envs, outputs, strict=True)]
-        self.process.stdin.write(json.dumps(requests) + '\n')
-        self.process.stdin.flush()
-        codes = json.loads(self.process.stdout.readline())
+        codes = self.ask(requests)
         texts = [[Path(path).read_text(encoding='utf-8', errors='replace') for path in paths] for paths in outputs]
         return [subprocess.CompletedProcess(words, code, *text) for code, text in zip(codes, texts, strict=True)]
 

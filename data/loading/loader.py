@@ -79,10 +79,6 @@ class Loader:
                 self.recover(error)
                 if not len(self.sampler):
                     return
-            except UserError:
-                # A traceback keeps the DataLoader until Python looks for cycles, where it waits 5 s for each worker.
-                self.end_workers()
-                raise
 
     def begin(self):
         """An iterator over the batches of the epoch; the workers of the last epoch are used again."""
@@ -92,8 +88,9 @@ class Loader:
         with without_sigchld_errors(), signals_blocked():
             self.messages = iter(self.loader)
         if self.messages is not before:
-            # As part of a cycle, it would wait 5 s for each worker, because the queue to it is closed first.
-            weakref.finalize(self.messages, kill, self.workers, os.getpid()).atexit = False
+            # As part of a cycle, such as that of a traceback, it would wait 5 s and more for each worker: Python closes
+            # the queues to them first.
+            weakref.finalize(self.messages, kill_own_workers, self.workers, os.getpid()).atexit = False
         return batches_of(self.messages)
 
     def create_loader(self) -> DataLoader:
@@ -187,7 +184,7 @@ class Loader:
                             f'{os.path.abspath(self.dataset.dataroot)}, or wait longer with --data_timeout N')
 
 
-def kill(workers: list, owner: int):
+def kill_own_workers(workers: list, owner: int):
     """In the process that started them: others have copies of the objects."""
     for worker in workers if os.getpid() == owner else ():
         worker.kill()

@@ -157,7 +157,7 @@ def is_product(x, weight, pixels: int) -> bool:
     """True if a convolution with a map of so few pixels should be one matrix product.
 
     That is in networks that translate in float32 on a CPU, whose weights have the channels last: PyTorch's convolutions
-    bring the weights into another order each time, which takes most of their time here. In training it would gain 5 %.
+    bring the weights into another order each time, which takes most of their time here. In training they gain less.
     """
     return (weight.is_contiguous(memory_format=torch.channels_last) and x.device.type == 'cpu'
             and x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled('cpu')
