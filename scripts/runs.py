@@ -158,8 +158,8 @@ def describe(folder: Path, results_dir: Path) -> dict:
     tests = tests_of(results_dir / folder.name)
     last = max((record['epoch'] for record in records), default=0)
     planned = sum(int(values[name]) for name in ('n_epochs', 'n_epochs_decay') if values.get(name, '').isdecimal())
-    pages = {name: path for name, path in (('training', folder / 'live.html'), ('losses', folder / 'losses.html'))
-             if path.is_file()}
+    pages = {name: path for name, path in (('training', folder / 'web' / 'index.html'),
+                                           ('losses', folder / 'losses.html')) if path.is_file()}
     pages |= {name: results_dir / folder.name / name / 'index.html' for name in tests}
     metrics = '; '.join(f'{name} {value:.4g} (epoch {epoch})' for name, (value, epoch) in best_of(records).items())
     tested = '; '.join(f'{text_of(name)}: ' + ', '.join(f'{metric} {value:.4g}' for metric, value in means.items())

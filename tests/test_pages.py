@@ -91,7 +91,7 @@ def run_list(folder: Path) -> Path:
     """Of scripts/runs.py."""
     runs = [dict.fromkeys(listing.COLUMNS, '') | dict(name=name, model='pix2pix', images=images, pages={})
             for name, images in (('a', '9,000'), ('b', '10,000'), ('x' * 70, '800'))]
-    runs[0]['pages'] = {'training': folder / 'live.html'}
+    runs[0]['pages'] = {'training': folder / 'web' / 'index.html'}
     listing.write_html(folder / 'runs.html', runs)
     return folder / 'runs.html'
 

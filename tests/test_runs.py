@@ -12,7 +12,9 @@ from conftest import ROOT
 from PIL import Image
 from test_evaluate import load
 
+from models.training.progress import Progress
 from util.cli import run
+from util.monitors.live_page.page import LivePage
 
 runs = load(ROOT / 'scripts' / 'runs.py')
 plot = load(ROOT / 'scripts' / 'plot_losses.py')
@@ -41,6 +43,14 @@ def home(tmp_path):
 def call(home, *words):
     return run(runs.main, ['--checkpoints_dir', str(home / 'checkpoints'), '--results_dir', str(home / 'results'),
                            *map(str, words)])
+
+
+def test_the_page_of_the_training_is_linked(tmp_path):
+    progress = Progress()
+    monitor = LivePage(tmp_path / 'run', 'run', [], 10, progress)
+    monitor.open(progress)
+    page = runs.describe(tmp_path / 'run', tmp_path / 'results')['pages']['training']
+    assert 'Experiment name = run' in page.read_text(encoding='utf-8')
 
 
 def test_runs_with_their_best_values(home):
